@@ -1,0 +1,43 @@
+/** The one error class; everything thrown on purpose is one of these. */
+import { isReason, REASONS, type Reason, type ReasonMapping } from "./reason.ts";
+
+export interface DrayErrorOptions {
+  /** What to do; defaults to the remedy of the reason. */
+  readonly remedy?: string;
+  /** Node on which it happened. */
+  readonly node?: string;
+  readonly cause?: unknown;
+}
+
+export class DrayError extends Error {
+  readonly reason: Reason;
+  readonly remedy: string;
+  readonly node: string;
+
+  constructor(reason: Reason, message: string, options: DrayErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "DrayError";
+    this.reason = reason;
+    this.remedy = options.remedy ?? REASONS[reason].remedy;
+    this.node = options.node ?? "";
+  }
+
+  get mapping(): ReasonMapping {
+    return REASONS[this.reason];
+  }
+}
+
+/** Wraps anything thrown into a DrayError; keeps one that is one already. */
+export function toDrayError(thrown: unknown, fallback: Reason = "INTERNAL"): DrayError {
+  if (thrown instanceof DrayError) return thrown;
+  if (thrown instanceof Error && (thrown.name === "AbortError" || thrown.name === "TimeoutError")) {
+    return new DrayError(thrown.name === "AbortError" ? "CANCELLED" : "TIMEOUT", thrown.message, { cause: thrown });
+  }
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new DrayError(fallback, message, { cause: thrown });
+}
+
+/** Rebuilds an error from its parts as they travel in metadata or records. */
+export function drayErrorFromParts(reason: string, message: string, remedy: string, node = ""): DrayError {
+  return new DrayError(isReason(reason) ? reason : "INTERNAL", message, { remedy, node });
+}

@@ -1,0 +1,48 @@
+/** What an agent publishes of its host, attached to its lease. */
+import { z } from "zod";
+
+export const HostFactsRecord = z.object({
+  kernel: z.string(),
+  /** major * 10000 + minor * 100 + patch; 0 if CRIU is missing. */
+  criuVersion: z.number().int(),
+  architecture: z.string(),
+  cpuFlags: z.array(z.string()),
+  cgroupVersion: z.string(),
+  cgroupDriver: z.string(),
+  criuFeatures: z.array(z.string()),
+  dockerVersion: z.string(),
+  runcVersion: z.string(),
+  drayageVersion: z.string(),
+  securityProfiles: z.array(z.string()),
+});
+export type HostFactsRecord = z.infer<typeof HostFactsRecord>;
+
+export const NodeRecord = z.object({
+  name: z.string(),
+  labels: z.record(z.string(), z.string()),
+  /** "host:port" of the agent's gRPC API. */
+  addresses: z.array(z.string()),
+  host: HostFactsRecord,
+  memoryTotalBytes: z.number().int(),
+  memoryAvailableBytes: z.number().int(),
+  cpus: z.number().int(),
+  runningContainers: z.number().int(),
+  /** Why the node cannot take part now; empty if it can. */
+  problems: z.array(z.string()),
+  registeredAtMs: z.number(),
+});
+export type NodeRecord = z.infer<typeof NodeRecord>;
+
+export const InventoryRecord = z.object({
+  uuid: z.string(),
+  dockerId: z.string(),
+  name: z.string(),
+  node: z.string(),
+  image: z.string(),
+  /** Docker's word: running, paused, exited, created, restarting, dead. */
+  state: z.string(),
+  runtime: z.string(),
+  /** IP addresses by network name. */
+  addresses: z.record(z.string(), z.string()),
+});
+export type InventoryRecord = z.infer<typeof InventoryRecord>;
