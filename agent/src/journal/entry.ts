@@ -1,0 +1,74 @@
+/** What the journal holds of a migration, by role. */
+import { z } from "zod";
+
+const SOURCE_STATES = ["syncing", "synced", "switching", "sent", "finishing", "finished", "aborting", "aborted"] as const;
+export type SourceState = (typeof SOURCE_STATES)[number];
+
+const DESTINATION_STATES = [
+  "reserving",
+  "reserved",
+  "holding",
+  "prepared",
+  "activating",
+  "running",
+  "finished",
+  "aborting",
+  "aborted",
+] as const;
+export type DestinationState = (typeof DESTINATION_STATES)[number];
+
+const RestartPolicy = z.object({ Name: z.string(), MaximumRetryCount: z.number().optional() });
+export type RestartPolicy = z.infer<typeof RestartPolicy>;
+
+const common = {
+  migrationId: z.string(),
+  uuid: z.string(),
+  containerName: z.string(),
+  /** Owner epoch E in which the migration runs. */
+  epoch: z.number().int(),
+  peerNode: z.string(),
+  atMs: z.number(),
+  /** Last error, for people; empty if none. */
+  error: z.string(),
+};
+
+export const SourceEntry = z.object({
+  ...common,
+  role: z.literal("source"),
+  state: z.enum(SOURCE_STATES),
+  dockerId: z.string(),
+  /** Known from the switch on; what unlocking needs. */
+  frozen: z
+    .object({
+      pid: z.number().int(),
+      macs: z.array(z.string()),
+      restartPolicy: RestartPolicy,
+      lockedAtMs: z.number(),
+    })
+    .nullable(),
+});
+export type SourceEntry = z.infer<typeof SourceEntry>;
+
+export const DestinationEntry = z.object({
+  ...common,
+  role: z.literal("destination"),
+  state: z.enum(DESTINATION_STATES),
+  /** Docker id of the copy; empty until it was created. */
+  dockerId: z.string(),
+  /** Policy to set when all is over. */
+  restartPolicy: RestartPolicy,
+  macs: z.array(z.string()),
+  imageDirectory: z.string(),
+  /** The source's description, JSON, for a restart in the middle. */
+  descriptionJson: z.string(),
+  thawedAtMs: z.number().nullable(),
+});
+export type DestinationEntry = z.infer<typeof DestinationEntry>;
+
+export const JournalEntry = z.discriminatedUnion("role", [SourceEntry, DestinationEntry]);
+export type JournalEntry = z.infer<typeof JournalEntry>;
+
+/** True if nothing remains to be done for this entry. */
+export function isEnded(entry: JournalEntry): boolean {
+  return entry.state === "finished" || entry.state === "aborted";
+}
