@@ -1,0 +1,44 @@
+/**
+ * Runs one step of a migration and brackets it: log at both ends, metric,
+ * fault points, and the time that the report shows.
+ */
+import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
+import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { Logger } from "@drayage/shared/observe/logger.ts";
+
+export interface PhaseContext {
+  readonly migrationId: string;
+  readonly node: string;
+  readonly logger: Logger;
+  /** Seconds of each phase, by name. */
+  readonly observe: (phase: string, seconds: number) => void;
+  /** Times so far, in order; `runPhase` appends. */
+  readonly times: PhaseTime[];
+}
+
+/**
+ * Runs `body` as the phase `name`.
+ *
+ * Postconditions: on return the phase is in `context.times`; on a throw it is
+ * there too, with the time until the failure, and the error names the node.
+ */
+export async function runPhase<T>(context: PhaseContext, name: string, body: () => Promise<T>): Promise<T> {
+  const startedAtMs = Date.now();
+  const start = performance.now();
+  context.logger.debug({ phase: name }, "phase begins");
+  const end = () => {
+    const durationMs = performance.now() - start;
+    context.times.push({ name, startedAtMs, durationMs, node: context.node });
+    context.observe(name, durationMs / 1000);
+    return durationMs;
+  };
+  try {
+    const result = await body();
+    context.logger.info({ phase: name, duration_ms: end() }, "phase done");
+    return result;
+  } catch (thrown) {
+    const error = toDrayError(thrown);
+    context.logger.warn({ phase: name, duration_ms: end(), reason: error.reason, err: error }, "phase failed");
+    throw error;
+  }
+}
