@@ -1,0 +1,49 @@
+/**
+ * Paths are relative to the layer ("etc/passwd"), without leading "./", as byte strings: one character per byte
+ * (latin1), because file names are bytes and need not be UTF-8. "" is the layer's root.
+ */
+export type LayerPath = string;
+
+export type EntryType = "file" | "directory" | "symlink" | "character" | "block" | "fifo" | "socket" | "whiteout";
+
+export interface LayerEntry {
+  readonly type: EntryType;
+  readonly sizeBytes: number;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  readonly inode: bigint;
+  readonly links: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Device number of device nodes, else 0. */
+  readonly device: bigint;
+  /** Directory that hides what lower layers have below it. */
+  readonly opaque: boolean;
+  /** Directories only: names of their extended attributes, sorted, joined by NUL. */
+  readonly attributeNames: string;
+}
+
+/** What a layer held at one time. */
+export interface LayerManifest {
+  readonly entries: ReadonlyMap<LayerPath, LayerEntry>;
+  /** When the scan began, nanoseconds since the epoch; entries changed shortly before may have changed again. */
+  readonly takenAtNs: bigint;
+}
+
+/** What brings a copy of an earlier state to the later one. */
+export interface LayerDifference {
+  /** To be packed, parents first. */
+  readonly changed: readonly LayerPath[];
+  /** To be removed (with all below) before `changed` is unpacked. */
+  readonly deleted: readonly LayerPath[];
+  /** Sum of the sizes of the changed files. */
+  readonly changedBytes: number;
+}
+
+/** Where a layer is put. */
+export interface LayerTarget {
+  /** "upper": upper directory of an overlay that is not mounted; "merged": the mounted root file system. */
+  readonly kind: "upper" | "merged";
+  readonly directory: string;
+}
