@@ -11,5 +11,5 @@ import { uptime } from "node:os";
 export const BOOT_CLOCK_STEP_MS = 10;
 
 export function bootTimeMs(): number {
-	return uptime() * 1000;
+  return uptime() * 1000;
 }

@@ -2,13 +2,7 @@
 import { keys } from "../state/keys.ts";
 import { OwnerRecord } from "../state/owner.ts";
 import type { CallOptions, EtcdPort } from "./etcd-port.ts";
-import {
-	type ChangeOptions,
-	type ChangeResult,
-	compareAndSwap,
-	readRecord,
-	type Stored,
-} from "./records.ts";
+import { type ChangeOptions, type ChangeResult, compareAndSwap, readRecord, type Stored } from "./records.ts";
 
 export type OwnerRule = (record: OwnerRecord) => OwnerRecord | null;
 
@@ -23,18 +17,14 @@ export type OwnerRule = (record: OwnerRecord) => OwnerRecord | null;
  * still land, and the only safe way on is to call again.
  */
 export function changeOwner(
-	etcd: EtcdPort,
-	uuid: string,
-	rule: OwnerRule,
-	options: ChangeOptions = {},
+  etcd: EtcdPort,
+  uuid: string,
+  rule: OwnerRule,
+  options: ChangeOptions = {},
 ): Promise<ChangeResult<OwnerRecord>> {
-	return compareAndSwap(etcd, OwnerRecord, keys.owner(uuid), rule, options);
+  return compareAndSwap(etcd, OwnerRecord, keys.owner(uuid), rule, options);
 }
 
-export function readOwner(
-	etcd: EtcdPort,
-	uuid: string,
-	options?: CallOptions,
-): Promise<Stored<OwnerRecord> | null> {
-	return readRecord(etcd, OwnerRecord, keys.owner(uuid), options);
+export function readOwner(etcd: EtcdPort, uuid: string, options?: CallOptions): Promise<Stored<OwnerRecord> | null> {
+  return readRecord(etcd, OwnerRecord, keys.owner(uuid), options);
 }
