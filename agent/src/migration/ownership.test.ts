@@ -1,0 +1,41 @@
+import type { OwnerRecord } from "@drayage/shared/state/owner.ts";
+import { abort, commit, confirmRunning, enterSwitch } from "@drayage/shared/state/owner.ts";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { verdictOf } from "./ownership.ts";
+
+const start: OwnerRecord = { uuid: "u", node: "n1", epoch: 7, state: "running", migrationId: "" };
+const rules = {
+  enter: (record: OwnerRecord) => enterSwitch(record, 7, "n1", "m"),
+  commit: (record: OwnerRecord) => commit(record, 7, "n2", "m"),
+  abort: (record: OwnerRecord) => abort(record, 7, "n1", "m"),
+  confirm: (record: OwnerRecord) => confirmRunning(record, 8, "n2"),
+};
+
+describe("verdictOf", () => {
+  it("never says aborted to one and committed to the other, in any order of transactions", () => {
+    const steps = fc.array(fc.constantFrom(...(Object.keys(rules) as (keyof typeof rules)[])), { maxLength: 12 });
+    fc.assert(
+      fc.property(steps, (order) => {
+        let record = start;
+        const seen = new Set<string>();
+        for (const name of order) {
+          record = rules[name](record) ?? record;
+          seen.add(verdictOf(record, 7, "n1").kind);
+        }
+        expect(seen.has("aborted") && seen.has("committed")).toBe(false);
+        expect(seen.has("superseded")).toBe(false);
+      }),
+    );
+  });
+
+  it("distinguishes entered from not yet entered", () => {
+    expect(verdictOf(null, 7, "n1")).toEqual({ kind: "open", entered: false });
+    expect(verdictOf(start, 7, "n1")).toEqual({ kind: "open", entered: false });
+    expect(verdictOf({ ...start, state: "switching" }, 7, "n1")).toEqual({ kind: "open", entered: true });
+  });
+
+  it("concludes nothing from an owner that came back by later migrations", () => {
+    expect(verdictOf({ ...start, epoch: 9 }, 7, "n1")).toEqual({ kind: "superseded", epoch: 9 });
+  });
+});
