@@ -1,0 +1,35 @@
+/** Logging: JSON lines on stdout, one logger per part, children carry migration_id and phase. */
+import { type DestinationStream, pino, type Logger as PinoLogger } from "pino";
+
+export type Logger = PinoLogger;
+
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Fields whose value never reaches a log, at the top and one level down. */
+const SECRET_FIELDS = ["token", "secret", "key", "keyPem", "password", "authorization", "env", "Env"];
+
+export interface LoggerOptions {
+  readonly level: LogLevel;
+  /** Program: agent, coordinator, … */
+  readonly part: string;
+  readonly node: string;
+  /** Where lines go instead of stdout. */
+  readonly destination?: DestinationStream;
+}
+
+export function createLogger(options: LoggerOptions): Logger {
+  const settings = {
+    level: options.level,
+    base: { part: options.part, node: options.node },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: "[redacted]" },
+  };
+  return options.destination === undefined ? pino(settings) : pino(settings, options.destination);
+}
+
+/** A logger whose lines belong to one phase of one migration. */
+export function migrationLogger(logger: Logger, migrationId: string, phase: string): Logger {
+  return logger.child({ migration_id: migrationId, phase });
+}

@@ -1,0 +1,52 @@
+/** DrayError ↔ gRPC status with metadata. The one mapping, both ways. */
+import { Metadata, status, type StatusObject } from "@grpc/grpc-js";
+import { DrayError, drayErrorFromParts } from "../errors/dray-error.ts";
+import type { Reason } from "../errors/reason.ts";
+import { NODE_METADATA, REASON_METADATA, REMEDY_METADATA } from "./protocol.ts";
+
+/** What a server sends for an error. `node` stands in when the error names none. */
+export function statusOf(error: DrayError, node: string): StatusObject {
+  const metadata = new Metadata();
+  metadata.set(REASON_METADATA, error.reason);
+  // Header values are ASCII; percent encoding carries the rest.
+  metadata.set(REMEDY_METADATA, encodeURIComponent(error.remedy));
+  metadata.set(NODE_METADATA, encodeURIComponent(error.node === "" ? node : error.node));
+  return { code: error.mapping.grpcStatus, details: error.message, metadata };
+}
+
+/** What a failed call means to the client. `unavailable` is the reason when nobody answers at the other end. */
+export function errorOf(
+  failure: { readonly code: status; readonly details: string; readonly metadata: Metadata; readonly cause?: unknown },
+  unavailable: Reason,
+): DrayError {
+  const text = (key: string) => failure.metadata.get(key).map(String)[0] ?? "";
+  const reason = text(REASON_METADATA);
+  if (reason !== "") {
+    return drayErrorFromParts(reason, failure.details, decode(text(REMEDY_METADATA)), decode(text(NODE_METADATA)));
+  }
+  return new DrayError(REASON_OF_STATUS[failure.code] ?? unavailableOr(failure.code, unavailable), failure.details, { cause: failure });
+}
+
+/** For statuses that grpc-js makes itself, without our metadata. */
+const REASON_OF_STATUS: Partial<Record<status, Reason>> = {
+  [status.CANCELLED]: "CANCELLED",
+  [status.DEADLINE_EXCEEDED]: "TIMEOUT",
+  [status.UNIMPLEMENTED]: "PROTOCOL_MISMATCH",
+  [status.UNAUTHENTICATED]: "UNAUTHENTICATED",
+  [status.PERMISSION_DENIED]: "PERMISSION_DENIED",
+  [status.INVALID_ARGUMENT]: "BAD_REQUEST",
+  [status.NOT_FOUND]: "NOT_FOUND",
+};
+
+function unavailableOr(code: status, unavailable: Reason): Reason {
+  return code === status.UNAVAILABLE ? unavailable : "INTERNAL";
+}
+
+function decode(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch (error) {
+    if (error instanceof URIError) return value;
+    throw error;
+  }
+}
