@@ -154,12 +154,12 @@ class Etcd3Client implements EtcdPort {
   async #read<T>(what: string, options: CallOptions, send: (deadline: number) => Promise<T>): Promise<T> {
     const endsAtMs = Date.now() + (options.deadlineMs ?? DEFAULT_DEADLINE_MS);
     for (;;) {
-      options.signal?.throwIfAborted();
+      if (options.signal?.aborted) throw cancelled(what, options.signal.reason);
       const leftMs = endsAtMs - Date.now();
       try {
         return await withAbort(send(Date.now() + Math.min(ATTEMPT_MS, leftMs)), options.signal);
       } catch (thrown) {
-        if (thrown === options.signal?.reason) throw cancelled(what, thrown);
+        if (options.signal?.aborted && thrown === options.signal.reason) throw cancelled(what, thrown);
         const retryable = thrown instanceof Error && (isRecoverableError(thrown) || wasNeverSent(thrown));
         if (!retryable || endsAtMs - Date.now() <= RETRY_PAUSE_MS) throw toEtcdError(thrown, what, false);
         await pause(RETRY_PAUSE_MS, options.signal);

@@ -27,7 +27,7 @@ export function isRefusal(thrown: unknown): boolean {
 export function wasNeverSent(thrown: unknown): boolean {
   if (isBrokenCircuitError(thrown)) return true;
   if (!(thrown instanceof etcd3.GRPCUnavailableError)) return false;
-  return /No connection established|Name resolution failed/.test(thrown.message);
+  return /No connection established|Name resolution failed|Channel closed before call started/.test(thrown.message);
 }
 
 /** The error of a call, by whether it was a write. */

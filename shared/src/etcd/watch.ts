@@ -18,7 +18,12 @@ export async function* watchPrefix(
   let next = options.fromRevision;
   while (!signal?.aborted) {
     let stream: WatchStream | undefined;
-    const cancel = () => stream?.cancel();
+    const cancel = () => {
+      // Ended first: etcd3 takes the error of a writable stream for a failure
+      // of the endpoint, and closes all its channels.
+      stream?.end();
+      stream?.cancel();
+    };
     signal?.addEventListener("abort", cancel, { once: true });
     try {
       // etcd3 declares only part of what grpc-js gives: a duplex object stream.
@@ -60,7 +65,7 @@ export async function* watchPrefix(
       // Whatever broke the stream, the watch goes on from where it was.
     } finally {
       signal?.removeEventListener("abort", cancel);
-      stream?.cancel();
+      cancel();
     }
     await delay(RECONNECT_MS, undefined, { signal }).catch(() => undefined);
   }

@@ -1,0 +1,113 @@
+/** A real etcd for tests: one member, TLS with client certificates, loopback, a directory of its own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Authority, createAuthority, issueIdentity } from "../../identity/authority.ts";
+import type { Identity } from "../../identity/identity.ts";
+import { openEtcd } from "../etcd3-client.ts";
+import type { EtcdPort } from "../etcd-port.ts";
+
+export class EtcdProcess {
+  readonly authority: Authority;
+  readonly endpoint: string;
+  /** A coordinator's identity, for openEtcd. */
+  readonly identity: Identity;
+  readonly #directory: string;
+  readonly #child: ChildProcess;
+
+  private constructor(
+    authority: Authority,
+    identity: Identity,
+    endpoint: string,
+    directory: string,
+    child: ChildProcess,
+  ) {
+    this.authority = authority;
+    this.identity = identity;
+    this.endpoint = endpoint;
+    this.#directory = directory;
+    this.#child = child;
+  }
+
+  static async start(): Promise<EtcdProcess> {
+    const directory = await mkdtemp(join(tmpdir(), "drayage-etcd-"));
+    const authority = await createAuthority("test");
+    const server = await issueIdentity(
+      authority,
+      { role: "etcd", name: "e1" },
+      { alternativeNames: ["127.0.0.1", "localhost"] },
+    );
+    const identity = await issueIdentity(authority, { role: "coordinator", name: "c1" });
+    const file = (name: string) => join(directory, name);
+    await writeFile(file("ca.crt"), authority.caPem);
+    await writeFile(file("etcd.crt"), server.certPem);
+    await writeFile(file("etcd.key"), server.keyPem, { mode: 0o600 });
+    const [clientPort, peerPort] = await freePorts(2);
+    const endpoint = `https://127.0.0.1:${clientPort}`;
+    const peer = `http://127.0.0.1:${peerPort}`;
+    const options = {
+      name: "e1",
+      "data-dir": file("data"),
+      "listen-client-urls": endpoint,
+      "advertise-client-urls": endpoint,
+      "listen-peer-urls": peer,
+      "initial-advertise-peer-urls": peer,
+      "initial-cluster": `e1=${peer}`,
+      "client-cert-auth": "true",
+      "trusted-ca-file": file("ca.crt"),
+      "cert-file": file("etcd.crt"),
+      "key-file": file("etcd.key"),
+      "log-level": "error",
+    };
+    const argv = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+    const child = spawn("etcd", argv, { stdio: ["ignore", "ignore", "inherit"] });
+    const etcd = new EtcdProcess(authority, identity, endpoint, directory, child);
+    const client = etcd.open();
+    try {
+      await client.get("ready", { deadlineMs: 20_000 });
+    } finally {
+      client.close();
+    }
+    return etcd;
+  }
+
+  /** A new client with connections of its own. */
+  open(): EtcdPort {
+    return openEtcd({ endpoints: [this.endpoint], identity: this.identity });
+  }
+
+  /** Hangs etcd: connections stay, answers do not come. */
+  suspend(): void {
+    this.#child.kill("SIGSTOP");
+  }
+
+  resume(): void {
+    this.#child.kill("SIGCONT");
+  }
+
+  async stop(): Promise<void> {
+    const gone = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await gone;
+    await rm(this.#directory, { recursive: true });
+  }
+}
+
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, "127.0.0.1");
+      await once(server, "listening");
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === "object" && address !== null ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  return ports;
+}
