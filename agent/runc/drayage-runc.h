@@ -1,0 +1,63 @@
+/* What the parts of drayage-runc share. */
+#ifndef DRAYAGE_RUNC_H
+#define DRAYAGE_RUNC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifndef RECORD_DIRECTORY
+#define RECORD_DIRECTORY "/run/drayage/restore"
+#endif
+#ifndef SOCKET_DIRECTORY
+#define SOCKET_DIRECTORY "/run/drayage"
+#endif
+#define SOCKET_PATH SOCKET_DIRECTORY "/runtime.sock"
+
+#define ID_LENGTH 64
+#define PROTOCOL "drayage-runc/1"
+#define MAX_FRAME (1u << 20)
+
+/* arguments.c: runc's command line, as far as it matters here. */
+struct arguments {
+	const char *subcommand; /* NULL if there is none */
+	const char *id;         /* a Docker id, or NULL */
+	const char *log_path;   /* --log, or NULL */
+	bool log_json;          /* --log-format json */
+};
+struct arguments parse_arguments(int argc, char *const argv[]);
+
+/* record.c: the restore record that the agent keeps. */
+enum record_presence { RECORD_ABSENT, RECORD_PRESENT, RECORD_UNREADABLE };
+struct record {
+	enum record_presence presence;
+	char state[32];
+	char reason[1024];
+	int64_t deadline_ms; /* boot-time clock */
+};
+/* Only looks whether it is there: the fast path. */
+enum record_presence record_presence(const char *id);
+struct record read_record(const char *id);
+
+/* gate.c: ask the agent, wait for its answer; returns the exit code, or execs. */
+int ask_gate(const struct arguments *arguments, int argc, char *const argv[]);
+
+/* support.c */
+void set_report_log(const char *path, bool json);
+void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Becomes runc; returns only on failure. */
+int exec_runc(char *const argv[]);
+
+
+int64_t boot_clock_ms(void);
+
+/* criu-action.c, network-hook.c: the other names of this program. */
+int criu_action(const char *session);
+int network_hook(const char *session);
+
+/* Reads a whole small file, at most size - 1 bytes; NUL-terminated. -1 on error. */
+ssize_t read_small_file(const char *path, char *buffer, size_t size);
+
+#endif

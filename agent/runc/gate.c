@@ -1,0 +1,268 @@
+/*
+ * Asks the agent about `create` and `start`.
+ *
+ * One stream connection to SOCKET_PATH; each direction carries one frame: a
+ * u32 length (little endian), then that many bytes of NUL-terminated fields.
+ *   request   PROTOCOL, "create" | "start", container id, claim, arguments…
+ *   answer    PROTOCOL, "run", argv…  |  "ok"  |  "fail", message
+ * The claim names this process (pid and start time), so that a request that
+ * is repeated after the agent has been restarted is known for what it is.
+ *
+ * The agent alone decides. Until it does, this process waits: `create` until
+ * the record's deadline, `start` without one, since a copy may have been
+ * committed whose agent is away, and a failed `start` would destroy it.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "drayage-runc.h"
+
+/* How long a missed notification can go unnoticed. */
+#define RECHECK_MS 250
+#define MAX_FIELDS 1024
+
+enum outcome { ANSWERED, LOST, FAILED };
+enum patience { WAIT, GRANTED, DENIED };
+
+struct frame {
+	char *bytes;
+	size_t length;
+};
+
+static void append(struct frame *frame, const char *field)
+{
+	size_t size = strlen(field) + 1;
+
+	frame->bytes = realloc(frame->bytes, frame->length + size);
+	if (!frame->bytes) {
+		report("out of memory");
+		exit(1);
+	}
+	memcpy(frame->bytes + frame->length, field, size);
+	frame->length += size;
+}
+
+/* Pid and start time (field 22 of stat): stays the same over exec, is never given again. */
+static void write_claim(char *claim, size_t size)
+{
+	char stat[1024];
+	char *field;
+
+	if (read_small_file("/proc/self/stat", stat, sizeof(stat)) < 0 || !(field = strrchr(stat, ')'))) {
+		report("cannot read /proc/self/stat: %s", strerror(errno));
+		exit(1);
+	}
+	for (int spaces = 0; *field && spaces < 20; field++)
+		spaces += *field == ' ';
+	snprintf(claim, size, "%d-%lld", getpid(), strtoll(field, NULL, 10));
+}
+
+static int connect_gate(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool send_all(int fd, const void *bytes, size_t length)
+{
+	while (length) {
+		ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0)
+			return false;
+		bytes = (const char *)bytes + sent;
+		length -= sent;
+	}
+	return true;
+}
+
+static bool send_frame(int fd, const struct frame *frame)
+{
+	unsigned char head[4];
+
+	for (int i = 0; i < 4; i++)
+		head[i] = frame->length >> (8 * i);
+	return send_all(fd, head, sizeof(head)) && send_all(fd, frame->bytes, frame->length);
+}
+
+static bool receive_all(int fd, void *bytes, size_t length)
+{
+	while (length) {
+		ssize_t got = recv(fd, bytes, length, 0);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return false;
+		bytes = (char *)bytes + got;
+		length -= got;
+	}
+	return true;
+}
+
+/* LOST: the agent went away in the middle. FAILED: it speaks something else. */
+static enum outcome receive_fields(int fd, char **fields, size_t *count)
+{
+	unsigned char head[4];
+	char *bytes;
+
+	if (!receive_all(fd, head, sizeof(head)))
+		return LOST;
+	uint32_t length = head[0] | head[1] << 8 | head[2] << 16 | (uint32_t)head[3] << 24;
+	if (!length || length > MAX_FRAME || !(bytes = malloc(length)))
+		return FAILED;
+	if (!receive_all(fd, bytes, length)) {
+		free(bytes);
+		return LOST;
+	}
+	*count = 0;
+	for (char *field = bytes; field < bytes + length; field += strlen(field) + 1) {
+		if (bytes[length - 1] || *count >= MAX_FIELDS)
+			return FAILED;
+		fields[(*count)++] = field;
+	}
+	fields[*count] = NULL;
+	return *count >= 2 && !strcmp(fields[0], PROTOCOL) ? ANSWERED : FAILED;
+}
+
+/* The record says whether it is still worth waiting. */
+static enum patience may_wait(const struct arguments *arguments)
+{
+	struct record record = read_record(arguments->id);
+	bool create = !strcmp(arguments->subcommand, "create");
+
+	if (record.presence == RECORD_ABSENT) {
+		report("%s failed: the restore of this container has been called off; "
+		       "see `dray migration ls`, then start it again", arguments->subcommand);
+		return DENIED;
+	}
+	if (record.presence == RECORD_UNREADABLE) {
+		report("%s failed: the restore record " RECORD_DIRECTORY "/%s cannot be read; "
+		       "the agent has to rewrite it: systemctl restart drayage-agent", arguments->subcommand, arguments->id);
+		return DENIED;
+	}
+	if (!strcmp(record.state, "failed")) {
+		report("%s failed: the restore of this container has failed: %s; "
+		       "it is not started cold, see `dray migration ls`", arguments->subcommand, record.reason);
+		return DENIED;
+	}
+	if (!create && !strcmp(record.state, "committed"))
+		return GRANTED;
+	if (create && strcmp(record.state, "armed") && strcmp(record.state, "released")) {
+		report("create failed: the images of this container have been restored from already; "
+		       "wait until its migration is finished, see `dray migration ls`");
+		return DENIED;
+	}
+	if (create && boot_clock_ms() > record.deadline_ms) {
+		report("create failed: no answer from the agent in time; "
+		       "check it with `systemctl status drayage-agent`");
+		return DENIED;
+	}
+	return WAIT;
+}
+
+/* Sleeps until the socket has something, or the record or the socket's directory changes. */
+static bool wait_for_change(int socket, int notify)
+{
+	struct pollfd watched[2] = {{.fd = notify, .events = POLLIN}, {.fd = socket, .events = POLLIN}};
+	char events[4096];
+
+	poll(watched, socket >= 0 ? 2 : 1, RECHECK_MS);
+	if (watched[0].revents & POLLIN && read(notify, events, sizeof(events)) < 0 && errno != EAGAIN)
+		report("reading file notifications: %s", strerror(errno));
+	return socket >= 0 && watched[1].revents;
+}
+
+static int open_notify(void)
+{
+	int notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (notify < 0)
+		return -1;
+	/* Without a watch the recheck alone serves. */
+	(void)inotify_add_watch(notify, SOCKET_DIRECTORY, IN_CREATE | IN_MOVED_TO);
+	(void)inotify_add_watch(notify, RECORD_DIRECTORY, IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM);
+	return notify;
+}
+
+static int carry_out(const struct arguments *arguments, char **fields, size_t count)
+{
+	bool create = !strcmp(arguments->subcommand, "create");
+
+	if (create && !strcmp(fields[1], "run") && count >= 3 && fields[2][0] == '/') {
+		execv(fields[2], fields + 2);
+		report("create failed: cannot run %s: %s", fields[2], strerror(errno));
+		return 1;
+	}
+	if (!create && !strcmp(fields[1], "ok"))
+		return 0;
+	if (!strcmp(fields[1], "fail") && count >= 3) {
+		report("%s failed: %s", arguments->subcommand, fields[2]);
+		return 1;
+	}
+	report("%s failed: the agent's answer makes no sense; agent and runtime must be of one version",
+	       arguments->subcommand);
+	return 1;
+}
+
+int ask_gate(const struct arguments *arguments, int argc, char *const argv[])
+{
+	struct frame request = {0};
+	char claim[64];
+	char *fields[MAX_FIELDS + 1];
+	size_t count = 0;
+	int notify = open_notify();
+	enum patience patience;
+
+	write_claim(claim, sizeof(claim));
+	append(&request, PROTOCOL);
+	append(&request, arguments->subcommand);
+	append(&request, arguments->id);
+	append(&request, claim);
+	for (int i = 1; i < argc; i++)
+		append(&request, argv[i]);
+	if (request.length > MAX_FRAME) {
+		report("%s failed: too many arguments", arguments->subcommand);
+		return 1;
+	}
+	while ((patience = may_wait(arguments)) == WAIT) {
+		int gate = connect_gate();
+
+		if (gate < 0 || !send_frame(gate, &request)) {
+			if (gate >= 0)
+				close(gate);
+			wait_for_change(-1, notify);
+			continue;
+		}
+		while (!wait_for_change(gate, notify))
+			if ((patience = may_wait(arguments)) != WAIT)
+				return patience == GRANTED ? 0 : 1;
+		enum outcome outcome = receive_fields(gate, fields, &count);
+		if (outcome == ANSWERED)
+			return carry_out(arguments, fields, count);
+		close(gate);
+		if (outcome == FAILED) {
+			report("%s failed: the agent speaks another protocol; agent and runtime must be of one version",
+			       arguments->subcommand);
+			return 1;
+		}
+	}
+	return patience == GRANTED ? 0 : 1;
+}
