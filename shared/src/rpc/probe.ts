@@ -1,5 +1,6 @@
 /** Finds out why a gRPC connection does not come about, by making the TLS connection beneath it. */
 import { type ConnectionOptions, connect as tlsConnect } from "node:tls";
+import { splitAddress } from "../config/address.ts";
 import { DrayError } from "../errors/dray-error.ts";
 import type { ExpectedPeer } from "../identity/identity.ts";
 import { tlsFailure } from "../identity/tls-failure.ts";
@@ -42,15 +43,4 @@ function rejected(expected: ExpectedPeer, cause?: Error): DrayError {
     remedy: "Check that both certificates come from the same CA: `drayage pki show` on both hosts.",
     cause,
   });
-}
-
-/** "host:port", "[v6]:port". BAD_REQUEST for anything else. */
-export function splitAddress(address: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
-  const port = Number(match?.[3] ?? Number.NaN);
-  const host = match?.[1] ?? match?.[2];
-  if (host === undefined || !(port <= 65_535)) {
-    throw new DrayError("BAD_REQUEST", `${JSON.stringify(address)} is not an address`, { remedy: 'Write it as "host:port".' });
-  }
-  return { host, port };
 }
