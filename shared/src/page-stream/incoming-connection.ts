@@ -1,0 +1,130 @@
+/**
+ * The receiving end of one accepted connection, after its token was found good: opens, feeds and ends files.
+ *
+ * A stream lives from its opening until the receiver has answered delivered or error. Frames for a stream that ended
+ * here with an error may still be under way and are dropped; frames for a stream that was never opened are an offence.
+ */
+import { DrayError, toDrayError } from "../errors/dray-error.ts";
+import type { Frame } from "./frame.ts";
+import type { FramedSocket } from "./framed-socket.ts";
+import { IncomingContent, incomingFile } from "./incoming-file.ts";
+import { decodeMessage, errorOf, failureOf, STREAM_LIMIT } from "./messages.ts";
+import type { TransferGrant } from "./transfer-types.ts";
+
+interface Stream {
+  readonly content: IncomingContent;
+  readonly sizeBytes: number | undefined;
+  closed: boolean;
+}
+
+export class IncomingConnection {
+  readonly #socket: FramedSocket;
+  readonly #grant: TransferGrant;
+  readonly #onBytes: (bytes: number) => void;
+  readonly #streams = new Map<number, Stream>();
+  readonly #receiving = new Set<Promise<void>>();
+  #lastStreamId = 0;
+
+  /** `onBytes` is told of all file content that arrives. */
+  constructor(socket: FramedSocket, grant: TransferGrant, onBytes: (bytes: number) => void) {
+    this.#socket = socket;
+    this.#grant = grant;
+    this.#onBytes = onBytes;
+  }
+
+  /** Throws what must end the connection. */
+  onFrame(frame: Frame): void {
+    switch (frame.type) {
+      case "openFile":
+        return this.#open(frame);
+      case "data":
+        return this.#data(frame);
+      case "closeFile":
+        return this.#close(frame);
+      case "error":
+        return this.#senderFailed(frame);
+      default:
+        throw new DrayError("CORRUPT_STREAM", `page stream: a sender must not send ${frame.type} here`);
+    }
+  }
+
+  /** To be called at the end of the connection: whoever still reads gets the reason. */
+  onEnd(error: DrayError | undefined): void {
+    const reason = error ?? new DrayError("PEER_UNAVAILABLE", "the sender closed the page connection before the file was complete");
+    for (const { content } of this.#streams.values()) content.destroy(reason);
+    this.#streams.clear();
+  }
+
+  /** Resolves when no `receive` is under way any more. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#receiving);
+  }
+
+  #open(frame: Frame): void {
+    const opening = decodeMessage("openFile", frame);
+    const { streamId } = frame;
+    if (streamId <= this.#lastStreamId) throw new DrayError("CORRUPT_STREAM", `page stream: stream ${streamId} opened twice`);
+    if (this.#streams.size >= STREAM_LIMIT) throw new DrayError("CORRUPT_STREAM", "page stream: too many files at a time");
+    this.#lastStreamId = streamId;
+    const content = new IncomingContent((bytes) => this.#socket.send("credit", streamId, { bytes }));
+    // The receiver hears of errors by reading; one that has stopped reading must not bring the process down.
+    content.on("error", () => undefined);
+    const stream: Stream = { content, sizeBytes: opening.sizeBytes, closed: false };
+    this.#streams.set(streamId, stream);
+    const receiving = this.#receive(streamId, stream, incomingFile(opening, content)).finally(() =>
+      this.#receiving.delete(receiving),
+    );
+    this.#receiving.add(receiving);
+  }
+
+  async #receive(streamId: number, stream: Stream, file: ReturnType<typeof incomingFile>): Promise<void> {
+    const { content } = stream;
+    try {
+      const reply = (await this.#grant.receive(file)) ?? null;
+      if (!content.readableEnded) {
+        throw content.errored ?? new DrayError("INTERNAL", `${file.name}: the receiver did not read it to its end`);
+      }
+      if (this.#streams.delete(streamId)) {
+        this.#socket.send("delivered", streamId, { bytes: content.receivedBytes, reply });
+      }
+    } catch (thrown) {
+      // The stream's own failure is the cause; what the reader made of it is not.
+      const error = toDrayError(content.errored ?? thrown);
+      if (this.#streams.delete(streamId)) this.#socket.send("error", streamId, failureOf(error));
+      content.destroy(error);
+    }
+  }
+
+  #data(frame: Frame): void {
+    const stream = this.#find(frame);
+    if (stream === undefined) return;
+    if (stream.closed) throw new DrayError("CORRUPT_STREAM", `page stream: data after the end of stream ${frame.streamId}`);
+    this.#onBytes(frame.payload.length);
+    if (!stream.content.destroyed) stream.content.accept(frame);
+  }
+
+  #close(frame: Frame): void {
+    const closing = decodeMessage("closeFile", frame);
+    const stream = this.#find(frame);
+    if (stream === undefined || stream.content.destroyed) return;
+    stream.closed = true;
+    stream.content.finish(closing, stream.sizeBytes);
+  }
+
+  #senderFailed(frame: Frame): void {
+    const error = errorOf(decodeMessage("error", frame));
+    if (frame.streamId === 0) throw error;
+    const stream = this.#find(frame);
+    if (stream === undefined) return;
+    this.#streams.delete(frame.streamId);
+    stream.content.destroy(error);
+  }
+
+  #find(frame: Frame): Stream | undefined {
+    const stream = this.#streams.get(frame.streamId);
+    if (stream === undefined && (frame.streamId === 0 || frame.streamId > this.#lastStreamId)) {
+      throw new DrayError("CORRUPT_STREAM", `page stream: ${frame.type} for stream ${frame.streamId}, which is not open`);
+    }
+    return stream;
+  }
+}
