@@ -8,9 +8,6 @@ import type { BuildInputs } from "./inputs.ts";
 
 const PROGRAM_DIRECTORY = "usr/lib/drayage";
 
-/** Names under which CRIU and runc call drayage-runc; it looks at its own name. */
-const RUNTIME_LINKS = ["drayage-criu-action", "drayage-network-hook"];
-
 export async function stagePackage(inputs: BuildInputs, tree: string): Promise<void> {
   const programs = join(tree, PROGRAM_DIRECTORY);
   mkdirSync(programs, { recursive: true });
@@ -46,13 +43,12 @@ function stageNode(inputs: BuildInputs, programs: string): void {
 
 function stageRuntime(inputs: BuildInputs, programs: string): void {
   const target = join(programs, "drayage-runc");
-  if (!existsSync(join(inputs.root, "agent/runc/build"))) return;
+  const compiler = process.env.CC ?? "gcc";
+  runTool(compiler, ["--version"], { remedy: "Install a C compiler: `apt-get install gcc libc6-dev`." });
   runTool(join(inputs.root, "agent/runc/build"), [target], {
-    env: inputs.faults ? { DRAYAGE_FAULTS: "1" } : {},
-    remedy: "agent/runc/build is missing from the sources.",
+    env: inputs.faults ? { CFLAGS: "-DDRAYAGE_FAULTS" } : {},
+    remedy: "Check the sources out whole.",
   });
-  chmodSync(target, 0o755);
-  for (const link of RUNTIME_LINKS) symlinkSync("drayage-runc", join(programs, link));
 }
 
 function stageScripts(from: string, to: string): void {
