@@ -1,0 +1,56 @@
+/**
+ * One command at a time on one thing. The lock is an abstract UNIX socket: the
+ * kernel gives it up with the process, so that no crash leaves a stale one.
+ */
+import { connect, createServer } from "node:net";
+import { hasCode, LabError } from "../errors.ts";
+
+/** Holds the lock until disposed; undefined when another process has it. */
+export async function tryLock(name: string): Promise<AsyncDisposable | undefined> {
+  const server = createServer((socket) => socket.on("error", () => socket.destroy()));
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(`\0drayage-lab/${name}`, resolve);
+    });
+  } catch (error) {
+    if (hasCode(error, "EADDRINUSE")) return undefined;
+    throw error;
+  }
+  server.unref();
+  return { [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())) };
+}
+
+/** Holds the lock, or refuses with a sentence. */
+export async function lockOrRefuse(name: string, busy: string): Promise<AsyncDisposable> {
+  const lock = await tryLock(name);
+  if (lock === undefined) throw new LabError("unavailable", busy, { remedy: "wait for it, or interrupt it" });
+  return lock;
+}
+
+/** Waits for the lock; the holder's end is seen as the end of a connection to it. */
+export async function lockOrWait(name: string, signal?: AbortSignal, onWait?: () => void): Promise<AsyncDisposable> {
+  let told = false;
+  for (;;) {
+    signal?.throwIfAborted();
+    const lock = await tryLock(name);
+    if (lock !== undefined) return lock;
+    if (!told) onWait?.();
+    told = true;
+    await holderGone(name, signal);
+  }
+}
+
+async function holderGone(name: string, signal: AbortSignal | undefined): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const socket = connect(`\0drayage-lab/${name}`);
+    const stop = () => socket.destroy();
+    signal?.addEventListener("abort", stop, { once: true });
+    socket.on("error", stop);
+    socket.on("end", stop);
+    socket.on("close", () => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    });
+  });
+}
