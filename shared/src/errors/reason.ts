@@ -22,6 +22,7 @@ export const REASONS = {
   NOT_FOUND: { grpcStatus: status.NOT_FOUND, exitCode: 3, remedy: "List what exists with `dray container ls`, `dray node ls` or `dray migration ls`." },
   BAD_CONFIG: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 2, remedy: "Correct the configuration file and start again." },
   // Preconditions
+  ALREADY_EXISTS: { grpcStatus: status.ALREADY_EXISTS, exitCode: 4, remedy: "Give --force to replace it." },
   PREFLIGHT: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 4, remedy: "Mend the findings, or accept those that name a flag." },
   NO_PLACEMENT: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 4, remedy: "Mend the findings for one of the nodes, or name a node with --to." },
   ALREADY_MIGRATING: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 4, remedy: "Wait for the migration under way, or cancel it with `dray migration cancel`." },

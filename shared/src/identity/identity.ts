@@ -76,7 +76,7 @@ export function tlsClientOptions(identity: Identity, expected: ExpectedPeer): Co
 
 /** Replaces Node's check of host names by the one of cluster, role and name. */
 export function identityCheck(
-  identity: Identity,
+  identity: { readonly cluster: string },
   expected: ExpectedPeer,
 ): (host: string, certificate: PeerCertificate) => Error | undefined {
   return (_host, certificate) => {

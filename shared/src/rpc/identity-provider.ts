@@ -46,6 +46,8 @@ export class IdentityProvider implements experimental.CertificateProvider {
   }
 
   #certificate(): experimental.IdentityCertificateUpdate {
-    return { certificate: Buffer.from(this.#identity.certPem), privateKey: Buffer.from(this.#identity.keyPem) };
+    // The chain includes the CA: a newcomer that knows its fingerprint gets it from here.
+    const chain = `${this.#identity.certPem.trimEnd()}\n${this.#identity.caPem}`;
+    return { certificate: Buffer.from(chain), privateKey: Buffer.from(this.#identity.keyPem) };
   }
 }
