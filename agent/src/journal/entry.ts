@@ -17,8 +17,7 @@ const DESTINATION_STATES = [
 ] as const;
 export type DestinationState = (typeof DESTINATION_STATES)[number];
 
-const RestartPolicy = z.object({ Name: z.string(), MaximumRetryCount: z.number().optional() });
-export type RestartPolicy = z.infer<typeof RestartPolicy>;
+const RestartPolicy = z.object({ Name: z.string(), MaximumRetryCount: z.number().int() });
 
 const common = {
   migrationId: z.string(),

@@ -1,0 +1,31 @@
+/** Everything of this host that a migration uses, opened once by main.ts. */
+import type { AgentConfig } from "@drayage/shared/config/agent.ts";
+import type { Identity } from "@drayage/shared/identity/identity.ts";
+import type { Logger } from "@drayage/shared/observe/logger.ts";
+import type { TransferServer } from "@drayage/shared/page-stream/transfer-types.ts";
+import type { DockerPort } from "../docker/docker-port.ts";
+import type { HostFactsSource } from "../host-facts/host-facts.ts";
+import type { Identities } from "../identities/identities.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { RuntimeGate } from "../runtime-gate/runtime-gate.ts";
+import type { Ownership } from "./ownership.ts";
+
+export interface AgentHost {
+  readonly node: string;
+  readonly config: AgentConfig;
+  readonly identity: Identity;
+  readonly docker: DockerPort;
+  readonly gate: RuntimeGate;
+  readonly transferServer: TransferServer;
+  /** Where other agents reach it, "host:port", best first. */
+  readonly pageAddresses: string[];
+  readonly ownership: Ownership;
+  readonly journal: Journal;
+  readonly identities: Identities;
+  readonly hostFacts: HostFactsSource;
+  readonly logger: Logger;
+  /** Records the duration of a phase, seconds. */
+  readonly observePhase: (phase: string, seconds: number) => void;
+  /** Fires when the agent stops. */
+  readonly stopping: AbortSignal;
+}

@@ -1,0 +1,55 @@
+/**
+ * The destination container. It is created under a name that says which
+ * migration it belongs to, so that it is found again after a crash between
+ * Docker's answer and the journal; then it gets its own name.
+ */
+import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { carryConfiguration } from "../docker/carry-configuration.ts";
+import type { DockerPort } from "../docker/docker-port.ts";
+import type { ContainerInspect } from "../docker/types.ts";
+import { findImage, type ImageIdentity } from "../image/image-transfer.ts";
+import type { AgentHost } from "./agent-host.ts";
+
+function provisionalName(migrationId: string): string {
+  return `drayage-incoming-${migrationId}`;
+}
+
+/** Creates the container, or finds the one that was; resolves with its Docker id. */
+export async function createCopy(
+  host: AgentHost,
+  description: SourceDescription,
+  migrationId: string,
+  image: ImageIdentity,
+): Promise<string> {
+  const { docker } = host;
+  const reference = await findImage(docker, image);
+  if (reference === undefined) throw new DrayError("NOT_FOUND", `image ${image.configDigest} is not on ${host.node}`, { node: host.node });
+  let dockerId = await findCopy(docker, migrationId);
+  if (dockerId === undefined) {
+    const inspect = JSON.parse(description.inspectJson) as ContainerInspect;
+    // By the name that the user gave if it means the same image here, so that `docker ps` shows it.
+    const { request } = carryConfiguration(inspect, { image: await preferredReference(docker, inspect, reference), name: provisionalName(migrationId) });
+    dockerId = (await docker.createContainer(request)).id;
+  }
+  await docker.renameContainer(dockerId, description.name);
+  return dockerId;
+}
+
+/** The container that an earlier `createCopy` of this migration made, while it has its provisional name. */
+export async function findCopy(docker: DockerPort, migrationId: string): Promise<string | undefined> {
+  const name = provisionalName(migrationId);
+  const found = await docker.listContainers({ filters: { name: [name] } });
+  return found.find(({ Names }) => Names.includes(`/${name}`))?.Id;
+}
+
+async function preferredReference(docker: DockerPort, source: ContainerInspect, reference: string): Promise<string> {
+  const named = source.Config["Image"];
+  if (typeof named !== "string" || named === "") return reference;
+  try {
+    return (await docker.inspectImage(named)).Id === (await docker.inspectImage(reference)).Id ? named : reference;
+  } catch (thrown) {
+    if (thrown instanceof DrayError && thrown.reason === "NOT_FOUND") return reference;
+    throw thrown;
+  }
+}

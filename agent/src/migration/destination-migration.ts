@@ -1,0 +1,415 @@
+/**
+ * The destination's side of a migration.
+ *
+ *   reserving ─► reserved ─► holding ─► prepared ─► activating ─► running ─► finished
+ *       │            │          │          │   verdict: committed
+ *       └────────────┴──────────┴──────────┴─► aborting ─► aborted
+ *                                   verdict: aborted (from prepared on), or any failure before
+ *
+ * In `prepared` a whole restored copy stands frozen; it is thawed only when
+ * the owner key names this node, and killed only when it names the source.
+ * Neither needs an order: the agent watches the key by itself.
+ */
+import { randomBytes } from "node:crypto";
+import type { Readable } from "node:stream";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
+import {
+  type ActivateResponse,
+  type PrepareResult,
+  type ReserveRequest,
+  type ReserveResponse,
+  SourceDescription,
+} from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
+import { type Logger, migrationLogger } from "@drayage/shared/observe/logger.ts";
+import type { Authorisation } from "@drayage/shared/page-stream/transfer-types.ts";
+import { restartPolicyOf } from "../docker/restart-policy.ts";
+import type { ContainerInspect } from "../docker/types.ts";
+import { findImage, type ImageIdentity, importImage } from "../image/image-transfer.ts";
+import type { DestinationEntry, DestinationState } from "../journal/entry.ts";
+import { applyLayer, layerDirectory } from "../layer/layer.ts";
+import { announce } from "../network-lock/announce.ts";
+import { destinationFiles } from "../network-lock/destination-files.ts";
+import { blockMac, unblockMac } from "../network-lock/mac-block.ts";
+import type { RestoreSession } from "../runtime-gate/runtime-gate.ts";
+import type { AgentHost } from "./agent-host.ts";
+import { createCopy, findCopy } from "./copy.ts";
+import { type Endpoint, endpointsOf, macsByParent } from "./endpoints.ts";
+import { IncomingTransfer } from "./incoming-transfer.ts";
+import { JoinableRun, type Report } from "./joinable-run.ts";
+import { bundleRoot } from "./oci-bundle.ts";
+import { type PhaseContext, runPhase } from "./run-phase.ts";
+import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
+
+/** How long drayage-runc waits for this agent and for a verdict. */
+const HOLD_DEADLINE_MS = 30 * 60_000;
+const REMOVE_DEADLINE_MS = 30_000;
+
+export class DestinationMigration {
+  private readonly host: AgentHost;
+  private readonly logger: Logger;
+  private readonly description: SourceDescription;
+  private readonly times: PhaseTime[] = [];
+  private entryNow: DestinationEntry;
+  private authorisation: Authorisation | undefined;
+  private readonly token = randomBytes(32).toString("base64url");
+  private readonly transfer: IncomingTransfer;
+  private prepareRun: JoinableRun<PrepareResult> | undefined;
+  private activation: Promise<ActivateResponse> | undefined;
+  private aborting: Promise<void> | undefined;
+  /** Settles when Docker's start has; undefined if this process did not call it. */
+  private startSettled: Promise<unknown> | undefined;
+  /** Ends the wait for a verdict when the migration has ended otherwise. */
+  private readonly settled = new AbortController();
+
+  private constructor(host: AgentHost, entry: DestinationEntry) {
+    this.host = host;
+    this.entryNow = entry;
+    this.description = SourceDescription.fromJSON(JSON.parse(entry.descriptionJson));
+    this.logger = migrationLogger(host.logger, entry.migrationId, "destination");
+    this.transfer = new IncomingTransfer({
+      imageDirectory: entry.imageDirectory,
+      image: (content) => this.receiveImage(content),
+      layer: (content) => this.receiveLayer(content),
+      layerRest: (content) => this.receiveLayerRest(content),
+    });
+  }
+
+  /** Journals the intent and makes room for the images. NO_SPACE if there is none. */
+  static async begin(host: AgentHost, request: ReserveRequest): Promise<DestinationMigration> {
+    const { description, order } = request;
+    if (description === undefined || order === undefined) throw new DrayError("BAD_REQUEST", "Reserve needs an order and a description");
+    const transit = transitOptionsOf(host.config);
+    const entry: DestinationEntry = {
+      role: "destination",
+      state: "reserving",
+      migrationId: order.migrationId,
+      uuid: description.uuid,
+      containerName: description.name,
+      epoch: request.epoch,
+      peerNode: request.sourceNode,
+      atMs: Date.now(),
+      error: "",
+      dockerId: "",
+      restartPolicy: restartPolicyOf(JSON.parse(description.inspectJson) as ContainerInspect),
+      macs: [],
+      imageDirectory: await makeTransitDirectory(transit, order.migrationId, description.memoryBytes),
+      descriptionJson: JSON.stringify(SourceDescription.toJSON(description)),
+      thawedAtMs: null,
+    };
+    await host.journal.write(entry);
+    return new DestinationMigration(host, entry);
+  }
+
+  /** Takes up what an earlier process of the agent left; `recover` says what follows. */
+  static resume(host: AgentHost, entry: DestinationEntry): DestinationMigration {
+    return new DestinationMigration(host, entry);
+  }
+
+  get entry(): DestinationEntry {
+    return this.entryNow;
+  }
+
+  /** Authorises the transfer and, if the image is here, creates the container. Idempotent until `holding`. */
+  async reserve(): Promise<ReserveResponse> {
+    if (this.entryNow.state !== "reserving" && this.entryNow.state !== "reserved") throw this.outOfTurn("Reserve");
+    const imagePresent = (await findImage(this.host.docker, this.imageIdentity())) !== undefined;
+    if (imagePresent) await this.ensureContainer();
+    this.authorisation ??= this.host.transferServer.authorise({
+      token: this.token,
+      migrationId: this.entryNow.migrationId,
+      peerName: this.entryNow.peerNode,
+      receive: (file) => this.transfer.receive(file),
+    });
+    if (this.entryNow.state === "reserving") await this.transition("reserved");
+    return { transferToken: this.token, pageAddresses: this.host.pageAddresses, imagePresent };
+  }
+
+  /**
+   * Starts the container into the gate, restores when everything has arrived,
+   * and resolves when a verified frozen copy stands. Reports the step "held"
+   * when the source may switch. On failure nothing of the copy runs; the
+   * leader's Abort cleans up.
+   */
+  prepare(): JoinableRun<PrepareResult> {
+    this.prepareRun ??= new JoinableRun((report, signal) => this.runPrepare(report, signal));
+    return this.prepareRun;
+  }
+
+  /** Thaws the committed copy. Idempotent. NOT_OWNER while etcd does not name this node. */
+  async activate(): Promise<ActivateResponse> {
+    const verdict = await this.verdict();
+    if (verdict.kind !== "committed") {
+      throw new DrayError("NOT_OWNER", `container ${this.entryNow.containerName} is not committed to this node (${verdict.kind})`);
+    }
+    return this.activateOnce();
+  }
+
+  /** After "running": policy back, files gone. Idempotent. */
+  async finish(): Promise<string[]> {
+    const { state, dockerId, migrationId, restartPolicy } = this.entryNow;
+    if (state === "finished") return [];
+    if (state !== "running") throw this.outOfTurn("Finish");
+    await this.startSettled?.catch(() => undefined);
+    await this.host.docker.updateRestartPolicy(dockerId, restartPolicy);
+    await this.host.gate.disarm(dockerId);
+    await unblockMac(migrationId);
+    await this.removeFiles();
+    await this.transition("finished");
+    return [];
+  }
+
+  /**
+   * Removes everything of this migration from this host. Idempotent. From
+   * `prepared` on only if etcd says that the source owns: TOO_LATE otherwise.
+   */
+  async abort(reason: string): Promise<void> {
+    const { state } = this.entryNow;
+    if (state === "aborted") return;
+    if (state === "prepared" || state === "activating" || state === "running" || state === "finished") {
+      const verdict = await this.verdict();
+      if (verdict.kind !== "aborted") {
+        throw new DrayError("TOO_LATE", `the copy of ${this.entryNow.containerName} is ${state} and etcd does not say that the source owns it (${verdict.kind})`);
+      }
+    }
+    await this.abortOnce(reason);
+  }
+
+  /** After a restart of the agent: a prepared copy waits for its verdict, anything earlier for the leader's Abort. */
+  async recover(): Promise<void> {
+    switch (this.entryNow.state) {
+      case "prepared":
+      case "activating":
+      case "reserving":
+      case "reserved":
+      case "holding":
+        this.awaitOwnVerdict();
+        return;
+      case "aborting":
+        await this.abortOnce(this.entryNow.error);
+        return;
+      case "running":
+      case "finished":
+      case "aborted":
+        return;
+    }
+  }
+
+  private async runPrepare(report: Report, signal: AbortSignal): Promise<PrepareResult> {
+    const { docker, gate } = this.host;
+    const { dockerId, migrationId, state } = this.entryNow;
+    if (state === "prepared") return { dockerId, steps: this.times };
+    if (state !== "reserved" || dockerId === "") throw this.outOfTurn("Prepare");
+    const context = this.phaseContext();
+    const step = (name: string) => report({ step: name, doneBytes: 0, totalBytes: 0, message: "" });
+    const endpoints = await this.endpoints();
+    await this.transition("holding", { macs: endpoints.map(({ mac }) => mac) });
+    const session = await runPhase(context, "hold-create", async () => {
+      for (const [parent, macs] of macsByParent(endpoints)) await blockMac({ migrationId, parent, macs }, signal);
+      const network = destinationFiles(migrationId, endpoints);
+      const armed = await gate.arm({ dockerId, migrationId, deadlineMs: HOLD_DEADLINE_MS, network });
+      this.startSettled = docker.startContainer(dockerId);
+      this.startSettled.catch((thrown: unknown) => this.logger.info({ err: toDrayError(thrown) }, "docker start has ended"));
+      await this.orFailedStart(armed.held, signal);
+      return armed;
+    });
+    step("held");
+    await runPhase(context, "receive-images", () => this.orFailedStart(this.transfer.complete, signal));
+    step("restore");
+    await faultPoint("destination.before-restore");
+    await runPhase(context, "restore", async () => {
+      await session.release({ imageDirectory: this.entryNow.imageDirectory, workDirectory: this.workDirectory });
+      await this.orFailedStart(session.prepared, signal).catch(async (thrown: unknown) => {
+        throw await this.explainRestore(session, thrown);
+      });
+    });
+    await faultPoint("destination.after-restore");
+    await this.transition("prepared");
+    this.awaitOwnVerdict();
+    return { dockerId, steps: [...this.times] };
+  }
+
+  /** Waits for the gate, but not longer than Docker's start lasts. */
+  private orFailedStart<T>(gate: Promise<T>, signal: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      gate.then(resolve, reject);
+      this.startSettled?.then(
+        () => reject(new DrayError("DOCKER_ERROR", "docker start ended before the verdict; the runtime did not hold the container")),
+        reject,
+      );
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+  }
+
+  private async explainRestore(session: RestoreSession, thrown: unknown): Promise<DrayError> {
+    const diagnosis = await session.restoreDiagnosis();
+    const error = toDrayError(thrown, "CRIU_RESTORE_FAILED");
+    if (diagnosis === null) return error;
+    return new DrayError("CRIU_RESTORE_FAILED", `${diagnosis.meaning}: ${diagnosis.line}`, {
+      remedy: diagnosis.remedy,
+      node: this.host.node,
+      cause: error,
+    });
+  }
+
+  private activateOnce(): Promise<ActivateResponse> {
+    this.activation ??= this.runActivate().catch((thrown: unknown) => {
+      this.activation = undefined;
+      throw thrown;
+    });
+    return this.activation;
+  }
+
+  private async runActivate(): Promise<ActivateResponse> {
+    const { dockerId, migrationId, uuid, epoch, state, thawedAtMs } = this.entryNow;
+    if ((state === "running" || state === "finished") && thawedAtMs !== null) return { thawedAtMs, steps: this.times };
+    const session = this.host.gate.session(dockerId);
+    if (session === undefined) {
+      throw new DrayError("NOT_OWNER", `the prepared copy of ${this.entryNow.containerName} is gone from this node`, {
+        node: this.host.node,
+        remedy: "The host was restarted between commit and thaw. The source still holds the frozen container.",
+      });
+    }
+    const context = this.phaseContext();
+    await this.transition("activating");
+    let thawed = thawedAtMs ?? 0;
+    await runPhase(context, "thaw", async () => {
+      await unblockMac(migrationId);
+      await session.commit();
+      thawed = thawedAtMs ?? Date.now();
+    });
+    await faultPoint("destination.after-thaw");
+    await this.announceEndpoints();
+    await runPhase(context, "confirm-running", () => this.host.ownership.confirmRunning(uuid, epoch + 1, this.host.stopping));
+    await this.transition("running", { thawedAtMs: thawed });
+    this.settled.abort();
+    return { thawedAtMs: thawed, steps: [...this.times] };
+  }
+
+  private async announceEndpoints(): Promise<void> {
+    const inspect = await this.host.docker.inspectContainer(this.entryNow.dockerId);
+    try {
+      await announce(inspect.State.Pid, await this.endpoints());
+    } catch (thrown) {
+      // The container runs; the neighbours learn at its next frame.
+      this.logger.warn({ err: toDrayError(thrown) }, "the new place of the addresses was not announced");
+    }
+  }
+
+  private abortOnce(reason: string): Promise<void> {
+    this.aborting ??= this.runAbort(reason).catch((thrown: unknown) => {
+      this.aborting = undefined;
+      throw thrown;
+    });
+    return this.aborting;
+  }
+
+  private async runAbort(reason: string): Promise<void> {
+    const { docker, gate, identities } = this.host;
+    const { migrationId } = this.entryNow;
+    await this.transition("aborting", { error: reason });
+    await this.prepareRun?.cancel(new DrayError("CANCELLED", reason));
+    await this.authorisation?.revoke();
+    const dockerId = this.entryNow.dockerId || (await findCopy(docker, migrationId)) || "";
+    if (dockerId !== "") {
+      await gate.session(dockerId)?.abort(reason);
+      await this.startSettled?.catch(() => undefined);
+      await docker.removeContainer(dockerId, { force: true, volumes: true, deadlineMs: REMOVE_DEADLINE_MS });
+      await gate.disarm(dockerId);
+      await identities.forget(dockerId);
+    }
+    await unblockMac(migrationId);
+    await this.removeFiles();
+    await this.transition("aborted");
+    this.settled.abort();
+  }
+
+  /** What etcd says decides, with or without a leader. */
+  private awaitOwnVerdict(): void {
+    const { uuid, epoch, peerNode } = this.entryNow;
+    const signal = AbortSignal.any([this.host.stopping, this.settled.signal]);
+    this.host.ownership
+      .awaitVerdict({ uuid, epoch, source: peerNode }, (verdict) => verdict.kind !== "open", signal)
+      .then(async (verdict) => {
+        if (verdict.kind === "committed") await this.activateOnce();
+        else if (verdict.kind === "aborted") await this.abort("etcd says that the migration was rolled back");
+        else this.logger.error({ verdict }, "the owner has changed more than once since; the copy stays frozen");
+      })
+      .catch((thrown: unknown) => {
+        if (!signal.aborted) this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended");
+      });
+  }
+
+  private async receiveImage(content: Readable): Promise<void> {
+    await importImage(this.host.docker, content, this.imageIdentity());
+    await this.ensureContainer();
+  }
+
+  private async receiveLayer(content: Readable): Promise<void> {
+    const directory = await layerDirectory(this.host.docker, this.entryNow.dockerId);
+    await applyLayer({ kind: "upper", directory }, content);
+  }
+
+  /** The root is mounted by now, so its upper directory must not be written behind the kernel's back. */
+  private async receiveLayerRest(content: Readable): Promise<void> {
+    const session = this.host.gate.session(this.entryNow.dockerId);
+    if (session === undefined) throw this.outOfTurn("the rest of the layer");
+    const { bundle } = await session.held;
+    await applyLayer({ kind: "merged", directory: await bundleRoot(bundle) }, content);
+  }
+
+  private async ensureContainer(): Promise<void> {
+    if (this.entryNow.dockerId !== "") return;
+    const dockerId = await createCopy(this.host, this.description, this.entryNow.migrationId, this.imageIdentity());
+    await this.host.identities.adopt(dockerId, this.entryNow.uuid);
+    await this.transition(this.entryNow.state, { dockerId });
+  }
+
+  private async endpoints(): Promise<Endpoint[]> {
+    const { docker } = this.host;
+    return endpointsOf(await docker.inspectContainer(this.entryNow.dockerId), await docker.listNetworks());
+  }
+
+  private imageIdentity(): ImageIdentity {
+    const { imageDigest, imageDiffIds, imageTags } = this.description;
+    return { configDigest: imageDigest, diffIds: imageDiffIds, tags: imageTags };
+  }
+
+  private verdict() {
+    const { uuid, epoch, peerNode } = this.entryNow;
+    return this.host.ownership.verdict(uuid, epoch, peerNode);
+  }
+
+  private outOfTurn(what: string): DrayError {
+    return new DrayError("CANCELLED", `${what} does not fit state ${this.entryNow.state} of migration ${this.entryNow.migrationId}`, {
+      node: this.host.node,
+      remedy: "The agent was restarted, or the migration is being rolled back; migrate again.",
+    });
+  }
+
+  private get workDirectory(): string {
+    return `${this.entryNow.imageDirectory}-work`;
+  }
+
+  private async removeFiles(): Promise<void> {
+    await this.authorisation?.revoke();
+    this.authorisation = undefined;
+    const transit = transitOptionsOf(this.host.config);
+    await removeTransitDirectory(transit, this.entryNow.migrationId);
+    await removeTransitDirectory(transit, `${this.entryNow.migrationId}-work`);
+  }
+
+  private phaseContext(): PhaseContext {
+    const { host, logger, times } = this;
+    return { migrationId: this.entryNow.migrationId, node: host.node, logger, observe: host.observePhase, times };
+  }
+
+  private async transition(state: DestinationState, patch: Partial<DestinationEntry> = {}): Promise<void> {
+    const next: DestinationEntry = { ...this.entryNow, ...patch, state, atMs: Date.now() };
+    await faultPoint(`destination.before-journal-${state}`);
+    await this.host.journal.write(next);
+    this.entryNow = next;
+    await faultPoint(`destination.after-journal-${state}`);
+  }
+}

@@ -1,0 +1,93 @@
+/** All migrations that this agent has a part in, by id; built from the journal at the start. */
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { Order, ReserveRequest, SyncRequest } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { isEnded } from "../journal/entry.ts";
+import type { AgentHost } from "./agent-host.ts";
+import { DestinationMigration } from "./destination-migration.ts";
+import { SourceMigration } from "./source-migration.ts";
+import type { TermGuard } from "./term-guard.ts";
+
+type AnyMigration = SourceMigration | DestinationMigration;
+type Kind<T extends AnyMigration> = (migration: AnyMigration) => migration is T;
+const isSource: Kind<SourceMigration> = (migration) => migration instanceof SourceMigration;
+const isDestination: Kind<DestinationMigration> = (migration) => migration instanceof DestinationMigration;
+
+export class Migrations {
+  private readonly host: AgentHost;
+  private readonly terms: TermGuard;
+  /** Promises, so that two copies of one order find the same machine. */
+  private readonly byId = new Map<string, Promise<AnyMigration>>();
+
+  constructor(host: AgentHost, terms: TermGuard) {
+    this.host = host;
+    this.terms = terms;
+  }
+
+  /** Takes up what the journal holds. Does not wait for verdicts. */
+  async recover(): Promise<void> {
+    await this.host.journal.prune(isEnded);
+    for (const entry of await this.host.journal.readAll()) {
+      const migration =
+        entry.role === "source" ? SourceMigration.resume(this.host, entry) : DestinationMigration.resume(this.host, entry);
+      this.byId.set(entry.migrationId, Promise.resolve(migration));
+      migration.recover().catch((thrown: unknown) => {
+        if (this.host.stopping.aborted) return;
+        this.host.logger.error({ migration_id: entry.migrationId, err: toDrayError(thrown) }, "recovery of a migration failed");
+      });
+    }
+  }
+
+  /** Checks the term, and gives the migration id. */
+  async admit(order: Order | undefined): Promise<string> {
+    if (order === undefined || !/^[0-9a-f]{12}$/.test(order.migrationId)) {
+      throw new DrayError("BAD_REQUEST", `"${order?.migrationId ?? ""}" is not a migration id (12 hex digits)`);
+    }
+    await this.terms.admit(order.term);
+    return order.migrationId;
+  }
+
+  source(request: SyncRequest): Promise<SourceMigration> {
+    return this.begin(request.order, isSource, () => SourceMigration.begin(this.host, request));
+  }
+
+  destination(request: ReserveRequest): Promise<DestinationMigration> {
+    return this.begin(request.order, isDestination, () => DestinationMigration.begin(this.host, request));
+  }
+
+  /** The migration, or undefined if this agent has never heard of it. */
+  async find(migrationId: string): Promise<AnyMigration | undefined> {
+    return this.byId.get(migrationId);
+  }
+
+  async existingSource(migrationId: string): Promise<SourceMigration> {
+    return this.demand(await this.find(migrationId), isSource, migrationId);
+  }
+
+  async existingDestination(migrationId: string): Promise<DestinationMigration> {
+    return this.demand(await this.find(migrationId), isDestination, migrationId);
+  }
+
+  private async begin<T extends AnyMigration>(
+    order: Order | undefined,
+    kind: Kind<T>,
+    create: () => Promise<T>,
+  ): Promise<T> {
+    const id = await this.admit(order);
+    let known = this.byId.get(id);
+    if (known === undefined) {
+      known = create();
+      this.byId.set(id, known);
+      known.catch(() => this.byId.delete(id));
+    }
+    return this.demand(await known, kind, id);
+  }
+
+  private demand<T extends AnyMigration>(
+    migration: AnyMigration | undefined,
+    kind: Kind<T>,
+    id: string,
+  ): T {
+    if (migration !== undefined && kind(migration)) return migration;
+    throw new DrayError("NOT_FOUND", `this agent has no such part in migration ${id}`, { node: this.host.node });
+  }
+}

@@ -1,0 +1,392 @@
+/**
+ * The source's side of a migration.
+ *
+ *   syncing ──► synced ──► switching ──► sent ──────► finishing ──► finished
+ *      │           │           │           │   verdict: committed and running
+ *      └───────────┴───────────┴───────────┴──► aborting ──► aborted
+ *                                   own transaction, or nothing entered
+ *
+ * From `switching` on the container is locked, then frozen; it runs again only
+ * after this agent's own transaction on the owner key. In `sent` it stays
+ * frozen until etcd says who owns it, however long that takes and whichever
+ * process of the agent is asked.
+ */
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
+import type { SwitchResult, SyncRequest, SyncResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
+import type { Logger } from "@drayage/shared/observe/logger.ts";
+import { migrationLogger } from "@drayage/shared/observe/logger.ts";
+import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
+import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
+import { cgroupOfPid, freezeCgroup } from "../host/cgroup.ts";
+import { residentBytes } from "../host/resident-memory.ts";
+import { stopTransientUnit } from "../host/transient-unit.ts";
+import { exportImage } from "../image/image-transfer.ts";
+import type { SourceEntry, SourceState } from "../journal/entry.ts";
+import { diffLayer, EMPTY_MANIFEST, layerDirectory, packLayer, scanLayer } from "../layer/layer.ts";
+import type { LayerManifest } from "../layer/types.ts";
+import { unblockMac } from "../network-lock/mac-block.ts";
+import { unlock } from "../network-lock/source-lock.ts";
+import type { AgentHost } from "./agent-host.ts";
+import { restartPolicyOf } from "../docker/restart-policy.ts";
+import { endpointsOf, macsByParent } from "./endpoints.ts";
+import { JoinableRun, type Report } from "./joinable-run.ts";
+import { type PhaseContext, runPhase } from "./run-phase.ts";
+import { FREEZE_DEADLINE_MS, runSwitchSteps, type SwitchTarget } from "./source-switch.ts";
+import { TRANSFER_KINDS } from "./transfer-kinds.ts";
+import { makeTransitDirectory, removeTransitDirectory, type TransitOptions, transitOptionsOf } from "./transit-directory.ts";
+
+const UNDO_DEADLINE_MS = 30_000;
+/**
+ * In `sent` without a verdict for so long, the source makes its own: by then
+ * a leader would have committed or rolled back, so there is none.
+ */
+const VERDICT_LIMIT_MS = 120_000;
+
+export class SourceMigration {
+  private readonly host: AgentHost;
+  private readonly logger: Logger;
+  private readonly times: PhaseTime[] = [];
+  private entryNow: SourceEntry;
+  private connection: TransferConnection | undefined;
+  private baseline: LayerManifest = EMPTY_MANIFEST;
+  private syncRun: JoinableRun<SyncResult> | undefined;
+  private switchRun: JoinableRun<SwitchResult> | undefined;
+  private ending: Promise<unknown> | undefined;
+  /** Ends the wait for a verdict when an order has brought one. */
+  private readonly settled = new AbortController();
+
+  private constructor(host: AgentHost, entry: SourceEntry) {
+    this.host = host;
+    this.entryNow = entry;
+    this.logger = migrationLogger(host.logger, entry.migrationId, "source");
+  }
+
+  /** Journals the intent; nothing of the container has been touched. */
+  static async begin(host: AgentHost, request: SyncRequest): Promise<SourceMigration> {
+    const inspect = await host.docker.inspectContainer(request.dockerId);
+    const entry: SourceEntry = {
+      role: "source",
+      state: "syncing",
+      migrationId: request.order?.migrationId ?? "",
+      uuid: request.uuid,
+      containerName: inspect.Name.replace(/^\//, ""),
+      epoch: request.epoch,
+      peerNode: request.destinationNode,
+      atMs: Date.now(),
+      error: "",
+      dockerId: request.dockerId,
+      frozen: null,
+    };
+    await host.journal.write(entry);
+    return new SourceMigration(host, entry);
+  }
+
+  /** Takes up what an earlier process of the agent left; `recover` says what follows. */
+  static resume(host: AgentHost, entry: SourceEntry): SourceMigration {
+    return new SourceMigration(host, entry);
+  }
+
+  get entry(): SourceEntry {
+    return this.entryNow;
+  }
+
+  /** Sends image (if asked) and writable layer while the container runs. */
+  sync(request: SyncRequest): JoinableRun<SyncResult> {
+    this.syncRun ??= new JoinableRun((report, signal) => this.runSync(request, report, signal));
+    return this.syncRun;
+  }
+
+  /**
+   * Freezes, dumps, sends.
+   *
+   * Postconditions: on success everything has been delivered, the container is
+   * frozen behind its lock, state `sent`. On failure it runs as before (state
+   * `aborted`), unless etcd did not answer: then it stays frozen in `aborting`
+   * and goes on asking.
+   */
+  switch(): JoinableRun<SwitchResult> {
+    this.switchRun ??= new JoinableRun(async (report, signal) => {
+      if (this.entryNow.state !== "synced" || this.connection === undefined) {
+        throw new DrayError("CANCELLED", `the source is in state ${this.entryNow.state}, not ready for a switch`, {
+          remedy: "The agent was restarted, or the migration is being rolled back; migrate again.",
+        });
+      }
+      try {
+        const result = await this.runSwitch(this.connection, report, signal);
+        this.awaitOwnVerdict();
+        return result;
+      } catch (thrown) {
+        const error = toDrayError(thrown);
+        // No need to wait for the leader's order: every further moment is downtime.
+        this.abort(error.message).catch((failure) => this.logger.error({ err: failure }, "roll-back is not done"));
+        throw error;
+      }
+    });
+    return this.switchRun;
+  }
+
+  /**
+   * Ends the migration after the copy's "running" is durable: kills the frozen
+   * container behind its lock. Idempotent. NOT_OWNER while etcd says otherwise.
+   */
+  async finish(): Promise<string[]> {
+    if (this.entryNow.state === "finished") return [];
+    const verdict = await this.verdict();
+    if (verdict.kind !== "committed" || !verdict.running) {
+      throw new DrayError("NOT_OWNER", `the copy of ${this.entryNow.containerName} does not run yet by what etcd says (${verdict.kind})`);
+    }
+    await this.endOnce(() => this.runFinish());
+    return [];
+  }
+
+  /**
+   * Back to before the migration. Resolves with whether the container runs
+   * here; it does not if the commit had won. Idempotent.
+   */
+  async abort(reason: string): Promise<{ sourceRunning: boolean; epoch: number }> {
+    if (this.entryNow.state === "finished") return { sourceRunning: false, epoch: this.entryNow.epoch + 1 };
+    const cancelled = new DrayError("CANCELLED", reason);
+    await this.syncRun?.cancel(cancelled);
+    await this.switchRun?.cancel(cancelled);
+    const { uuid, epoch, migrationId } = this.entryNow;
+    await faultPoint("source.before-own-transaction");
+    const verdict = await this.host.ownership.abortAsSource(uuid, epoch, migrationId, this.host.stopping);
+    await faultPoint("source.after-own-transaction");
+    switch (verdict.kind) {
+      case "committed":
+        return { sourceRunning: false, epoch: verdict.epoch };
+      case "superseded":
+        throw new DrayError("OUTCOME_UNKNOWN", `the owner of ${this.entryNow.containerName} is at epoch ${verdict.epoch}, far from ${epoch}`, {
+          remedy: "The container stays frozen here. Compare the owner in etcd with what runs, then remove the wrong copy by hand.",
+        });
+      case "open":
+      case "aborted":
+        if (this.entryNow.state !== "aborted") await this.endOnce(() => this.revive(reason));
+        return { sourceRunning: true, epoch: verdict.kind === "aborted" ? verdict.epoch : epoch };
+    }
+  }
+
+  /** After a restart of the agent: what was half done is undone, what was sent waits for its verdict. */
+  async recover(): Promise<void> {
+    switch (this.entryNow.state) {
+      case "finished":
+      case "aborted":
+        return;
+      case "sent":
+      case "finishing":
+        await this.ensureFrozen();
+        this.awaitOwnVerdict();
+        return;
+      default:
+        await this.abort("the agent was restarted in the middle");
+    }
+  }
+
+  private async runSync(request: SyncRequest, report: Report, signal: AbortSignal): Promise<SyncResult> {
+    const { dockerId, migrationId, peerNode } = this.entryNow;
+    this.connection = await connectTransfer({
+      identity: this.host.identity,
+      addresses: request.pageAddresses,
+      peerName: peerNode,
+      token: request.transferToken,
+      migrationId,
+      signal: AbortSignal.any([this.host.stopping, signal]),
+    });
+    const connection = this.connection;
+    const context = this.phaseContext();
+    let imageBytes = 0;
+    if (request.sendImage) {
+      imageBytes = await runPhase(context, "send-image", async () => {
+        const inspect = await this.host.docker.inspectContainer(dockerId, { signal });
+        const stream = await exportImage(this.host.docker, inspect.Image, signal);
+        const sent = await connection.send({ kind: TRANSFER_KINDS.image, name: "image" }, stream, {
+          signal,
+          onProgress: (doneBytes) => report({ step: "send-image", doneBytes, totalBytes: 0, message: "" }),
+        });
+        return sent.bytes;
+      });
+    }
+    const layerBytes = await runPhase(context, "send-layer", async () => {
+      const directory = await layerDirectory(this.host.docker, dockerId, signal);
+      const manifest = await scanLayer(directory, signal);
+      const difference = diffLayer(EMPTY_MANIFEST, manifest);
+      const sent = await connection.send({ kind: TRANSFER_KINDS.layer, name: "layer" }, packLayer(directory, difference, { live: true, signal }), {
+        signal,
+        onProgress: (doneBytes) => report({ step: "send-layer", doneBytes, totalBytes: difference.changedBytes, message: "" }),
+      });
+      this.baseline = manifest;
+      return sent.bytes;
+    });
+    await this.transition("synced");
+    return { imageBytes, layerBytes };
+  }
+
+  private async runSwitch(connection: TransferConnection, report: Report, signal: AbortSignal): Promise<SwitchResult> {
+    const { docker } = this.host;
+    const { dockerId, migrationId } = this.entryNow;
+    const inspect = await docker.inspectContainer(dockerId, { signal });
+    if (!inspect.State.Running || inspect.State.Paused) {
+      throw new DrayError("PREFLIGHT", `container ${this.entryNow.containerName} is ${inspect.State.Status}, not running`, {
+        node: this.host.node,
+      });
+    }
+    const pid = inspect.State.Pid;
+    const cgroup = await cgroupOfPid(pid);
+    const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
+    const imageDirectory = await makeTransitDirectory(this.transit, `${migrationId}-source`, await residentBytes(cgroup));
+    const layer = await layerDirectory(docker, dockerId, signal);
+    await this.transition("switching", {
+      frozen: { pid, macs: [...parents.values()].flat(), restartPolicy: restartPolicyOf(inspect), lockedAtMs: Date.now() },
+    });
+    const context = this.phaseContext();
+    await runPhase(context, "restart-policy-off", () => docker.updateRestartPolicy(dockerId, { Name: "no" }, { signal }));
+    const target: SwitchTarget = {
+      dockerId,
+      migrationId,
+      pid,
+      cgroup,
+      parents,
+      layer,
+      baseline: this.baseline,
+      imageDirectory,
+      workDirectory: `${imageDirectory}-work`,
+    };
+    const outcome = await runSwitchSteps(this.host, target, connection, context, report, signal);
+    await this.transition("sent");
+    return { ...outcome, steps: [...context.times] };
+  }
+
+  private async runFinish(): Promise<void> {
+    const { docker, identities } = this.host;
+    const { dockerId, migrationId } = this.entryNow;
+    await this.transition("finishing");
+    const context = this.phaseContext();
+    await runPhase(context, "kill-source", async () => {
+      await stopTransientUnit(dumpUnit(migrationId));
+      // SIGKILL reaches frozen tasks; the drop rules die with the namespace, after the sockets.
+      await docker.removeContainer(dockerId, { force: true, deadlineMs: UNDO_DEADLINE_MS });
+    });
+    await runPhase(context, "clean-source", async () => {
+      await unblockMac(migrationId);
+      await this.removeFiles();
+      await identities.forget(dockerId);
+    });
+    await this.transition("finished");
+  }
+
+  /** Everything undone, in the order that lets no packet be lost: thaw last. */
+  private async revive(reason: string): Promise<void> {
+    const { docker } = this.host;
+    const { dockerId, migrationId, frozen } = this.entryNow;
+    await this.transition("aborting", { error: reason });
+    const context = this.phaseContext();
+    if (frozen !== null) {
+      await runPhase(context, "revive", async () => {
+        await stopTransientUnit(dumpUnit(migrationId));
+        const inspect = await docker.inspectContainer(dockerId);
+        if (inspect.State.Running) {
+          await unlock({ pid: inspect.State.Pid, migrationId });
+          await unblockMac(migrationId);
+          // The freezer may be shut behind Docker's back, or Docker may not know that it was opened.
+          if (!inspect.State.Paused) await docker.pauseContainer(dockerId);
+          await docker.unpauseContainer(dockerId);
+        } else {
+          await unblockMac(migrationId);
+        }
+        await docker.updateRestartPolicy(dockerId, frozen.restartPolicy);
+      });
+    }
+    await this.removeFiles();
+    await this.transition("aborted");
+  }
+
+  /** CRIU thaws while it dumps; after a crash of its caller nobody may have frozen again. */
+  private async ensureFrozen(): Promise<void> {
+    const { frozen, dockerId } = this.entryNow;
+    if (frozen === null) return;
+    const inspect = await this.host.docker.inspectContainer(dockerId).catch((thrown: unknown) => {
+      if (toDrayError(thrown).reason === "NOT_FOUND") return null;
+      throw thrown;
+    });
+    if (inspect?.State.Running) await freezeCgroup(await cgroupOfPid(inspect.State.Pid), { deadlineMs: FREEZE_DEADLINE_MS });
+  }
+
+  /** In `sent`: what etcd says decides, with or without a leader. */
+  private awaitOwnVerdict(): void {
+    const { uuid, epoch } = this.entryNow;
+    const limit = AbortSignal.timeout(VERDICT_LIMIT_MS);
+    const signal = AbortSignal.any([this.host.stopping, this.settled.signal, limit]);
+    const question = { uuid, epoch, source: this.host.node };
+    this.host.ownership
+      .awaitVerdict(question, (verdict) => verdict.kind !== "open" && (verdict.kind !== "committed" || verdict.running), signal)
+      .then(
+        async (verdict) => {
+          if (verdict.kind === "committed") await this.finish();
+          else await this.abort("etcd says that the migration was rolled back");
+        },
+        async (thrown: unknown) => {
+          if (!limit.aborted || this.settled.signal.aborted || this.host.stopping.aborted) return;
+          this.logger.warn({ err: toDrayError(thrown) }, "no verdict in time: asking for this node's own");
+          const { sourceRunning } = await this.abort("no coordinator decided in time");
+          if (!sourceRunning) this.awaitOwnVerdict();
+        },
+      )
+      .catch((thrown: unknown) => this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended"));
+  }
+
+  /** Ends (finish or revive) happen once, whoever asks; a failed one may be tried again. */
+  private endOnce(body: () => Promise<void>): Promise<unknown> {
+    if (this.ending === undefined) {
+      this.ending = body().then(
+        () => this.settled.abort(),
+        (thrown: unknown) => {
+          this.ending = undefined;
+          throw thrown;
+        },
+      );
+    }
+    return this.ending;
+  }
+
+  private verdict() {
+    const { uuid, epoch } = this.entryNow;
+    return this.host.ownership.verdict(uuid, epoch, this.host.node);
+  }
+
+  private async removeFiles(): Promise<void> {
+    await this.connection?.close().catch((thrown: unknown) => this.logger.debug({ err: thrown }, "closing the transfer"));
+    this.connection = undefined;
+    const { migrationId } = this.entryNow;
+    await removeTransitDirectory(this.transit, `${migrationId}-source`);
+    await removeTransitDirectory(this.transit, `${migrationId}-source-work`);
+  }
+
+  private get transit(): TransitOptions {
+    return transitOptionsOf(this.host.config);
+  }
+
+  private phaseContext(): PhaseContext {
+    return {
+      migrationId: this.entryNow.migrationId,
+      node: this.host.node,
+      logger: this.logger,
+      observe: this.host.observePhase,
+      times: this.times,
+    };
+  }
+
+  private async transition(state: SourceState, patch: Partial<SourceEntry> = {}): Promise<void> {
+    const next: SourceEntry = { ...this.entryNow, ...patch, state, atMs: Date.now() };
+    await faultPoint(`source.before-journal-${state}`);
+    await this.host.journal.write(next);
+    this.entryNow = next;
+    await faultPoint(`source.after-journal-${state}`);
+  }
+}
+
+/** The transient unit in which dumpContainer runs. */
+function dumpUnit(migrationId: string): string {
+  return `drayage-dump-${migrationId}`;
+}

@@ -1,0 +1,23 @@
+/** What travels on a transfer, in the words that both ends use. */
+import { z } from "zod";
+
+export const TRANSFER_KINDS = {
+  /** `docker save` of the image; before the first layer. */
+  image: "image",
+  /** The writable layer while the container runs; applied to the copy that is not started. */
+  layer: "layer",
+  /** What changed in it since; sent from the freeze, applied to the mounted root. */
+  layerRest: "layer-rest",
+  /** One file of CRIU's. */
+  criuImage: "criu-image",
+  /** The last file: names and sizes of all CRIU files. Everything before it has been delivered. */
+  manifest: "manifest",
+} as const;
+
+export const ImageManifest = z.object({
+  files: z.array(z.object({ name: z.string(), bytes: z.number().int().nonnegative() })),
+});
+export type ImageManifest = z.infer<typeof ImageManifest>;
+
+/** CRIU's file names; nothing that could leave the directory. */
+export const CRIU_FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
