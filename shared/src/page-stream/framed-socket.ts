@@ -11,6 +11,7 @@
  */
 import type { TLSSocket } from "node:tls";
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
+import { tlsFailure } from "../identity/tls-failure.ts";
 import { BandwidthLimit } from "./bandwidth-limit.ts";
 import { type Frame, FrameDecoder } from "./frame.ts";
 import { encodeMessage, type Message, type MessageType } from "./messages.ts";
@@ -220,7 +221,8 @@ export class FramedSocket {
   }
 
   #lost(what: string, cause?: Error): DrayError {
-    if (cause instanceof DrayError) return cause;
+    const identityFailure = cause === undefined ? null : tlsFailure(cause);
+    if (identityFailure !== null) return identityFailure;
     return new DrayError("PEER_UNAVAILABLE", `page connection to ${this.#options.peerName}: ${what}`, { cause });
   }
 }

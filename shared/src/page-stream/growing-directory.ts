@@ -31,6 +31,8 @@ export async function sendGrowingDirectory(
     }
   };
 
+  // It is awaited later, perhaps after it has failed; that is no unhandled rejection.
+  done.catch(() => undefined);
   const watcher = watchDirectory(directory, follow);
   try {
     for (const name of await regularFiles(directory)) follow(name);

@@ -90,9 +90,14 @@ export class IncomingConnection {
     } catch (thrown) {
       // The stream's own failure is the cause; what the reader made of it is not.
       const error = toDrayError(content.errored ?? thrown);
-      if (this.#streams.delete(streamId)) this.#socket.send("error", streamId, failureOf(error));
-      content.destroy(error);
+      this.#fail(streamId, content, error);
     }
+  }
+
+  /** Gives up one file; the sender and the reader both hear why. */
+  #fail(streamId: number, content: IncomingContent, error: DrayError): void {
+    if (this.#streams.delete(streamId)) this.#socket.send("error", streamId, failureOf(error));
+    content.destroy(error);
   }
 
   #data(frame: Frame): void {
@@ -108,7 +113,11 @@ export class IncomingConnection {
     const stream = this.#find(frame);
     if (stream === undefined || stream.content.destroyed) return;
     stream.closed = true;
-    stream.content.finish(closing, stream.sizeBytes);
+    try {
+      stream.content.finish(closing, stream.sizeBytes);
+    } catch (error) {
+      this.#fail(frame.streamId, stream.content, toDrayError(error));
+    }
   }
 
   #senderFailed(frame: Frame): void {

@@ -19,6 +19,7 @@ export class OutgoingFile {
   readonly #settled = Promise.withResolvers<SendResult>();
   #source: FrameSource | undefined;
   #creditBytes: number;
+  #opened = false;
   #sentBytes = 0;
   #failure: DrayError | undefined;
   #wake: () => void = () => undefined;
@@ -81,13 +82,14 @@ export class OutgoingFile {
   }
 
   #giveUp(error: DrayError): void {
-    if (this.#failure === undefined) this.#socket.send("error", this.#streamId, failureOf(error));
+    if (this.#failure === undefined && this.#opened) this.#socket.send("error", this.#streamId, failureOf(error));
     this.fail(error);
   }
 
   async #sendContent(source: FrameSource): Promise<void> {
     const { kind, name, metadata = {}, sizeBytes } = this.#description;
     this.#socket.send("openFile", this.#streamId, { kind, name, metadata, ...(sizeBytes === undefined ? {} : { sizeBytes }) });
+    this.#opened = true;
     const buffers = Array.from({ length: BUFFERS }, () => Buffer.allocUnsafeSlow(HEADER_BYTES + DATA_BYTES));
     const written: Promise<void>[] = buffers.map(() => Promise.resolve());
     const fill = (buffer: Buffer) => source.fill(buffer.subarray(HEADER_BYTES));

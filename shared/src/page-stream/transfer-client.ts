@@ -3,7 +3,7 @@ import { type TLSSocket, connect } from "node:tls";
 import { Readable } from "node:stream";
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import { tlsClientOptions } from "../identity/identity.ts";
-import { parseAddress } from "./address.ts";
+import { splitAddress } from "../config/address.ts";
 import type { Frame } from "./frame.ts";
 import { fileSource, type FrameSource, growingSource, readableSource } from "./frame-source.ts";
 import { FramedSocket } from "./framed-socket.ts";
@@ -56,7 +56,7 @@ class OutgoingConnection implements TransferConnection {
     this.#target = target;
     this.welcomed = this.#welcome.promise;
     this.ended = this.#end.promise;
-    const { host, port } = parseAddress(address);
+    const { host, port } = splitAddress(address);
     const silenceLimitMs = target.silenceLimitMs ?? SILENCE_LIMIT_MS;
     const deadlineMs = target.connectDeadlineMs ?? CONNECT_DEADLINE_MS;
     const tls: TLSSocket = connect({
@@ -104,6 +104,8 @@ class OutgoingConnection implements TransferConnection {
     done: Promise<unknown>,
     options: SendOptions = {},
   ): Promise<SendResult> {
+    // It is looked at later, perhaps after it has failed; that is no unhandled rejection.
+    done.catch(() => undefined);
     return this.#send(file, options, async () => growingSource(path, done));
   }
 

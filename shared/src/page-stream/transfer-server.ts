@@ -18,7 +18,7 @@ import { peerOf, tlsServerOptions } from "../identity/identity.ts";
 import { FramedSocket } from "./framed-socket.ts";
 import { IncomingConnection } from "./incoming-connection.ts";
 import { chooseVersion, decodeMessage, failureOf, type Message, PROTOCOL_VERSIONS, WINDOW_BYTES } from "./messages.ts";
-import { parseAddress } from "./address.ts";
+import { splitAddress } from "../config/address.ts";
 import { sameToken } from "./token.ts";
 import type { Authorisation, TransferGrant, TransferServer, TransferServerOptions } from "./transfer-types.ts";
 
@@ -133,7 +133,7 @@ export async function startTransferServer(options: TransferServerOptions): Promi
     await Promise.all(grant.settling);
   }
 
-  const { host, port } = parseAddress(options.address);
+  const { host, port } = splitAddress(options.address);
   await new Promise<void>((resolve, reject) => {
     const refuse = (cause: Error) =>
       reject(new DrayError("BAD_CONFIG", `cannot listen on ${options.address}: ${cause.message}`, { cause }));
