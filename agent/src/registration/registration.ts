@@ -19,6 +19,12 @@ const RETRY_MS = 1_000;
 /** How often memory and problems are looked at again. */
 const REFRESH_MS = 10_000;
 
+/** Docker's events that change what the inventory shows; health checks alone make many others. */
+const FOLLOWED_EVENTS = [
+  ...["create", "start", "die", "destroy", "pause", "unpause", "rename", "update"],
+  ...["connect", "disconnect"],
+] as const;
+
 export interface Registration {
   /** False while the node is not visible to the cluster. */
   readonly registered: boolean;
@@ -109,12 +115,31 @@ async function publish(
   };
 
   let lastNode = "";
-  const publishNode = async (): Promise<void> => {
+  const observeAndPublish = async (): Promise<void> => {
     const { record, problems } = await observeNode(host, apiAddresses, registeredAtMs, publishInventory, signal);
     const value = encodeRecord(NodeRecord, record);
     if (value !== lastNode) await etcd.put(keys.node(host.node), value, { leaseId: lease.id, signal });
     if (lastNode === "") host.logger.info({ problems }, "registered with the cluster");
     lastNode = value;
+  };
+
+  // One after the other; those that come meanwhile are served by one more.
+  let running: Promise<void> | undefined;
+  let waiting: Promise<void> | undefined;
+  const publishNode = (): Promise<void> => {
+    if (running === undefined) {
+      running = observeAndPublish().finally(() => {
+        running = undefined;
+      });
+      return running;
+    }
+    waiting ??= running
+      .catch(() => undefined)
+      .then(() => {
+        waiting = undefined;
+        return publishNode();
+      });
+    return waiting;
   };
 
   await publishNode();
@@ -126,7 +151,9 @@ async function publish(
     }
   })();
   const following = (async () => {
-    for await (const _ of host.docker.events({ type: ["container", "network"] }, signal)) await publishNode();
+    for await (const _ of host.docker.events({ type: ["container", "network"], event: [...FOLLOWED_EVENTS] }, signal)) {
+      await publishNode();
+    }
     throw signal.reason;
   })();
   return Promise.race([refreshing, following]);
