@@ -1,33 +1,31 @@
 /** What a lab remembers between commands: `lab.json`. What runs is always asked of the kernel. */
 import { open, readFile, rename } from "node:fs/promises";
-import { z } from "zod";
 import { hasCode, LabError } from "../errors.ts";
-import { NODE_KINDS } from "../node/driver.ts";
-import { SUITES } from "../rootfs/recipe.ts";
+import type { NodeKind } from "../node/driver.ts";
+import type { Suite } from "../rootfs/recipe.ts";
 import type { LabLayout } from "./layout.ts";
 
-const NodeRecord = z.object({
-  name: z.string(),
-  imageStore: z.enum(["graphdriver", "containerd"]),
-  partitioned: z.boolean(),
-  /** Bits per second in each direction; null: as fast as it goes. */
-  rateBitsPerSecond: z.number().nullable(),
-});
+export interface NodeRecord {
+  readonly name: string;
+  readonly imageStore: "graphdriver" | "containerd";
+  readonly partitioned: boolean;
+  /** In each direction; null: as fast as it goes. */
+  readonly rateBitsPerSecond: number | null;
+}
 
-const LabState = z.object({
-  version: z.literal(1),
+const VERSION = 1;
+
+export interface LabState {
+  readonly version: typeof VERSION;
   /** `starting`: `up` has not finished; whoever finds this without an `up` at work cleans up first. */
-  phase: z.enum(["starting", "up"]),
-  kind: z.enum(NODE_KINDS),
-  suite: z.enum(SUITES),
-  subnet: z.string(),
+  readonly phase: "starting" | "up";
+  readonly kind: NodeKind;
+  readonly suite: Suite;
+  readonly subnet: string;
   /** Whether the product and its cluster are installed, or the nodes are bare. */
-  cluster: z.boolean(),
-  nodes: z.array(NodeRecord),
-});
-
-export type LabState = z.infer<typeof LabState>;
-export type NodeRecord = z.infer<typeof NodeRecord>;
+  readonly cluster: boolean;
+  readonly nodes: readonly NodeRecord[];
+}
 
 export async function readState(layout: LabLayout): Promise<LabState | undefined> {
   let text: string;
@@ -37,14 +35,14 @@ export async function readState(layout: LabLayout): Promise<LabState | undefined
     if (hasCode(error, "ENOENT")) return undefined;
     throw error;
   }
-  const parsed = LabState.safeParse(safeJson(text));
-  if (parsed.success) return parsed.data;
-  throw new LabError("failed", `${layout.stateFile} is not a lab's state: ${z.prettifyError(parsed.error)}`, {
+  const state = parse(text);
+  if (isLabState(state)) return state;
+  throw new LabError("failed", `${layout.stateFile} is not a lab's state of version ${VERSION}`, {
     remedy: `remove the lab with: lab down --name ${layout.name}`,
   });
 }
 
-function safeJson(text: string): unknown {
+function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -53,11 +51,19 @@ function safeJson(text: string): unknown {
   }
 }
 
+/**
+ * Whether this program wrote it. The file is the lab's own, written whole and
+ * by rename: the version says which fields are there.
+ */
+function isLabState(value: unknown): value is LabState {
+  return typeof value === "object" && value !== null && "version" in value && value.version === VERSION;
+}
+
 export async function writeState(layout: LabLayout, state: LabState): Promise<void> {
   const fresh = `${layout.stateFile}.new`;
   const file = await open(fresh, "w");
   try {
-    await file.writeFile(`${JSON.stringify(LabState.parse(state), null, 2)}\n`);
+    await file.writeFile(`${JSON.stringify(state, null, 2)}\n`);
     await file.sync();
   } finally {
     await file.close();

@@ -143,7 +143,7 @@ export class ContainerDriver implements NodeDriver {
     await mkdir(join(cgroup, EXEC_CGROUP), { recursive: true });
     const environment = [`PATH=${NODE_PATH}`, "HOME=/root", "LANG=C.UTF-8", `TERM=${process.env["TERM"] ?? "dumb"}`];
     return inCgroup(join(cgroup, EXEC_CGROUP), [
-      ...["nsenter", `--target=${pid}`, "--all", "--wd=/", "--", "/usr/bin/env", "-i", ...environment],
+      ...["nsenter", `--target=${pid}`, "--all", "--", "/usr/bin/env", "-i", ...environment],
       // When this side is ended, the command in the node is too.
       ...["/usr/bin/setpriv", "--pdeathsig", "TERM", ...argv],
     ]);

@@ -32,6 +32,7 @@ export async function buildTree(recipe: Recipe, target: string, scratch: string,
     signal,
     env: { ...process.env, DEBIAN_FRONTEND: "noninteractive", TMPDIR: scratch },
   });
+  for (const path of recipe.removed) await rm(join(target, path), { recursive: true, force: true });
   for (const [path, text] of Object.entries(recipe.files)) {
     await mkdir(dirname(join(target, path)), { recursive: true });
     await writeFile(join(target, path), text);

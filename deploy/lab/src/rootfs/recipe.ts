@@ -21,6 +21,8 @@ export interface Recipe {
   readonly files: Readonly<Record<string, string>>;
   /** Symbolic links made afterwards: path to target. */
   readonly links: Readonly<Record<string, string>>;
+  /** Paths removed afterwards. */
+  readonly removed: readonly string[];
 }
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -37,6 +39,7 @@ const NODE_PACKAGES = [
   "etcd-client",
   "etcd-server",
   "iproute2",
+  "iputils-ping",
   "iptables",
   "jq",
   "kmod",
@@ -74,7 +77,7 @@ ExecStart=/usr/bin/ip route replace default via \${LAB_GATEWAY}
 WantedBy=multi-user.target
 `;
 
-/** Units that only cost time in a node, or that the lab starts itself once it has configured them. */
+/** Units that only cost time in a node. */
 const SILENCED_UNITS = [
   "apt-daily-upgrade.timer",
   "apt-daily.timer",
@@ -109,6 +112,8 @@ export function nodeRecipe(suite: Suite): Recipe {
       "/etc/systemd/system/multi-user.target.wants/lab-network.service": "/etc/systemd/system/lab-network.service",
       ...Object.fromEntries(SILENCED_UNITS.map((unit) => [`/etc/systemd/system/${unit}`, "/dev/null"])),
     },
+    // etcd is enabled once it has been configured as a member of the cluster.
+    removed: ["/etc/systemd/system/multi-user.target.wants/etcd.service", "/etc/systemd/system/etcd2.service"],
   };
 }
 
