@@ -78,6 +78,8 @@ export interface ChangeResult<T> {
   readonly record: T | null;
 }
 
+/** One read or write waits no longer than this, whatever the deadline of the change. */
+const ATTEMPT_MS = 3_000;
 /** Pause before a write of unknown outcome is looked into again. */
 const LOOK_AGAIN_MS = 100;
 
@@ -100,11 +102,19 @@ export async function compareAndSwap<S extends z.ZodType>(
   const endsAtMs = Date.now() + (options.deadlineMs ?? 3_000);
   const call = (): CallOptions => ({
     signal: options.signal,
-    deadlineMs: Math.max(1, endsAtMs - Date.now()),
+    deadlineMs: Math.max(1, Math.min(ATTEMPT_MS, endsAtMs - Date.now())),
   });
+  let mayHaveLanded = false;
   let pending: { readonly value: string; readonly modRevision: number } | null = null;
   for (;;) {
-    const entry = await readBack(etcd, key, call(), pending !== null);
+    let entry: KeyValue | null;
+    try {
+      entry = await etcd.get(key, call());
+    } catch (cause) {
+      if (pending === null || !mayLookAgain(cause, options.signal, endsAtMs))
+        throw unlessSent(cause, key, mayHaveLanded);
+      continue;
+    }
     if (entry === null) return { applied: false, record: null };
     const stored = decodeRecord(schema, entry);
     if (pending !== null && entry.modRevision !== pending.modRevision) {
@@ -129,19 +139,20 @@ export async function compareAndSwap<S extends z.ZodType>(
       if (found.value === value && found.modRevision > entry.modRevision) return { applied: true, record: next };
       return { applied: false, record: decodeRecord(schema, found).record };
     } catch (thrown) {
-      if (!(thrown instanceof DrayError) || thrown.reason !== "OUTCOME_UNKNOWN") throw thrown;
-      if (options.signal?.aborted || endsAtMs - Date.now() <= LOOK_AGAIN_MS) throw thrown;
+      mayHaveLanded ||= thrown instanceof DrayError && thrown.reason === "OUTCOME_UNKNOWN";
+      if (!mayLookAgain(thrown, options.signal, endsAtMs)) throw unlessSent(thrown, key, mayHaveLanded);
       await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
     }
   }
 }
 
-/** A read in which an unanswered earlier write keeps the outcome unknown. */
-async function readBack(etcd: EtcdPort, key: string, options: CallOptions, wrote: boolean): Promise<KeyValue | null> {
-  try {
-    return await etcd.get(key, options);
-  } catch (cause) {
-    if (!wrote) throw cause;
-    throw new DrayError("OUTCOME_UNKNOWN", `etcd did not say whether ${key} was changed`, { cause });
-  }
+function mayLookAgain(thrown: unknown, signal: AbortSignal | undefined, endsAtMs: number): boolean {
+  if (!(thrown instanceof DrayError) || signal?.aborted || endsAtMs - Date.now() <= LOOK_AGAIN_MS) return false;
+  return thrown.reason === "OUTCOME_UNKNOWN" || thrown.reason === "ETCD_UNAVAILABLE";
+}
+
+/** What to throw at the end: once a write may have landed, nothing less than "unknown" is true. */
+function unlessSent(thrown: unknown, key: string, mayHaveLanded: boolean): unknown {
+  if (!mayHaveLanded) return thrown;
+  return new DrayError("OUTCOME_UNKNOWN", `etcd did not say whether ${key} was changed`, { cause: thrown });
 }

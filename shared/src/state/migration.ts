@@ -49,6 +49,9 @@ export const MigrationRecord = z.object({
   bandwidthBytesPerSecond: z.number(),
   maxDowntimeMs: z.number(),
   startedAtMs: z.number(),
+  /** The source node's wall clock at its network lock; what downtimeMs is counted from. */
+  lockedAtMs: z.number().nullable().default(null),
+  /** Thaw on the destination minus lock on the source: two wall clocks, off by their difference. */
   downtimeMs: z.number().nullable(),
   totalMs: z.number().nullable(),
   rounds: z.array(RoundRecord),

@@ -1,0 +1,112 @@
+/**
+ * The way back: the source first, since only its own transaction says that it
+ * may run; then the destination. If the commit has won meanwhile, nothing is
+ * undone and the saga goes forward.
+ */
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { backoffMs, pause } from "../pause.ts";
+import { isDeposed, orderOf, ownerNow, type SagaContext } from "./context.ts";
+import { endMigration } from "./end.ts";
+import { standingOf } from "./next-step.ts";
+import { runPhase } from "./run-phase.ts";
+
+const ABORT_MS = 60_000;
+
+export async function abortStep(context: SagaContext): Promise<void> {
+  if (context.journal.record.error === null) noteError(context, sourceTookBack(context));
+  await runPhase(context, "abort", { journal: "before" }, async () => {
+    const { journal } = context;
+    const source = await abortSource(context);
+    if (source === "commit-won") return;
+    await abortDestination(context);
+    const cause = journal.record.error?.message ?? "";
+    if (source === "running") await endMigration(context, "rolled_back", `rolled back: ${cause}`);
+    else
+      await endMigration(
+        context,
+        "failed",
+        `${cause}; and the container does not run on ${journal.record.source} any more`,
+      );
+  });
+}
+
+/** Records why a migration goes back, once: the first error is the cause. */
+export function noteError(context: SagaContext, error: DrayError): void {
+  const { journal } = context;
+  const { phase } = journal.record;
+  journal.note({
+    error: { reason: error.reason, message: error.message, remedy: error.remedy, phase, node: error.node },
+  });
+}
+
+async function abortSource(context: SagaContext): Promise<"running" | "not-running" | "commit-won"> {
+  const { journal, agents, leadership, logger, times } = context;
+  const { source } = journal.record;
+  const startedAt = performance.now();
+  for (let attempt = 0; ; attempt++) {
+    const standing = standingOf(journal.record, await ownerNow(context));
+    if (standing === "committed" || standing === "destination-runs") return "commit-won";
+    try {
+      const request = { order: orderOf(context), reason: journal.record.error?.message ?? "" };
+      const answer = await agents.of(source).abort(request, { deadlineMs: ABORT_MS, signal: leadership.lost });
+      const after = standingOf(journal.record, await ownerNow(context));
+      if (after === "committed" || after === "destination-runs") return "commit-won";
+      if (after === "source-runs" || after === "not-entered") return answer.sourceRunning ? "running" : "not-running";
+      logger.warn({ migration_id: journal.record.id, standing: after }, "the source has not decided yet");
+    } catch (thrown) {
+      const error = toDrayError(thrown);
+      if (isDeposed(context, error)) throw error;
+      logger.warn(
+        { migration_id: journal.record.id, reason: error.reason, node: source },
+        `abort on the source: ${error.message}`,
+      );
+    }
+    if (performance.now() - startedAt > times.graceMs) await sayUnknown(context);
+    await pause(backoffMs(attempt), leadership.lost);
+    leadership.lost.throwIfAborted();
+  }
+}
+
+/** The source has decided; what remains on the destination is rubbish, which its agent also removes by itself. */
+async function abortDestination(context: SagaContext): Promise<void> {
+  const { journal, agents, leadership, logger, times } = context;
+  const { destination } = journal.record;
+  const startedAt = performance.now();
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const request = { order: orderOf(context), reason: journal.record.error?.message ?? "" };
+      await agents.of(destination).abort(request, { deadlineMs: ABORT_MS, signal: leadership.lost });
+      return;
+    } catch (thrown) {
+      const error = toDrayError(thrown);
+      if (isDeposed(context, error)) throw error;
+      logger.warn(
+        { migration_id: journal.record.id, reason: error.reason, node: destination },
+        `abort on the destination: ${error.message}`,
+      );
+    }
+    if (performance.now() - startedAt > times.graceMs) return;
+    await pause(backoffMs(attempt), leadership.lost);
+    leadership.lost.throwIfAborted();
+  }
+}
+
+/** Tells those who wait that this will take until the source is back; the saga keeps trying. */
+async function sayUnknown(context: SagaContext): Promise<void> {
+  const { journal } = context;
+  const { source, error } = journal.record;
+  if (journal.record.outcome === "unknown") return;
+  await journal.write("outcome-unknown", {
+    outcome: "unknown",
+    reason: `${error?.message ?? "rolling back"}; node ${source} does not answer, so it is not known whether the container runs there. Nothing runs on the destination. Bring ${source} back: the roll-back goes on by itself`,
+  });
+}
+
+function sourceTookBack(context: SagaContext): DrayError {
+  const { source, cancelRequested } = context.journal.record;
+  if (cancelRequested) return new DrayError("CANCELLED", "the migration was cancelled");
+  return new DrayError("INTERNAL", `an earlier leader left the migration behind, and ${source} keeps the container`, {
+    node: source,
+    remedy: "Start the migration again.",
+  });
+}

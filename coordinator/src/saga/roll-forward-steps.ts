@@ -1,0 +1,128 @@
+/**
+ * The steps after the decision: activate and finish. The destination owns the
+ * container; nothing here ever brings the source back.
+ */
+import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { Reason } from "@drayage/shared/errors/reason.ts";
+import { backoffMs, pause } from "../pause.ts";
+import { noteError } from "./abort-step.ts";
+import { isDeposed, orderOf, ownerNow, type SagaContext } from "./context.ts";
+import { endMigration } from "./end.ts";
+import { standingOf } from "./next-step.ts";
+import { runPhase } from "./run-phase.ts";
+
+const ACTIVATE_MS = 60_000;
+const FINISH_MS = 120_000;
+
+/** Answers after which the prepared copy cannot be brought to life by asking again. */
+const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_FOUND", "CRIU_RESTORE_FAILED"]);
+
+/** Thaws the copy; tries until it runs, or is lost. */
+export async function activateStep(context: SagaContext): Promise<void> {
+  const { journal, agents, leadership, logger, times } = context;
+  const { destination, epoch } = journal.record;
+  await runPhase(context, "activate", { journal: "before" }, async () => {
+    const startedAt = performance.now();
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const request = { order: orderOf(context), epoch: epoch + 1 };
+        const answer = await agents
+          .of(destination)
+          .activate(request, { deadlineMs: ACTIVATE_MS, signal: leadership.lost });
+        noteThaw(context, answer.thawedAtMs);
+        journal.note({ phases: [...journal.record.phases, ...answer.steps] });
+        return;
+      } catch (thrown) {
+        const error = toDrayError(thrown);
+        if (isDeposed(context, error)) throw error;
+        logger.warn(
+          { migration_id: journal.record.id, reason: error.reason, node: destination },
+          `activate: ${error.message}`,
+        );
+        if (standingOf(journal.record, await ownerNow(context)) === "destination-runs") return;
+        if (COPY_IS_LOST.has(error.reason)) {
+          noteError(context, error);
+          await endMigration(context, "failed", lostText(context, error.message));
+          return;
+        }
+        if (performance.now() - startedAt > times.graceMs) await sayAway(context, error.message);
+      }
+      await pause(backoffMs(attempt), leadership.lost);
+      leadership.lost.throwIfAborted();
+    }
+  });
+}
+
+/** Clears both sides after the destination's durable "running". */
+export async function finishStep(context: SagaContext): Promise<void> {
+  const { journal } = context;
+  const { source, destination } = journal.record;
+  const warnings = await runPhase(context, "finish", { journal: "before" }, async () => {
+    const [left, arrived] = await Promise.all([finishOn(context, source), finishOn(context, destination)]);
+    return [...left, ...arrived];
+  });
+  // Whatever was in the way before, the container runs where it was sent.
+  journal.note({ error: null });
+  await endMigration(context, "completed", [modeReason(journal.record.reason), ...warnings].join("; "));
+}
+
+async function finishOn(context: SagaContext, node: string): Promise<string[]> {
+  const { journal, agents, leadership, logger, times } = context;
+  const startedAt = performance.now();
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const answer = await agents
+        .of(node)
+        .finish({ order: orderOf(context) }, { deadlineMs: FINISH_MS, signal: leadership.lost });
+      return answer.warnings.map((warning) => `${node}: ${warning}`);
+    } catch (thrown) {
+      const error = toDrayError(thrown);
+      if (isDeposed(context, error)) throw error;
+      logger.warn({ migration_id: journal.record.id, reason: error.reason, node }, `finish: ${error.message}`);
+      const waitedMs = performance.now() - startedAt;
+      if (waitedMs > times.tidyMs)
+        return [`${node} has not cleaned up yet (${error.message}); its agent does so when it is back`];
+      if (waitedMs > times.graceMs) await sayRuns(context, node);
+    }
+    await pause(backoffMs(attempt), leadership.lost);
+    leadership.lost.throwIfAborted();
+  }
+}
+
+function noteThaw(context: SagaContext, thawedAtMs: number): void {
+  const { lockedAtMs } = context.journal.record;
+  if (lockedAtMs === null || thawedAtMs <= 0) return;
+  context.journal.note({ downtimeMs: Math.max(0, thawedAtMs - lockedAtMs) });
+}
+
+/** Tells those who wait that the container runs, while clean-up on a node still waits for that node. */
+async function sayRuns(context: SagaContext, node: string): Promise<void> {
+  const { journal } = context;
+  if (journal.record.outcome === "completed") return;
+  await journal.write("outcome-completed", {
+    outcome: "completed",
+    error: null,
+    totalMs: Date.now() - journal.record.startedAtMs,
+    reason: `${modeReason(journal.record.reason)}; ${node} does not answer and will be cleaned up when it is back`,
+  });
+}
+
+async function sayAway(context: SagaContext, message: string): Promise<void> {
+  const { journal } = context;
+  const { source, destination } = journal.record;
+  if (journal.record.outcome === "unknown") return;
+  await journal.write("outcome-unknown", {
+    outcome: "unknown",
+    reason: `the container belongs to ${destination}, which does not answer (${message}); the copy on ${source} stays frozen and must not be resumed. Bring ${destination} back: its agent starts the prepared copy and the migration goes on by itself`,
+  });
+}
+
+function lostText(context: SagaContext, message: string): string {
+  const { source, destination } = context.journal.record;
+  return `the container belongs to ${destination}, but the copy prepared there is lost (${message}); the copy on ${source} is kept frozen, with its volumes untouched, as the newest state`;
+}
+
+/** The part of the reason that was there at acceptance: which mode, and why. */
+function modeReason(reason: string): string {
+  return reason.split("; ", 1)[0] ?? "";
+}

@@ -1,0 +1,48 @@
+/** The one bracket around every phase: journal, time, log, metric, event. */
+import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { migrationLogger } from "@drayage/shared/observe/logger.ts";
+import type { MigrationPhase } from "@drayage/shared/state/migration.ts";
+import type { SagaContext } from "./context.ts";
+
+export interface PhaseOptions {
+  /**
+   * "before": the phase is durable before its first order. "within": the phase
+   * is one transaction that carries the record along, so that the downtime
+   * does not pay for a write of its own.
+   */
+  readonly journal: "before" | "within";
+}
+
+export async function runPhase<T>(
+  context: SagaContext,
+  name: Exclude<MigrationPhase, "done">,
+  options: PhaseOptions,
+  body: () => Promise<T>,
+): Promise<T> {
+  const { journal, events, metrics } = context;
+  const logger = migrationLogger(context.logger, journal.record.id, name);
+  const startedAtMs = Date.now();
+  const startedAt = performance.now();
+  journal.progress(undefined);
+  if (options.journal === "within") journal.note({ phase: name });
+  else if (journal.record.phase !== name) await journal.write(`phase-${name}`, { phase: name });
+  logger.info("phase begins");
+  events.add({
+    type: "migration.phase",
+    migrationId: journal.record.id,
+    container: journal.record.container,
+    message: `phase ${name}`,
+  });
+  let failure = "";
+  try {
+    return await body();
+  } catch (thrown) {
+    failure = toDrayError(thrown).message;
+    throw thrown;
+  } finally {
+    const durationMs = performance.now() - startedAt;
+    metrics.phaseDuration.observe({ phase: name }, durationMs / 1000);
+    journal.note({ phases: [...journal.record.phases, { name, startedAtMs, durationMs, node: context.coordinator }] });
+    logger.info({ duration_ms: durationMs, error: failure === "" ? undefined : failure }, "phase ends");
+  }
+}
