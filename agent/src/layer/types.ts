@@ -37,6 +37,8 @@ export interface LayerDifference {
   readonly changed: readonly LayerPath[];
   /** To be removed (with all below) before `changed` is unpacked. */
   readonly deleted: readonly LayerPath[];
+  /** Directories that lost an extended attribute: they are made anew around what they hold. */
+  readonly stripped: readonly LayerPath[];
   /** Sum of the sizes of the changed files. */
   readonly changedBytes: number;
 }
