@@ -1,6 +1,7 @@
 /** The command line of the lab. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { EXIT, hasCode, isAbort, LabError } from "./errors.ts";
+import { IMAGE_NAMES } from "./image/recipe.ts";
 import { DEFAULT_NAME } from "./lab/layout.ts";
 import { NODE_KINDS, type NodeKind } from "./node/driver.ts";
 import { createProgress } from "./progress.ts";
@@ -125,6 +126,21 @@ function defineNodes(program: Command): void {
     });
 }
 
+function defineImages(program: Command): void {
+  command(program, "images", "import container images of the lab into nodes; without names, list them")
+    .argument("[image...]", IMAGE_NAMES.join(", "))
+    .option("--node <node...>", "into these nodes (all)")
+    .action(async (images: string[], { name, node }) => {
+      if (images.length === 0) {
+        print(IMAGE_NAMES.join("\n"));
+        return;
+      }
+      const [{ importImages }, { openLab }] = await Promise.all([import("./image/import.ts"), import("./lab/lab.ts")]);
+      interruptible();
+      await importImages(await openLab(name), images, node, createProgress(), interruption.signal);
+    });
+}
+
 /** Opens a lab under its lock for a change. */
 async function changing(
   name: string,
@@ -187,6 +203,7 @@ const program = new Command("lab")
   .exitOverride();
 defineLifecycle(program);
 defineNodes(program);
+defineImages(program);
 try {
   await program.parseAsync();
 } catch (error) {
