@@ -70,13 +70,18 @@ export async function bundlePrograms(inputs: BuildInputs, directory: string): Pr
         minifySyntax: true,
         keepNames: true,
         legalComments: "none",
-        logLevel: "error",
+        logLevel: "silent",
         // Optional native speed-ups of ssh2, which Docker's client loads and Drayage never uses.
         external: ["cpu-features", "*.node"],
         plugins: [protoReaders()],
       }),
     ),
-  );
+  ).catch((cause: unknown) => {
+    throw new BuildError(
+      `a program cannot be bundled: ${String(cause)}`,
+      "Correct the sources; `npx tsc -p .` says more.",
+    );
+  });
   const require = createRequire(join(inputs.root, "shared/package.json"));
   for (const { library, directory: from, to } of PROTO_FILES) {
     await cp(join(dirname(require.resolve(library)), from), join(directory, to), { recursive: true });

@@ -28,7 +28,10 @@ export function runTool(command: string, args: readonly string[], options: Comma
   });
   if (result.error) {
     const missing = "code" in result.error && result.error.code === "ENOENT";
-    throw new BuildError(missing ? `${command} is not installed` : `${command}: ${result.error.message}`, options.remedy);
+    throw new BuildError(
+      missing ? `${command} is not installed` : `${command}: ${result.error.message}`,
+      options.remedy,
+    );
   }
   if (result.status !== 0) {
     const end = result.status === null ? `was killed by ${result.signal}` : `exited with ${result.status}`;

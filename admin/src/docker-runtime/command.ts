@@ -4,7 +4,10 @@ import { addRuntime, makeRuntimeDefault, type Report, removeRuntime, undoRuntime
 
 export function dockerRuntimeCommand(): Command {
   const command = new Command("docker-runtime").description("registers drayage-runc with Docker on this host");
-  command.command("add").description("adds the runtime to Docker's daemon.json and reloads Docker").action(reporting(addRuntime));
+  command
+    .command("add")
+    .description("adds the runtime to Docker's daemon.json and reloads Docker")
+    .action(reporting(addRuntime));
   command
     .command("remove")
     .description("takes the runtime out again; containers that name it get plain runc")

@@ -1,14 +1,28 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { makeDefault, parseDaemonJson, register, retire, RUNTIME_PATH, undoDefault, unregister } from "./daemon-json.ts";
+import {
+  explicitly,
+  makeDefault,
+  parseDaemonJson,
+  register,
+  retire,
+  RUNTIME_PATH,
+  undoDefault,
+  unregister,
+} from "./daemon-json.ts";
 import { removeMember, setMember } from "./json-edit.ts";
 
-const key = fc.oneof(fc.constantFrom("debug", "data-root", "log-opts", "a\"b", "ünï", "x\\"), fc.string({ maxLength: 6 }));
+const key = fc.oneof(
+  fc.constantFrom("debug", "data-root", "log-opts", 'a"b', "ünï", "x\\"),
+  fc.string({ maxLength: 6 }),
+);
 const document = fc
   .dictionary(key, fc.jsonValue({ maxDepth: 3 }), { maxKeys: 5 })
   .chain((rest) =>
     fc
-      .option(fc.dictionary(fc.string({ maxLength: 6 }), fc.record({ path: fc.string() }), { maxKeys: 3 }), { nil: undefined })
+      .option(fc.dictionary(fc.string({ maxLength: 6 }), fc.record({ path: fc.string() }), { maxKeys: 3 }), {
+        nil: undefined,
+      })
       .map((runtimes) => (runtimes ? { ...rest, runtimes } : withoutKey(rest, "runtimes"))),
   );
 const spelling = fc.constantFrom<string | number | undefined>(undefined, 1, 2, 4, "\t");
@@ -23,14 +37,20 @@ describe("setMember and removeMember", () => {
         const set = setMember(text, ["runtimes", "drayage"], value);
         const parsed = parse(text);
         const runtimes = typeof parsed.runtimes === "object" ? parsed.runtimes : {};
-        expect(parse(set)).toEqual({ ...parsed, runtimes: { ...runtimes, drayage: JSON.parse(JSON.stringify(value)) } });
-        expect(parse(removeMember(set, ["runtimes", "drayage"])).runtimes).toEqual(withoutKey({ ...runtimes }, "drayage"));
+        expect(parse(set)).toEqual({
+          ...parsed,
+          runtimes: { ...runtimes, drayage: JSON.parse(JSON.stringify(value)) },
+        });
+        expect(parse(removeMember(set, ["runtimes", "drayage"])).runtimes).toEqual(
+          withoutKey({ ...runtimes }, "drayage"),
+        );
       }),
     );
   });
 
   it("keep every other byte", () => {
-    const text = '{\n  "debug": true,\n  "max": 1e3, "big": 12345678901234567890,\n  "runtimes": {\n    "k": { "path": "/k" }\n  }\n}\n';
+    const text =
+      '{\n  "debug": true,\n  "max": 1e3, "big": 12345678901234567890,\n  "runtimes": {\n    "k": { "path": "/k" }\n  }\n}\n';
     expect(setMember(text, ["runtimes", "drayage"], { path: "/d" })).toBe(
       '{\n  "debug": true,\n  "max": 1e3, "big": 12345678901234567890,\n  "runtimes": {\n    "k": { "path": "/k" },\n    "drayage": {\n      "path": "/d"\n    }\n  }\n}\n',
     );
@@ -51,7 +71,10 @@ describe("register", () => {
       fc.property(daemonJson, (text) => {
         const { text: after } = register(text, null);
         const before = parse(text);
-        expect(parse(after)).toEqual({ ...before, runtimes: { ...asObject(before.runtimes), drayage: { path: RUNTIME_PATH } } });
+        expect(parse(after)).toEqual({
+          ...before,
+          runtimes: { ...asObject(before.runtimes), drayage: { path: RUNTIME_PATH } },
+        });
       }),
     );
   });
@@ -66,7 +89,8 @@ describe("register", () => {
   });
 
   it("makes a file where there is none, and an empty one counts as empty", () => {
-    const expected = '{\n    "runtimes": {\n        "drayage": {\n            "path": "/usr/bin/drayage-runc"\n        }\n    }\n}\n';
+    const expected =
+      '{\n    "runtimes": {\n        "drayage": {\n            "path": "/usr/bin/drayage-runc"\n        }\n    }\n}\n';
     expect(register(null, null).text).toBe(expected);
     expect(register("\n", null).text).toBe(expected);
   });
@@ -101,7 +125,11 @@ describe("unregister", () => {
         const before = parse(text);
         const { drayage, ...runtimes } = asObject(before.runtimes);
         const kept = drayage && asObject(drayage).path !== RUNTIME_PATH ? { drayage } : {};
-        expect(undone).toEqual({ ...before, "their-own": 1, runtimes: { ...runtimes, ...kept, theirs: { path: "/t" } } });
+        expect(undone).toEqual({
+          ...before,
+          "their-own": 1,
+          runtimes: { ...runtimes, ...kept, theirs: { path: "/t" } },
+        });
       }),
     );
   });
@@ -127,12 +155,33 @@ describe("unregister", () => {
   });
 });
 
+describe("an entry left from an earlier installation", () => {
+  it("is taken up, and goes when Drayage goes", () => {
+    const taken = register('{"debug":true,"runtimes":{"drayage":{"path":"/usr/bin/runc"}}}', null);
+    expect(parse(taken.text).runtimes).toEqual({ drayage: { path: RUNTIME_PATH } });
+    expect(parse(unregister(taken.text, taken.state) ?? "null")).toEqual({ debug: true });
+  });
+});
+
 describe("retire", () => {
   it("points the name to plain runc, and registering takes it up again", () => {
     const registered = makeDefault(register('{"default-runtime": "crun"}', null).text, register("{}", null).state);
     const retired = retire(registered.text, registered.state, "/usr/bin/runc");
-    expect(parse(retired.text)).toEqual({ "default-runtime": "crun", runtimes: { drayage: { path: "/usr/bin/runc" } } });
+    expect(parse(retired.text)).toEqual({
+      "default-runtime": "crun",
+      runtimes: { drayage: { path: "/usr/bin/runc" } },
+    });
     expect(parse(register(retired.text, null).text).runtimes).toEqual({ drayage: { path: RUNTIME_PATH } });
+  });
+});
+
+describe("explicitly", () => {
+  it("says what dockerd would otherwise keep", () => {
+    expect(parse(explicitly(null, "drayage"))).toEqual({ runtimes: {}, "default-runtime": "runc" });
+    expect(explicitly('{"runtimes":{},"default-runtime":"x"}', "drayage")).toBe(
+      '{"runtimes":{},"default-runtime":"x"}',
+    );
+    expect(parse(explicitly('{"debug":true}', "runc"))).toEqual({ debug: true, runtimes: {} });
   });
 });
 

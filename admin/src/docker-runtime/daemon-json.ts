@@ -45,7 +45,12 @@ export function register(text: string | null, state: RuntimeState | null): Regis
   const entry = { ...(isOurs(existing) ? existing : {}), path: RUNTIME_PATH };
   const after = isDeepStrictEqual(existing, entry) ? base : setMember(base, ["runtimes", RUNTIME_NAME], entry);
   const foreign = existing && !isOurs(existing) ? { previousRuntime: existing } : {};
-  if (state) return { text: after, state: { ...succeed(state, text, after), ...foreign } };
+  if (state && text !== null) return { text: after, state: { ...succeed(state, text, after), ...foreign } };
+  if (isOurs(existing)) {
+    // Left from an earlier installation: there is no text without us to go back to.
+    const madeRuntimes = Object.keys(parseDaemonJson(base).runtimes ?? {}).length === 1;
+    return { text: after, state: { madeFile: false, after, madeRuntimes } };
+  }
   const madeRuntimes = parseDaemonJson(base).runtimes === undefined;
   return { text: after, state: { madeFile: text === null, before: text ?? "", after, madeRuntimes, ...foreign } };
 }
@@ -96,6 +101,19 @@ export function retire(text: string, state: RuntimeState, runcPath: string): Reg
   return { text: after, state: rest };
 }
 
+/**
+ * `text` for one reload: dockerd keeps what it has for a member that is not
+ * in the file, so what shall go away must be said. `currentDefault` is the
+ * default runtime that dockerd has now.
+ */
+export function explicitly(text: string | null, currentDefault: string): string {
+  const base = startingText(text);
+  const parsed = parseDaemonJson(base);
+  const named = parsed.runtimes === undefined ? setMember(base, ["runtimes"], {}) : base;
+  const isStale = currentDefault === RUNTIME_NAME && parsed["default-runtime"] === undefined;
+  return isStale ? setMember(named, ["default-runtime"], "runc") : named;
+}
+
 /** Parses daemon.json; an empty file counts as an empty object, as for dockerd. Throws BAD_CONFIG. */
 export function parseDaemonJson(text: string): JsonObject {
   const content = text.replace(/^\uFEFF/, "");
@@ -110,7 +128,8 @@ export function parseDaemonJson(text: string): JsonObject {
     });
   }
   if (!isJsonObject(parsed)) throw notAnObject("Docker's daemon.json");
-  if (parsed.runtimes !== undefined && !isJsonObject(parsed.runtimes)) throw notAnObject("`runtimes` in Docker's daemon.json");
+  if (parsed.runtimes !== undefined && !isJsonObject(parsed.runtimes))
+    throw notAnObject("`runtimes` in Docker's daemon.json");
   return parsed;
 }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { isJsonObject, parseDaemonJson, RUNTIME_NAME } from "./daemon-json.ts";
+import { isJsonObject, parseDaemonJson } from "./daemon-json.ts";
 
 const run = promisify(execFile);
 
@@ -54,11 +54,17 @@ export async function validate(file: string, flags: readonly string[]): Promise<
   }
 }
 
-/** Makes a running dockerd read its file again, and waits until `settled` holds for its runtimes. */
-export async function reload(settled: (runtimes: Readonly<Record<string, unknown>>) => boolean): Promise<void> {
+/** What a running dockerd says of its runtimes. */
+export interface DockerRuntimes {
+  readonly runtimes: Readonly<Record<string, unknown>>;
+  readonly defaultRuntime: string;
+}
+
+/** Makes a running dockerd read its file again, and waits until `settled` holds. */
+export async function reload(settled: (now: DockerRuntimes) => boolean): Promise<void> {
   await run("systemctl", ["reload", "docker.service"], { timeout: COMMAND_TIMEOUT_MS });
   const deadline = performance.now() + RELOAD_TIMEOUT_MS;
-  while (!settled(await runtimes())) {
+  while (!settled(await dockerRuntimes())) {
     if (performance.now() > deadline) {
       throw new DrayError("DOCKER_ERROR", "dockerd did not take over its changed configuration", {
         remedy: "See `journalctl -u docker`; restart Docker when it suits you.",
@@ -100,15 +106,7 @@ export async function runcPath(): Promise<string> {
   return "/usr/bin/runc";
 }
 
-/** True for the runtimes of a dockerd that sends the name to `path`; a null path means not at all. */
-export function runtimeIs(path: string | null): (runtimes: Readonly<Record<string, unknown>>) => boolean {
-  return (known) => {
-    const entry = known[RUNTIME_NAME];
-    return path === null ? entry === undefined : isJsonObject(entry) && entry.path === path;
-  };
-}
-
-async function runtimes(): Promise<Readonly<Record<string, unknown>>> {
+export async function dockerRuntimes(): Promise<DockerRuntimes> {
   const info = await new Promise<string>((resolve, reject) => {
     const call = request({ socketPath: DEFAULT_SOCKET, path: "/info", timeout: COMMAND_TIMEOUT_MS }, (response) => {
       const chunks: Buffer[] = [];
@@ -121,7 +119,10 @@ async function runtimes(): Promise<Readonly<Record<string, unknown>>> {
     call.end();
   });
   const parsed: unknown = JSON.parse(info);
-  return isJsonObject(parsed) && isJsonObject(parsed.Runtimes) ? parsed.Runtimes : {};
+  if (!isJsonObject(parsed) || !isJsonObject(parsed.Runtimes)) {
+    throw new DrayError("DOCKER_ERROR", "Docker's answer to /info names no runtimes");
+  }
+  return { runtimes: parsed.Runtimes, defaultRuntime: String(parsed.DefaultRuntime) };
 }
 
 function flagValue(flags: readonly string[], name: string): string | undefined {

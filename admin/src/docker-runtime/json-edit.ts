@@ -30,7 +30,12 @@ export function setMember(text: string, path: readonly [string, ...string[]], va
     const member = findMember(object, key);
     if (!member) return insertMember(text, object, key, nested);
     if (rest.length === 0) {
-      return splice(text, member.valueStart, member.valueEnd, layOut(text, nested, indentBefore(text, member.keyStart)));
+      return splice(
+        text,
+        member.valueStart,
+        member.valueEnd,
+        layOut(text, nested, indentBefore(text, member.keyStart)),
+      );
     }
     object = objectAt(text, member.valueStart);
   }
@@ -64,7 +69,9 @@ function insertMember(text: string, object: ObjectSpan, key: string, value: unkn
   const last = object.members.at(-1);
   if (last) {
     const before = object.members.at(-2);
-    const gap = before ? text.slice(text.indexOf(",", before.valueEnd) + 1, last.keyStart) : text.slice(object.open + 1, last.keyStart);
+    const gap = before
+      ? text.slice(text.indexOf(",", before.valueEnd) + 1, last.keyStart)
+      : text.slice(object.open + 1, last.keyStart);
     const indent = indentBefore(text, last.keyStart);
     return splice(text, last.valueEnd, last.valueEnd, `,${gap}${memberText(text, key, value, indent)}`);
   }

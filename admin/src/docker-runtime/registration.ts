@@ -6,8 +6,10 @@ import { chmod, chown, mkdir, open, readFile, realpath, rename, rm, stat } from 
 import { dirname, join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import {
+  explicitly,
   isJsonObject,
   makeDefault,
+  parseDaemonJson,
   type Registered,
   RUNTIME_NAME,
   RUNTIME_PATH,
@@ -21,10 +23,11 @@ import {
   configFile,
   containersDirectory,
   containersNaming,
+  type DockerRuntimes,
+  dockerRuntimes,
   reload,
   runcPath,
   runningFlags,
-  runtimeIs,
   validate,
 } from "./docker-daemon.ts";
 
@@ -61,7 +64,8 @@ export async function removeRuntime(): Promise<Report> {
   const users = await containersNaming(RUNTIME_NAME, containers);
   const clean = unregister(daemon.text, state);
   if (users.length === 0) {
-    await writeDaemonJson(daemon, clean, null, clearState);
+    await bring(daemon, clean, null);
+    await clearState();
     return `Docker's runtime ${RUNTIME_NAME} is removed (${daemon.file}).`;
   }
   const runc = await runcPath();
@@ -71,7 +75,8 @@ export async function removeRuntime(): Promise<Report> {
   await writeDurably(join(STATE_DIRECTORY, "containers"), `${containers}\n`);
   await writeDurably(join(STATE_DIRECTORY, "retired.json"), retired.text);
   if (clean !== null) await writeDurably(join(STATE_DIRECTORY, "clean.json"), clean);
-  return `${users.length} containers name the runtime ${RUNTIME_NAME}; it now stands for ${runc}, so that they still start.`;
+  const who = users.length === 1 ? "A container names" : `${users.length} containers name`;
+  return `${who} the runtime ${RUNTIME_NAME}; it now stands for ${runc}, so that they still start.`;
 }
 
 export async function makeRuntimeDefault(): Promise<Report> {
@@ -115,31 +120,37 @@ async function openRegistered(): Promise<{ daemon: DaemonJson; text: string; sta
 
 async function apply(daemon: DaemonJson, next: Registered, path: string): Promise<void> {
   await mkdir(STATE_DIRECTORY, { recursive: true, mode: 0o700 });
-  await writeDaemonJson(daemon, next.text, path, () =>
-    writeDurably(STATE_FILE, JSON.stringify(next.state, undefined, 2)),
-  );
+  // First: should the rest fail, undoing finds another text than this and takes out only what is there.
+  await writeDurably(STATE_FILE, JSON.stringify(next.state, undefined, 2));
+  await bring(daemon, next.text, path);
 }
 
-/** `record` keeps the state; it runs once dockerd accepts the text, before the file is replaced. */
-async function writeDaemonJson(
-  daemon: DaemonJson,
-  text: string | null,
-  path: string | null,
-  record: () => Promise<void>,
-): Promise<void> {
-  if (text === daemon.text) {
-    await record();
-  } else if (text === null) {
-    await rm(daemon.file);
-    await record();
-  } else {
-    await mkdir(dirname(daemon.file), { recursive: true });
-    await writeDurably(daemon.file, text, async (candidate) => {
-      await validate(candidate, daemon.flags ?? []);
-      await record();
-    });
+/** Brings file and dockerd to `text`; `path` is what the runtime then stands for, null for nothing. */
+async function bring(daemon: DaemonJson, text: string | null, path: string | null): Promise<void> {
+  let written = daemon.text;
+  if (daemon.flags) {
+    const explicit = explicitly(text, (await dockerRuntimes()).defaultRuntime);
+    if (explicit !== written) await replaceDaemonJson(daemon, explicit);
+    written = explicit;
+    await reload((now) => isSettled(now, path, parseDaemonJson(explicit)["default-runtime"]));
   }
-  if (daemon.flags) await reload(runtimeIs(path));
+  if (text === written) return;
+  if (text === null) {
+    await rm(daemon.file, { force: true });
+  } else {
+    await replaceDaemonJson(daemon, text);
+  }
+}
+
+async function replaceDaemonJson(daemon: DaemonJson, text: string): Promise<void> {
+  await mkdir(dirname(daemon.file), { recursive: true });
+  await writeDurably(daemon.file, text, (candidate) => validate(candidate, daemon.flags ?? []));
+}
+
+function isSettled(now: DockerRuntimes, path: string | null, defaultRuntime: unknown): boolean {
+  const entry = now.runtimes[RUNTIME_NAME];
+  const isRuntime = path === null ? entry === undefined : isJsonObject(entry) && entry.path === path;
+  return isRuntime && (defaultRuntime === undefined || now.defaultRuntime === defaultRuntime);
 }
 
 /** Replaces a file atomically, with the owner and mode that it had. `accept` may refuse the new one by throwing. */
