@@ -24,12 +24,18 @@ export function errorOf(
   if (reason !== "") {
     return drayErrorFromParts(reason, failure.details, decode(text(REMEDY_METADATA)), decode(text(NODE_METADATA)));
   }
-  return new DrayError(REASON_OF_STATUS[failure.code] ?? unavailableOr(failure.code, unavailable), failure.details, { cause: failure });
+  const known = SILENT.has(failure.code) ? unavailable : (REASON_OF_STATUS[failure.code] ?? "INTERNAL");
+  return new DrayError(known, failure.details, { cause: failure.cause ?? failure });
 }
+
+/**
+ * Nobody answers. CANCELLED is among them: our own cancelling is known before
+ * it comes to this, so it is a server that went away with the call open.
+ */
+const SILENT: ReadonlySet<status> = new Set([status.UNAVAILABLE, status.CANCELLED]);
 
 /** For statuses that grpc-js makes itself, without our metadata. */
 const REASON_OF_STATUS: Partial<Record<status, Reason>> = {
-  [status.CANCELLED]: "CANCELLED",
   [status.DEADLINE_EXCEEDED]: "TIMEOUT",
   [status.UNIMPLEMENTED]: "PROTOCOL_MISMATCH",
   [status.UNAUTHENTICATED]: "UNAUTHENTICATED",
@@ -37,10 +43,6 @@ const REASON_OF_STATUS: Partial<Record<status, Reason>> = {
   [status.INVALID_ARGUMENT]: "BAD_REQUEST",
   [status.NOT_FOUND]: "NOT_FOUND",
 };
-
-function unavailableOr(code: status, unavailable: Reason): Reason {
-  return code === status.UNAVAILABLE ? unavailable : "INTERNAL";
-}
 
 function decode(value: string): string {
   try {

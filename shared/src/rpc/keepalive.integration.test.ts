@@ -1,0 +1,88 @@
+/** A peer that falls silent without closing its connection, as after a power cut. Takes the keepalive's seconds. */
+import { once } from "node:events";
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
+import { Registry } from "prom-client";
+import { expect, test } from "vitest";
+import { ClusterServiceClient, ClusterServiceService, WatchEventsRequest, WatchEventsResponse } from "../gen/drayage/coordinator/v1/cluster.ts";
+import { createAuthority, issueIdentity } from "../identity/authority.ts";
+import { createLogger } from "../observe/logger.ts";
+import { connect, serverStream } from "./client.ts";
+import { createRpcServer, service } from "./server.ts";
+
+const NOTICED_WITHIN_MS = 9_000;
+
+test("both ends notice within seconds", { timeout: 30_000 }, async () => {
+  const lab = await createAuthority("lab");
+  const [identity, operator] = await Promise.all([
+    issueIdentity(lab, { role: "coordinator", name: "c1" }),
+    issueIdentity(lab, { role: "operator", name: "ann" }),
+  ]);
+  const handlerEnded = Promise.withResolvers<void>();
+  const { watchEvents } = ClusterServiceService;
+  const server = createRpcServer({
+    identity,
+    node: "c1",
+    logger: createLogger({ level: "silent", part: "test", node: "c1" }),
+    registry: new Registry(),
+    services: [
+      service(
+        { watchEvents },
+        {
+          allowedRoles: ["operator"],
+          handlers: {
+            watchEvents: async function* (_request, { signal }) {
+              yield WatchEventsResponse.fromPartial({});
+              if (!signal.aborted) await once(signal, "abort");
+              handlerEnded.resolve();
+            },
+          },
+        },
+      ),
+    ],
+  });
+  const port = await server.bind("127.0.0.1:0");
+  const cable = await layCable(port);
+  const connection = await connect({ identity: operator, addresses: [`127.0.0.1:${cable.port}`], expected: { role: "coordinator" } });
+  try {
+    const client = connection.client(ClusterServiceClient);
+    const events = serverStream(client, client.watchEvents, WatchEventsRequest.fromPartial({}), { deadlineMs: Number.POSITIVE_INFINITY });
+    await events.next();
+    cable.cut();
+    const cutAtMs = performance.now();
+    await expect(events.next()).rejects.toMatchObject({ reason: "NO_LEADER" });
+    await handlerEnded.promise;
+    expect(performance.now() - cutAtMs).toBeLessThan(NOTICED_WITHIN_MS);
+  } finally {
+    connection.close();
+    cable.remove();
+    await server.shutdown(0);
+  }
+});
+
+/** Forwards TCP until cut; then it swallows everything and closes nothing. */
+async function layCable(target: number): Promise<{ port: number; cut(): void; remove(): void }> {
+  const sockets: Socket[] = [];
+  const cable = createServer((near) => {
+    const far = connectTcp(target, "127.0.0.1");
+    for (const [from, to] of [[near, far], [far, near]] as const) {
+      sockets.push(from);
+      from.on("error", () => {});
+      from.pipe(to);
+    }
+  });
+  cable.listen(0, "127.0.0.1");
+  await once(cable, "listening");
+  return {
+    port: (cable.address() as AddressInfo).port,
+    cut: () => {
+      for (const socket of sockets) {
+        socket.unpipe();
+        socket.resume();
+      }
+    },
+    remove: () => {
+      for (const socket of sockets) socket.destroy();
+      cable.close();
+    },
+  };
+}
