@@ -5,7 +5,7 @@
  */
 import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { carryConfiguration } from "../docker/carry-configuration.ts";
+import { carryDescription, parseDescription } from "../docker/carry-configuration.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, type ImageIdentity } from "../image/image-transfer.ts";
@@ -27,9 +27,10 @@ export async function createCopy(
   if (reference === undefined) throw new DrayError("NOT_FOUND", `image ${image.configDigest} is not on ${host.node}`, { node: host.node });
   let dockerId = await findCopy(docker, migrationId);
   if (dockerId === undefined) {
-    const inspect = JSON.parse(description.inspectJson) as ContainerInspect;
+    const { inspect } = parseDescription(description);
     // By the name that the user gave if it means the same image here, so that `docker ps` shows it.
-    const { request } = carryConfiguration(inspect, { image: await preferredReference(docker, inspect, reference), name: provisionalName(migrationId) });
+    const preferred = await preferredReference(docker, inspect, reference);
+    const { request } = carryDescription(description, { image: preferred, name: provisionalName(migrationId) });
     dockerId = (await docker.createContainer(request)).id;
   }
   await docker.renameContainer(dockerId, description.name);
