@@ -88,6 +88,8 @@ function carryHostConfig(inspect: ContainerInspect, runtime: string): JsonObject
     RestartPolicy: { Name: "no", MaximumRetryCount: 0 },
     AutoRemove: false,
     ContainerIDFile: "",
+    // Docker shows null or false for the same, depending on whether the container has started.
+    OomKillDisable: inspect.HostConfig.OomKillDisable === true ? true : null,
     Runtime: runtime,
   };
 }
