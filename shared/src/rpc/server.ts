@@ -83,7 +83,11 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     shutdown: (graceMs) => {
       setServing(false);
       return new Promise((resolve) => {
-        const force = setTimeout(() => server.forceShutdown(), graceMs);
+        const force = setTimeout(() => {
+          server.forceShutdown();
+          // tryShutdown never answers when a session was being torn down as it was called.
+          resolve();
+        }, graceMs);
         server.tryShutdown(() => {
           clearTimeout(force);
           resolve();
