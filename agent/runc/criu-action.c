@@ -214,6 +214,15 @@ static void kill_restored(const struct freezer *freezer, const char *init)
 	write_file(path, "THAWED");
 }
 
+/* The session's directory bears the container's id. */
+static bool called_off(const char *session)
+{
+	const char *slash = strrchr(session, '/');
+	struct record record = read_record(slash ? slash + 1 : session);
+
+	return record.presence == RECORD_PRESENT && !strcmp(record.state, "failed");
+}
+
 static int at_pre_resume(const char *session, const char *init)
 {
 	struct freezer freezer = {0};
@@ -224,13 +233,13 @@ static int at_pre_resume(const char *session, const char *init)
 		note(session, "killed: cgroup not found");
 		return 1;
 	}
-	if (find_refuge(&freezer, refuge) && move_helpers(&freezer, refuge) && !same_pid_namespace(init) &&
-	    freeze(&freezer)) {
+	bool alone = find_refuge(&freezer, refuge) && move_helpers(&freezer, refuge) && !same_pid_namespace(init);
+	if (alone && !called_off(session) && freeze(&freezer)) {
 		note(session, "frozen");
 		return 0;
 	}
 	kill_restored(&freezer, init);
-	note(session, "killed: freeze not verified");
+	note(session, "killed: called off, or the freeze could not be verified");
 	return 1;
 }
 
@@ -242,6 +251,9 @@ int criu_action(const char *session)
 	if (!action)
 		return 1;
 	note(session, action);
+	/* Failing here ends a restore cleanly. */
+	if (!strcmp(action, "pre-restore") || !strcmp(action, "post-restore"))
+		return called_off(session) ? 1 : 0;
 	if (strcmp(action, "pre-resume"))
 		return 0;
 	if (!init || atoi(init) <= 1) {

@@ -1,4 +1,14 @@
-import type { DumpStats } from "./dump-stats.ts";
+/** The dump of a container through runc and CRIU. */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { bootClockMs } from "../host/boot-clock.ts";
+import { freezeCgroup, isFrozen } from "../host/cgroup.ts";
+import { DOCKER_RUNC_ROOT, runcContainer } from "../host/runc-state.ts";
+import { runTransientUnit } from "../host/transient-unit.ts";
+import { diagnose } from "./diagnosis.ts";
+import { type DumpStats, parseDumpStats } from "./dump-stats.ts";
+import { knowsIgnoreCgroups, runcVersion } from "./versions.ts";
 
 export interface DumpOptions {
   /** Docker id, 64 hex digits. The container is paused by Docker already. */
@@ -24,11 +34,75 @@ export interface DumpResult {
   readonly frozenAtMs: number;
 }
 
+const GHOST_LIMIT_BYTES = 1 << 30;
+const REFREEZE_LIMIT_MS = 10_000;
+
+/** The transient unit of a migration's dump; an agent that is restarted finds and stops it by this name. */
+export function dumpUnit(migrationId: string): string {
+  return `drayage-dump-${migrationId}`;
+}
+
+/**
+ * CRIU's options for this one call. They reach it as CRIU_CONFIG_FILE in the
+ * environment: runc hands the annotation of a container's start to a dump,
+ * and has no flags for these.
+ */
+export function criuDumpConfig(ghostLimitBytes: number): string {
+  return [
+    `ghost-limit ${ghostLimitBytes}`,
+    "link-remap",
+    // The agent has a lock of its own, which outlasts the dump.
+    "network-lock skip",
+    "manage-cgroups=ignore",
+    "",
+  ].join("\n");
+}
+
 /**
  * Dumps a paused container through runc and CRIU. On return it is frozen
  * again (verified), on success as on failure.
  *
  * Throws DrayError CRIU_DUMP_FAILED (the line that matters, its meaning and
- * remedy), FREEZE_FAILED (it could not be verified frozen), TIMEOUT, CANCELLED.
+ * remedy), FREEZE_FAILED (it could not be verified frozen), NOT_FOUND,
+ * TIMEOUT, CANCELLED.
  */
-export declare function dumpContainer(options: DumpOptions): Promise<DumpResult>;
+export async function dumpContainer(options: DumpOptions): Promise<DumpResult> {
+  const { dockerId, imageDirectory, workDirectory, runcRoot = DOCKER_RUNC_ROOT, runcPath = "runc" } = options;
+  const container = await runcContainer(runcRoot, dockerId);
+  if (container === null) throw new DrayError("NOT_FOUND", `runc has no container ${dockerId.slice(0, 12)}`);
+  if (!(await isFrozen(container.cgroup))) {
+    throw new DrayError("FREEZE_FAILED", `container ${dockerId.slice(0, 12)} is not paused`);
+  }
+  for (const directory of [imageDirectory, workDirectory]) await mkdir(directory, { recursive: true, mode: 0o700 });
+  const config = join(workDirectory, "criu.conf");
+  await writeFile(config, criuDumpConfig(options.ghostLimitBytes ?? GHOST_LIMIT_BYTES), { mode: 0o600 });
+
+  const cgroupMode = knowsIgnoreCgroups(await runcVersion(runcPath)) ? ["--manage-cgroups-mode", "ignore"] : [];
+  const places = ["--image-path", imageDirectory, "--work-path", workDirectory];
+  const features = ["--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk", ...cgroupMode];
+  const argv = [runcPath, "--root", runcRoot, "checkpoint", ...places, ...features, dockerId];
+  try {
+    await runTransientUnit(argv, {
+      unit: dumpUnit(options.migrationId),
+      env: { CRIU_CONFIG_FILE: config },
+      deadlineMs: options.deadlineMs,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+  } catch (error) {
+    throw await explain(error, workDirectory);
+  } finally {
+    // CRIU thaws the cgroup while it dumps; it ends frozen if all went well, and must in any case.
+    await freezeCgroup(container.cgroup, { deadlineMs: REFREEZE_LIMIT_MS });
+  }
+  const frozenAtMs = bootClockMs();
+  return { stats: parseDumpStats(await readFile(join(workDirectory, "stats-dump"))), frozenAtMs };
+}
+
+async function explain(error: unknown, workDirectory: string): Promise<unknown> {
+  if (!(error instanceof DrayError) || error.reason !== "COMMAND_FAILED") return error;
+  const log = await readFile(join(workDirectory, "dump.log"), "utf8").catch(() => "");
+  const diagnosis = diagnose(`${log}\n${error.message}`);
+  if (diagnosis === null) return new DrayError("CRIU_DUMP_FAILED", error.message, { cause: error });
+  const { meaning, line, remedy } = diagnosis;
+  return new DrayError("CRIU_DUMP_FAILED", `${meaning}: ${line}`, { remedy, cause: error });
+}

@@ -1,15 +1,56 @@
-import type { CommandOptions, CommandResult } from "./run-command.ts";
+/** Commands as systemd services of their own: they outlive the agent. */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { type CommandOptions, type CommandResult, runCommand } from "./run-command.ts";
 
-export interface TransientUnitOptions extends CommandOptions {
+export interface TransientUnitOptions extends Omit<CommandOptions, "stdin"> {
   /** Name of the unit without suffix, for example "drayage-dump-<migration>". */
   readonly unit: string;
 }
 
+/** How long systemd waits before it kills a unit that is stopped. */
+const STOP_LIMIT_S = 3;
+
 /**
  * Runs a command as a systemd service of its own: it is no child of the agent
  * and outlives it. The signal and the deadline stop the unit.
+ *
+ * Throws as runCommand does; the unit is gone then.
  */
-export declare function runTransientUnit(argv: readonly string[], options: TransientUnitOptions): Promise<CommandResult>;
+export async function runTransientUnit(
+  argv: readonly string[],
+  options: TransientUnitOptions,
+): Promise<CommandResult> {
+  const { unit, env = {}, cwd, ...command } = options;
+  const properties = [
+    `--unit=${unit}`,
+    `--property=TimeoutStopSec=${STOP_LIMIT_S}`,
+    "--property=LimitNOFILE=1048576",
+    "--property=UMask=0077",
+    ...Object.entries(env).map(([name, value]) => `--setenv=${name}=${value}`),
+    ...(cwd === undefined ? [] : [`--working-directory=${cwd}`]),
+  ];
+  try {
+    return await runCommand(
+      ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", ...properties, "--", ...argv],
+      command,
+    );
+  } catch (error) {
+    // Only the waiting systemd-run is dead now, not yet what it had started.
+    if (error instanceof DrayError && error.reason !== "COMMAND_FAILED") await stopTransientUnit(unit);
+    throw error;
+  }
+}
 
 /** Stops a unit left over by an earlier process of the agent; nothing to do if there is none. */
-export declare function stopTransientUnit(unit: string): Promise<void>;
+export async function stopTransientUnit(unit: string): Promise<void> {
+  await runCommand(["systemctl", "stop", `${unit}.service`], {
+    deadlineMs: (STOP_LIMIT_S + 10) * 1000,
+    okCodes: [0, 5],
+  });
+}
+
+/** True if a unit of this name is at work. */
+export async function transientUnitRuns(unit: string): Promise<boolean> {
+  const shown = await runCommand(["systemctl", "show", "--property=ActiveState", "--value", `${unit}.service`]);
+  return ["active", "activating", "deactivating", "reloading"].includes(shown.stdout.trim());
+}

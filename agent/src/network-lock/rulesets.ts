@@ -1,0 +1,80 @@
+/** nftables rulesets, pure. Tables are named after the migration; nobody else's table is touched. */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+
+/** Before every other table's chains, connection tracking included. */
+const FIRST = -400;
+
+export function tableName(migrationId: string): string {
+  if (!/^[0-9a-f]{1,32}$/.test(migrationId)) {
+    throw new DrayError("BAD_REQUEST", `${JSON.stringify(migrationId)} is no migration id`);
+  }
+  return `drayage_${migrationId}`;
+}
+
+/** New TCP connections are not let in; what is established goes on. One transaction. */
+export function holdNewRules(migrationId: string): string {
+  return `${removeTables(migrationId)}table inet ${tableName(migrationId)} {
+  chain input {
+    type filter hook input priority ${FIRST}; policy accept;
+    iifname "lo" accept
+    tcp flags & (syn | ack) == syn drop
+  }
+}
+`;
+}
+
+/** Nothing in, nothing out, ARP included; the loopback is kept. One transaction. */
+export function dropAllRules(migrationId: string): string {
+  const table = tableName(migrationId);
+  return `${removeTables(migrationId)}table inet ${table} {
+  chain input {
+    type filter hook input priority ${FIRST}; policy drop;
+    iifname "lo" accept
+  }
+  chain forward {
+    type filter hook forward priority ${FIRST}; policy drop;
+  }
+  chain output {
+    type filter hook output priority ${FIRST}; policy drop;
+    oifname "lo" accept
+  }
+}
+table arp ${table} {
+  chain input {
+    type filter hook input priority ${FIRST}; policy drop;
+  }
+  chain output {
+    type filter hook output priority ${FIRST}; policy drop;
+  }
+}
+`;
+}
+
+/** Removes the tables whether they are there or not: naming one makes it. */
+export function removeTables(migrationId: string): string {
+  const table = tableName(migrationId);
+  return ["inet", "arp"].map((family) => `table ${family} ${table}\ndelete table ${family} ${table}\n`).join("");
+}
+
+/** Frames from these MAC addresses do not leave through the interface, whatever they carry. */
+export function macBlockRules(migrationId: string, parent: string, macs: readonly string[]): string {
+  const table = macTableName(migrationId, parent);
+  if (!/^[^\s"/]{1,15}$/.test(parent)) throw new DrayError("BAD_REQUEST", `${JSON.stringify(parent)} is no interface`);
+  for (const mac of macs) {
+    if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) throw new DrayError("BAD_REQUEST", `${mac} is no MAC address`);
+  }
+  return `table netdev ${table}
+delete table netdev ${table}
+table netdev ${table} {
+  chain egress {
+    type filter hook egress device "${parent}" priority ${FIRST}; policy accept;
+    ether saddr { ${macs.join(", ")} } drop
+  }
+}
+`;
+}
+
+/** One table for each parent: several blocks of a migration stand side by side. */
+export function macTableName(migrationId: string, parent: string): string {
+  return `${tableName(migrationId)}_${Buffer.from(parent).toString("hex")}`;
+}

@@ -1,0 +1,58 @@
+/** What a restore changes in the bundle's config.json. Pure. */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+
+export interface BundlePatch {
+  /** CRIU's configuration file. */
+  readonly criuConfigPath: string;
+  readonly networkHookPath: string;
+}
+
+const CRIU_CONFIG_ANNOTATION = "org.criu.config";
+const HOOK_TIMEOUT_S = 30;
+
+/**
+ * Names CRIU's configuration, and puts the network hook before all other
+ * prestart hooks: drop rules and placeholder must stand before Docker (up to
+ * 27) wires the network. Patching twice changes nothing more.
+ */
+export function patchBundleConfig(json: string, patch: BundlePatch): string {
+  const config = object(JSON.parse(json), "config.json");
+  const hooks = object(config["hooks"] ?? {}, "hooks");
+  const prestart = list(hooks["prestart"] ?? [], "hooks.prestart");
+  const others = prestart.filter((hook) => object(hook, "a hook")["path"] !== patch.networkHookPath);
+  const ours = { path: patch.networkHookPath, args: [patch.networkHookPath], timeout: HOOK_TIMEOUT_S };
+  return JSON.stringify({
+    ...config,
+    annotations: { ...object(config["annotations"] ?? {}, "annotations"), [CRIU_CONFIG_ANNOTATION]: patch.criuConfigPath },
+    hooks: { ...hooks, prestart: [ours, ...others] },
+  });
+}
+
+/** CRIU's configuration file for a restore; `=` where CRIU 3 and 4 want it. */
+export function criuRestoreConfig(actionScriptPath: string, further: readonly string[]): string {
+  const lines = [
+    `action-script ${actionScriptPath}`,
+    "manage-cgroups=ignore",
+    "network-lock=skip",
+    "tcp-established",
+    "file-locks",
+    "ext-unix-sk",
+    "link-remap",
+    ...further,
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function object(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw bad(what);
+  return value as Record<string, unknown>;
+}
+
+function list(value: unknown, what: string): unknown[] {
+  if (!Array.isArray(value)) throw bad(what);
+  return value;
+}
+
+function bad(what: string): DrayError {
+  return new DrayError("BAD_REQUEST", `${what} of the bundle is not what the OCI specification says`);
+}

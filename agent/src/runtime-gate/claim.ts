@@ -1,0 +1,30 @@
+/** A claim names one process for good: its pid and its start time. */
+import { readFile } from "node:fs/promises";
+
+/** Field 22 of /proc/<pid>/stat, counted behind the name, which may hold anything. */
+export function startTimeOf(stat: string): string | null {
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+}
+
+/** True while the process that made this claim lives, under whatever program. */
+export async function claimantLives(claim: string): Promise<boolean> {
+  const [pid, startTime] = claim.split("-");
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+    const state = stat.slice(stat.lastIndexOf(")") + 2)[0];
+    return startTimeOf(stat) === startTime && state !== "Z" && state !== "X";
+  } catch {
+    return false;
+  }
+}
+
+/** Returns true when it has ended, false when the limit has passed first. */
+export async function claimantEnds(claim: string, limitMs: number): Promise<boolean> {
+  const recheckMs = 20;
+  for (let waitedMs = 0; await claimantLives(claim); waitedMs += recheckMs) {
+    if (waitedMs >= limitMs) return false;
+    // A process that is no child of ours tells nobody of its end.
+    await new Promise((resolve) => setTimeout(resolve, recheckMs));
+  }
+  return true;
+}

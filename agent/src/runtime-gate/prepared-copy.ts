@@ -1,0 +1,80 @@
+/** Is the restored copy what it must be before anyone may decide over it? Read from the kernel, not believed. */
+import { readdir, readFile, readlink } from "node:fs/promises";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { cgroupPids, isFrozen } from "../host/cgroup.ts";
+import type { RuncContainer } from "../host/runc-state.ts";
+
+export interface ProcessFacts {
+  readonly pid: number;
+  readonly parentPid: number;
+  readonly pidNamespace: string;
+}
+
+export interface CopyFacts {
+  readonly initPid: number;
+  readonly frozen: boolean;
+  /** Pids in the container's cgroup. */
+  readonly inside: readonly number[];
+  readonly processes: readonly ProcessFacts[];
+  /** The agent's own. */
+  readonly hostPidNamespace: string;
+}
+
+/** Throws DrayError CRIU_RESTORE_FAILED unless it is frozen, whole, alone, and inside its cgroup. Gives its tasks. */
+export async function verifyCopy(container: RuncContainer): Promise<number> {
+  const [frozen, inside, processes, hostPidNamespace] = await Promise.all([
+    isFrozen(container.cgroup),
+    cgroupPids(container.cgroup),
+    listProcesses(),
+    readlink("/proc/self/ns/pid"),
+  ]);
+  const fault = faultOfCopy({ initPid: container.initPid, frozen, inside, processes, hostPidNamespace });
+  if (fault !== null) {
+    throw new DrayError("CRIU_RESTORE_FAILED", `the restored copy is not as it must be: ${fault}`, {
+      remedy: "It was killed. See restore.log and the file actions on that node.",
+    });
+  }
+  return inside.length;
+}
+
+/** What is wrong with the copy; null if nothing. Pure. */
+export function faultOfCopy(facts: CopyFacts): string | null {
+  const inside = new Set(facts.inside);
+  if (!inside.has(facts.initPid)) return `its init (${facts.initPid}) is not in the container's cgroup`;
+  if (!facts.frozen) return "it is not frozen";
+  const byPid = new Map(facts.processes.map((process) => [process.pid, process]));
+  const namespace = byPid.get(facts.initPid)?.pidNamespace;
+  if (namespace === undefined) return "its init is gone";
+  for (const { pid, pidNamespace } of facts.processes) {
+    if (inside.has(pid)) {
+      if (pidNamespace === facts.hostPidNamespace) return `process ${pid} of the host is in the container's cgroup`;
+    } else if (pidNamespace === namespace || descendsFrom(pid, facts.initPid, byPid)) {
+      return `process ${pid} of the container is outside its cgroup`;
+    }
+  }
+  return null;
+}
+
+function descendsFrom(pid: number, ancestor: number, byPid: ReadonlyMap<number, ProcessFacts>): boolean {
+  for (let at = byPid.get(pid)?.parentPid; at !== undefined && at > 0; at = byPid.get(at)?.parentPid) {
+    if (at === ancestor) return true;
+  }
+  return false;
+}
+
+async function listProcesses(): Promise<ProcessFacts[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^[0-9]+$/.test(name));
+  const facts = await Promise.all(pids.map(processFacts));
+  return facts.filter((fact) => fact !== null);
+}
+
+/** Null for one that has ended meanwhile: a zombie has no namespaces any more. */
+async function processFacts(pid: string): Promise<ProcessFacts | null> {
+  try {
+    const [pidNamespace, stat] = await Promise.all([readlink(`/proc/${pid}/ns/pid`), readFile(`/proc/${pid}/stat`, "utf8")]);
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { pid: Number(pid), parentPid: Number(fields[1]), pidNamespace };
+  } catch {
+    return null;
+  }
+}

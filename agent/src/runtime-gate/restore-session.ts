@@ -1,0 +1,300 @@
+/** One restore: what create, start and the agent's own orders do to its state. */
+import { mkdir, readFile } from "node:fs/promises";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { type Diagnosis, diagnose } from "../criu/diagnosis.ts";
+import { bootClockMs } from "../host/boot-clock.ts";
+import { cgroupPids, killCgroup, thawCgroup } from "../host/cgroup.ts";
+import { runcContainer } from "../host/runc-state.ts";
+import { liftDestinationLock } from "../network-lock/destination-lock.ts";
+import { criuRestoreConfig, patchBundleConfig } from "./bundle-config.ts";
+import { claimantEnds } from "./claim.ts";
+import { Deferred } from "./deferred.ts";
+import type { Asker } from "./gate-socket.ts";
+import { verifyCopy } from "./prepared-copy.ts";
+import { type RecordStore, writeDurably } from "./record-store.ts";
+import { type CreateCommand, parseCreate, restoreCommand } from "./restore-command.ts";
+import type { RestoreRecord } from "./restore-record.ts";
+import type { CommitResult, HeldCreate, PreparedCopy, ReleaseOptions, RestoreSession } from "./runtime-gate.ts";
+import { Serial } from "./serial.ts";
+import { advance, type Copy, type Released, type SessionEvent, type SessionState } from "./session-state.ts";
+
+const THAW_LIMIT_MS = 10_000;
+const KILL_LIMIT_MS = 20_000;
+/** How long a restore that is called off may take to notice. */
+const RESTORE_END_LIMIT_MS = 30_000;
+/** How long `start` may take to see the verdict that is in the record. */
+const START_END_LIMIT_MS = 5000;
+
+export interface SessionHost {
+  readonly store: RecordStore;
+  readonly runcPath: string;
+  readonly onProblem: (message: string, cause: unknown) => void;
+}
+
+export class Session implements RestoreSession {
+  readonly #host: SessionHost;
+  readonly #serial = new Serial();
+  readonly #held = new Deferred<HeldCreate>();
+  readonly #prepared = new Deferred<PreparedCopy>();
+  #record: RestoreRecord;
+  #create: { readonly asker: Asker; readonly command: CreateCommand } | undefined;
+  #start: Asker | undefined;
+
+  constructor(host: SessionHost, record: RestoreRecord) {
+    this.#host = host;
+    this.#record = record;
+    this.#settle();
+  }
+
+  get dockerId(): string {
+    return this.#record.dockerId;
+  }
+
+  get migrationId(): string {
+    return this.#record.migrationId;
+  }
+
+  get directory(): string {
+    return this.#host.store.sessionFile(this.dockerId, "");
+  }
+
+  get state(): SessionState {
+    return this.#record.state;
+  }
+
+  get held(): Promise<HeldCreate> {
+    return this.#held.promise;
+  }
+
+  get prepared(): Promise<PreparedCopy> {
+    return this.#prepared.promise;
+  }
+
+  /** A drayage-runc asks about this container. */
+  async onAsker(asker: Asker): Promise<void> {
+    if (asker.request.verb === "create") {
+      // Not behind orders under way: release waits for exactly this.
+      await this.#onCreate(asker);
+    } else await this.#serial.run(() => this.#onStart(asker));
+  }
+
+  async release(options: ReleaseOptions): Promise<void> {
+    await this.held;
+    await this.#serial.run(() => this.#release(options));
+  }
+
+  commit(): Promise<CommitResult> {
+    return this.#serial.run(() => this.#commit());
+  }
+
+  abort(reason: string): Promise<void> {
+    return this.#serial.run(() => this.#abort(reason));
+  }
+
+  async restoreDiagnosis(): Promise<Diagnosis | null> {
+    const { state } = this;
+    const work = state.name === "armed" ? undefined : state.restore?.workDirectory;
+    if (work === undefined) return null;
+    try {
+      return diagnose(await readFile(`${work}/restore.log`, "utf8"));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+      throw error;
+    }
+  }
+
+  /** Waits until nobody needs the record any more. Throws TOO_LATE if someone will. */
+  async beforeDisarm(): Promise<void> {
+    const { state } = this;
+    if (state.name === "released" || state.name === "prepared" || state.name === "committing") {
+      throw new DrayError("TOO_LATE", `the restore of ${this.dockerId.slice(0, 12)} is ${state.name}: commit or abort first`, {
+        remedy: "Wait for the migration's verdict.",
+      });
+    }
+    await this.#create?.asker.answer({ type: "fail", message: "the migration has been called off" });
+    // `start` reads the verdict in the record even without an agent; without either it would fail.
+    if (state.name === "committed" && !(await claimantEnds(state.copy.startClaim, START_END_LIMIT_MS))) {
+      throw new DrayError("TIMEOUT", `docker start of ${this.dockerId.slice(0, 12)} has not seen the verdict yet`);
+    }
+  }
+
+  async #onCreate(asker: Asker): Promise<void> {
+    const { state } = this;
+    switch (state.name) {
+      case "armed": {
+        const other = this.#create?.asker;
+        if (other?.waits && other.request.claim !== asker.request.claim) {
+          return asker.answer({ type: "fail", message: "another create of this container waits already" });
+        }
+        let command: CreateCommand;
+        try {
+          command = parseCreate(asker.request.args);
+        } catch (error) {
+          return asker.answer({ type: "fail", message: (error as Error).message });
+        }
+        this.#create = { asker, command };
+        this.#held.resolve({ bundle: command.bundle, heldAtMs: bootClockMs() });
+        return;
+      }
+      case "released":
+        if (state.restore.claim === asker.request.claim) return asker.answer({ type: "run", argv: state.restore.argv });
+        return asker.answer({ type: "fail", message: "another create of this container restores from the images already" });
+      case "prepared":
+      case "committing":
+      case "committed":
+        return asker.answer({
+          type: "fail",
+          message: "the images have been restored from already; wait until the migration is finished",
+        });
+      case "failed":
+        return asker.answer({ type: "fail", message: failure(state.reason) });
+    }
+  }
+
+  async #onStart(asker: Asker): Promise<void> {
+    switch (this.state.name) {
+      case "armed":
+        return asker.answer({ type: "fail", message: "the container has not been restored" });
+      case "released": {
+        this.#start = asker;
+        return this.#verify(this.state.restore, asker);
+      }
+      case "prepared":
+      case "committing":
+        this.#start = asker;
+        return;
+      case "committed":
+        return asker.answer({ type: "ok" });
+      case "failed":
+        return asker.answer({ type: "fail", message: failure(this.state.reason) });
+    }
+  }
+
+  async #verify(restore: Released, asker: Asker): Promise<void> {
+    try {
+      const container = await runcContainer(restore.runcRoot, this.dockerId);
+      if (container === null) throw new DrayError("CRIU_RESTORE_FAILED", "runc knows nothing of the restored container");
+      const tasks = await verifyCopy(container);
+      const { initPid, cgroup } = container;
+      const copy: Copy = { initPid, cgroup, tasks, preparedAtMs: bootClockMs(), startClaim: asker.request.claim };
+      await this.#to({ type: "verified", copy });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      await this.#abort(reason);
+    }
+  }
+
+  async #release(options: ReleaseOptions): Promise<void> {
+    const { state } = this;
+    if (state.name === "armed") {
+      const held = this.#create;
+      if (!held?.asker.waits) {
+        // Its drayage-runc is gone, and Docker's start with it.
+        throw new DrayError("DOCKER_ERROR", "docker start has given up waiting", {
+          remedy: "Look at `journalctl -u docker` for why, then migrate again.",
+        });
+      }
+      await this.#to({ type: "release", restore: await this.#prepareBundle(held.command, held.asker.request.claim, options) });
+    } else if (this.#restore()?.imageDirectory !== options.imageDirectory) {
+      throw new DrayError("INTERNAL", `the restore of ${this.dockerId.slice(0, 12)} was released with other images`);
+    }
+    if (this.state.name === "released") {
+      await this.#create?.asker.answer({ type: "run", argv: this.state.restore.argv });
+    }
+  }
+
+  async #prepareBundle(create: CreateCommand, claim: string, options: ReleaseOptions): Promise<Released> {
+    const { store, runcPath } = this.#host;
+    const { imageDirectory, workDirectory } = options;
+    await mkdir(workDirectory, { recursive: true, mode: 0o700 });
+    const criuConfigPath = store.sessionFile(this.dockerId, "criu.conf");
+    const actionScript = store.sessionFile(this.dockerId, "criu-action");
+    await writeDurably(criuConfigPath, criuRestoreConfig(actionScript, options.criuOptions ?? []));
+    const configPath = `${create.bundle}/config.json`;
+    const networkHookPath = store.sessionFile(this.dockerId, "network-hook");
+    await writeDurably(configPath, patchBundleConfig(await readFile(configPath, "utf8"), { criuConfigPath, networkHookPath }));
+    const lazyPages = options.lazyPages ?? false;
+    const argv = restoreCommand(create, { runcPath, imageDirectory, workDirectory, lazyPages });
+    return { bundle: create.bundle, runcRoot: create.runcRoot, imageDirectory, workDirectory, claim, argv };
+  }
+
+  async #commit(): Promise<CommitResult> {
+    await this.#to({ type: "commit" });
+    if (this.state.name === "committing") {
+      const { initPid, cgroup } = this.state.copy;
+      if (!(await cgroupPids(cgroup)).includes(initPid)) {
+        throw new DrayError("NOT_FOUND", `the prepared copy of ${this.dockerId.slice(0, 12)} has died`, {
+          remedy: "Somebody killed it between its restore and the commit; the source still holds the frozen container.",
+        });
+      }
+      await liftDestinationLock(initPid, this.migrationId);
+      await thawCgroup(cgroup, { deadlineMs: THAW_LIMIT_MS });
+      await this.#to({ type: "thawed", atMs: bootClockMs() });
+      await this.#start?.answer({ type: "ok" });
+    }
+    if (this.state.name !== "committed") throw new DrayError("INTERNAL", `commit led to ${this.state.name}`);
+    return { thawedAtMs: this.state.thawedAtMs };
+  }
+
+  async #abort(reason: string): Promise<void> {
+    await this.#to({ type: "abort", reason });
+    const answer = { type: "fail", message: failure(reason) } as const;
+    await this.#create?.asker.answer(answer);
+    await this.#killRestored();
+    // Only now: a failed start makes Docker clean up, which must find nothing that lives.
+    await this.#start?.answer(answer);
+  }
+
+  /** A restore under way sees the record: its action script lets nothing live (criu-action.c). */
+  async #killRestored(): Promise<void> {
+    const restore = this.#restore();
+    if (restore === null) return;
+    if (!(await claimantEnds(restore.claim, RESTORE_END_LIMIT_MS))) {
+      throw new DrayError("TIMEOUT", `the restore of ${this.dockerId.slice(0, 12)} does not end`, {
+        remedy: "Look for criu and runc on that node; a task may hang in uninterruptible sleep.",
+      });
+    }
+    const cgroup = (await runcContainer(restore.runcRoot, this.dockerId))?.cgroup;
+    if (cgroup !== undefined) await killCgroup(cgroup, { deadlineMs: KILL_LIMIT_MS });
+  }
+
+  #restore(): Released | null {
+    return this.state.name === "armed" ? null : this.state.restore;
+  }
+
+  /** Makes the next state durable, then lets it have its effect on those who wait. */
+  async #to(event: SessionEvent): Promise<void> {
+    const next = advance(this.state, event);
+    if (next === null) throw refusal(this.state, event);
+    if (next === this.state) return;
+    const record = { ...this.#record, state: next };
+    await this.#host.store.writeRecord(record);
+    this.#record = record;
+    this.#settle();
+  }
+
+  #settle(): void {
+    const { state } = this;
+    if (state.name === "armed") return;
+    if (state.name === "failed") {
+      const error = new DrayError("CRIU_RESTORE_FAILED", state.reason);
+      this.#held.reject(error);
+      this.#prepared.reject(error);
+      return;
+    }
+    this.#held.resolve({ bundle: state.restore.bundle, heldAtMs: bootClockMs() });
+    if (state.name === "released") return;
+    const { initPid, cgroup, tasks, preparedAtMs } = state.copy;
+    this.#prepared.resolve({ initPid, cgroup, tasks, preparedAtMs });
+  }
+}
+
+function failure(reason: string): string {
+  return `the restore of this container has failed or was called off: ${reason}; it is not started cold, see \`dray migration ls\``;
+}
+
+function refusal(state: SessionState, event: SessionEvent): DrayError {
+  if (event.type === "abort") return new DrayError("TOO_LATE", `the restored copy is ${state.name}; it cannot be aborted`);
+  if (state.name === "failed") return new DrayError("CRIU_RESTORE_FAILED", `${event.type} refused: ${state.reason}`);
+  return new DrayError("INTERNAL", `${event.type} refused in state ${state.name}`);
+}

@@ -1,0 +1,103 @@
+/**
+ * Runs inside a node of the lab for two-phase.integration.test.ts: one order
+ * as a JSON line on stdin, one answer as a JSON line on stdout. Killed by the
+ * test wherever an agent could be.
+ */
+import { createInterface } from "node:readline";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { dumpContainer } from "../../criu/dump-container.ts";
+import { bootClockMs } from "../../host/boot-clock.ts";
+import { cgroupPids, isFrozen } from "../../host/cgroup.ts";
+import { runCommand } from "../../host/run-command.ts";
+import { DOCKER_RUNC_ROOT, runcContainer } from "../../host/runc-state.ts";
+import { destinationFiles } from "../../network-lock/destination-files.ts";
+import { blockMac, unblockMac } from "../../network-lock/mac-block.ts";
+import { drainAcceptQueues, dropAll, holdNewConnections, unlock } from "../../network-lock/source-lock.ts";
+import { openRuntimeGate } from "../open-runtime-gate.ts";
+import type { RestoreSession, RuntimeGate } from "../runtime-gate.ts";
+
+/** Everything an order may carry. */
+interface Order {
+  readonly seq: number;
+  readonly cmd: string;
+  readonly dockerId: string;
+  readonly migrationId: string;
+  readonly ipv4: string;
+  readonly parent: string;
+  readonly mac: string;
+  readonly imageDirectory: string;
+  readonly workDirectory: string;
+  readonly reason: string;
+  readonly argv: readonly string[];
+  readonly deadlineMs: number;
+}
+
+const GATE_LIMIT_MS = 60_000;
+let gate: RuntimeGate | undefined;
+
+async function openGate(): Promise<RuntimeGate> {
+  gate ??= await openRuntimeGate({ onProblem: (message, cause) => console.error(message, cause) });
+  return gate;
+}
+
+async function session(order: Order): Promise<RestoreSession> {
+  const found = (await openGate()).session(order.dockerId);
+  if (found === undefined) throw new DrayError("NOT_FOUND", `no session of ${order.dockerId}`);
+  return found;
+}
+
+const COMMANDS: Readonly<Record<string, (order: Order) => Promise<unknown>>> = {
+  run: async ({ argv, deadlineMs }) => runCommand(argv, { deadlineMs }),
+  open: async () => (await openGate()).sessions().map(({ dockerId, state }) => ({ dockerId, state: state.name })),
+  arm: async ({ dockerId, migrationId, ipv4, deadlineMs = GATE_LIMIT_MS }) => {
+    const network = destinationFiles(migrationId, [{ network: "lan", ipv4, ipv6: "" }]);
+    await (await openGate()).arm({ dockerId, migrationId, deadlineMs, network });
+  },
+  held: async (order) => (await session(order)).held,
+  release: async (order) => (await session(order)).release(order),
+  prepared: async (order) => (await session(order)).prepared,
+  commit: async (order) => (await session(order)).commit(),
+  abort: async (order) => (await session(order)).abort(order.reason),
+  disarm: async ({ dockerId }) => (await openGate()).disarm(dockerId),
+  diagnosis: async (order) => (await session(order)).restoreDiagnosis(),
+  state: async (order) => (await session(order)).state,
+  block: ({ migrationId, parent, mac }) => blockMac({ migrationId, parent, macs: [mac] }),
+  unblock: ({ migrationId }) => unblockMac(migrationId),
+  hold: async (order) => holdNewConnections(await lockTarget(order)),
+  drain: async (order) => drainAcceptQueues(await lockTarget(order), 1000),
+  drop: async (order) => dropAll(await lockTarget(order)),
+  unlock: async (order) => unlock(await lockTarget(order)),
+  dump: ({ dockerId, migrationId, imageDirectory, workDirectory, deadlineMs = GATE_LIMIT_MS }) =>
+    dumpContainer({ dockerId, migrationId, imageDirectory, workDirectory, deadlineMs }),
+  kernel: async ({ dockerId }) => {
+    const container = await runcContainer(DOCKER_RUNC_ROOT, dockerId);
+    if (container === null) return null;
+    const pids = await cgroupPids(container.cgroup);
+    return { ...container, pids, frozen: pids.length > 0 && (await isFrozen(container.cgroup)) };
+  },
+};
+
+async function lockTarget({ dockerId, migrationId }: Order): Promise<{ pid: number; migrationId: string }> {
+  const container = await runcContainer(DOCKER_RUNC_ROOT, dockerId);
+  if (container === null) throw new DrayError("NOT_FOUND", `no container ${dockerId}`);
+  return { pid: container.initPid, migrationId };
+}
+
+async function carryOut(order: Order): Promise<void> {
+  const startMs = bootClockMs();
+  const answer = (fields: object) => {
+    console.log(JSON.stringify({ seq: order.seq, startMs, endMs: bootClockMs(), ...fields }));
+  };
+  try {
+    const command = COMMANDS[order.cmd];
+    if (command === undefined) throw new DrayError("BAD_REQUEST", `no command ${order.cmd}`);
+    answer({ result: (await command(order)) ?? null });
+  } catch (error) {
+    answer({ error: error instanceof DrayError ? `${error.reason}: ${error.message}` : String(error) });
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  void carryOut(JSON.parse(line) as Order);
+}
+process.exit(0);
