@@ -7,6 +7,8 @@ export const CandidateRecord = z.object({
   name: z.string(),
   /** "host:port" of its gRPC API, for standbys that forward. */
   addresses: z.array(z.string()),
+  /** It has the key of the CA, and so can let nodes join. */
+  signs: z.boolean(),
 });
 export type CandidateRecord = z.infer<typeof CandidateRecord>;
 

@@ -7,7 +7,7 @@ import type { Logger } from "@drayage/shared/observe/logger.ts";
 import type { OwnerRecord } from "@drayage/shared/state/owner.ts";
 import type { EventLog } from "../cluster/event-log.ts";
 import type { Leadership } from "../election/leadership.ts";
-import type { CoordinatorMetrics } from "../metrics.ts";
+import type { CoordinatorMetrics } from "@drayage/shared/observe/metrics.ts";
 import type { Agents } from "../orders/agent-orders.ts";
 import type { Journal } from "./journal.ts";
 

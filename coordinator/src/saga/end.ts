@@ -12,10 +12,12 @@ export async function endMigration(context: SagaContext, outcome: MigrationOutco
     { do: "delete", key: keys.migrationLock(containerUuid) },
   ]);
   const { error, downtimeMs } = journal.record;
-  metrics.migrations.inc({ outcome, mode });
-  metrics.migrationDuration.observe({ mode, outcome }, totalMs / 1000);
-  if (outcome === "completed" && downtimeMs !== null) metrics.migrationDowntime.observe({ mode }, downtimeMs / 1000);
-  if (error !== null) metrics.migrationFailures.inc({ phase: error.phase, reason: error.reason });
+  metrics.migrationsTotal.inc({ outcome, mode });
+  metrics.migrationDurationSeconds.observe({ mode, outcome }, totalMs / 1000);
+  if (outcome === "completed" && downtimeMs !== null)
+    metrics.migrationDowntimeSeconds.observe({ mode }, downtimeMs / 1000);
+  if (outcome === "rolled_back") metrics.rollbacksTotal.inc({ outcome });
+  if (error !== null) metrics.migrationFailuresTotal.inc({ phase: error.phase, reason: error.reason });
   events.add({
     type: `migration.${outcome.replace("_", "-")}`,
     node: outcome === "completed" ? destination : source,

@@ -41,7 +41,7 @@ export async function runPhase<T>(
     throw thrown;
   } finally {
     const durationMs = performance.now() - startedAt;
-    metrics.phaseDuration.observe({ phase: name }, durationMs / 1000);
+    metrics.phaseDurationSeconds.observe({ phase: name }, durationMs / 1000);
     journal.note({ phases: [...journal.record.phases, { name, startedAtMs, durationMs, node: context.coordinator }] });
     logger.info({ duration_ms: durationMs, error: failure === "" ? undefined : failure }, "phase ends");
   }

@@ -120,6 +120,8 @@ export interface EtcdPort {
   watch(prefix: string, options?: WatchOptions): AsyncIterable<WatchStep>;
   /** A lease that is kept alive until it is revoked or lost. */
   grantLease(options: { readonly ttlSeconds: number } & CallOptions): Promise<Lease>;
+  /** The id of a lease that nobody keeps alive: its keys go after the time to live. */
+  grantBareLease(options: { readonly ttlSeconds: number } & CallOptions): Promise<string>;
   /** Ends all connections; calls under way fail. */
   close(): void;
 }

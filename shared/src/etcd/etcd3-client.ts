@@ -146,6 +146,13 @@ class Etcd3Client implements EtcdPort {
     return new GuardedLease(leaseCalls(this.#client), response.ID, options.ttlSeconds, sentAtMs);
   }
 
+  async grantBareLease(options: { readonly ttlSeconds: number } & CallOptions): Promise<string> {
+    const response = await this.#write("grant lease", options, (deadline) =>
+      this.#client.leaseClient.leaseGrant({ TTL: options.ttlSeconds }, { deadline }),
+    );
+    return response.ID;
+  }
+
   close(): void {
     this.#client.close();
   }

@@ -1,0 +1,151 @@
+/** Preflight: asks both agents what stands against a migration, and finds a destination. Touches nothing. */
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { type Finding, Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
+import type { InventoryRecord } from "@drayage/shared/state/node.ts";
+import type { ClusterNode } from "../cluster/view.ts";
+import type { Agents } from "../orders/agent-orders.ts";
+import type { Constraint } from "../placement/constraint.ts";
+import { place, type Refusal, showRefusals } from "../placement/place.ts";
+import { obstacles, showFindings } from "./findings.ts";
+
+export interface PreflightRequest {
+  readonly container: InventoryRecord;
+  /** Destination; empty to let Drayage place it. */
+  readonly to: string;
+  readonly constraints: readonly Constraint[];
+  readonly allowFlags: readonly string[];
+}
+
+export interface PreflightVerdict {
+  readonly description: SourceDescription;
+  readonly destination: string;
+  /** Everything found that does not refuse. */
+  readonly findings: readonly Finding[];
+}
+
+export interface PreflightDeps {
+  readonly agents: Agents;
+  readonly nodes: () => readonly ClusterNode[];
+  readonly onRefusal: (refusal: Refusal) => void;
+}
+
+const INSPECT_MS = 60_000;
+const CHECK_MS = 60_000;
+
+/** PREFLIGHT with all findings; NO_PLACEMENT with the reason for each node; NOT_FOUND for an unknown destination. */
+export async function preflight(
+  deps: PreflightDeps,
+  request: PreflightRequest,
+  signal?: AbortSignal,
+): Promise<PreflightVerdict> {
+  const { container, to, allowFlags } = request;
+  const source = await inspectSource(deps, container, allowFlags, signal);
+  if (to !== "") {
+    demandDestination(deps.nodes(), container, to);
+    const found = await checkDestination(deps, source.description, container.node, to, allowFlags, signal);
+    demandClear([...source.findings, ...found], allowFlags, `${container.name} cannot move to ${to}`);
+    return { description: source.description, destination: to, findings: [...source.findings, ...found] };
+  }
+  demandClear(source.findings, allowFlags, `${container.name} cannot be moved`);
+  return await findDestination(deps, request, source, signal);
+}
+
+async function findDestination(
+  deps: PreflightDeps,
+  request: PreflightRequest,
+  source: { readonly description: SourceDescription; readonly findings: readonly Finding[] },
+  signal?: AbortSignal,
+): Promise<PreflightVerdict> {
+  const { container, allowFlags, constraints } = request;
+  const task = {
+    source: container.node,
+    architecture: source.description.host?.architecture ?? "",
+    memoryBytes: source.description.memoryBytes,
+    constraints,
+  };
+  const { candidates, refusals } = place(task, deps.nodes());
+  for (const refusal of refusals) deps.onRefusal(refusal);
+  const refused = [...refusals];
+  for (const { record } of candidates) {
+    try {
+      const found = await checkDestination(deps, source.description, container.node, record.name, allowFlags, signal);
+      const against = obstacles(found, allowFlags);
+      if (against.length === 0) {
+        return { description: source.description, destination: record.name, findings: [...source.findings, ...found] };
+      }
+      refused.push({
+        node: record.name,
+        filter: "preflight",
+        why: against.map((finding) => `${finding.message} ${finding.remedy}`.trim()).join(" "),
+      });
+    } catch (thrown) {
+      const error = toDrayError(thrown);
+      if (error.reason === "CANCELLED") throw error;
+      refused.push({ node: record.name, filter: "preflight", why: error.message });
+    }
+    const last = refused.at(-1);
+    if (last !== undefined) deps.onRefusal(last);
+  }
+  throw new DrayError("NO_PLACEMENT", `no node can take ${container.name}: ${showRefusals(refused)}`);
+}
+
+/** The source's description and findings. */
+export async function inspectSource(
+  deps: Pick<PreflightDeps, "agents">,
+  container: InventoryRecord,
+  allowFlags: readonly string[],
+  signal?: AbortSignal,
+): Promise<{ readonly description: SourceDescription; readonly findings: readonly Finding[] }> {
+  const answer = await deps.agents
+    .of(container.node)
+    .inspectSource({ dockerId: container.dockerId, allowFlags: [...allowFlags] }, { deadlineMs: INSPECT_MS, signal });
+  if (answer.description === undefined) {
+    throw new DrayError("INTERNAL", `node ${container.node} described no container`, { node: container.node });
+  }
+  return { description: answer.description, findings: answer.findings };
+}
+
+export async function checkDestination(
+  deps: Pick<PreflightDeps, "agents">,
+  description: SourceDescription,
+  sourceNode: string,
+  node: string,
+  allowFlags: readonly string[],
+  signal?: AbortSignal,
+): Promise<readonly Finding[]> {
+  const request = { description, sourceNode, allowFlags: [...allowFlags] };
+  return (await deps.agents.of(node).checkDestination(request, { deadlineMs: CHECK_MS, signal })).findings;
+}
+
+function demandDestination(nodes: readonly ClusterNode[], container: InventoryRecord, to: string): void {
+  const node = nodes.find((each) => each.record.name === to);
+  if (node === undefined) throw new DrayError("NOT_FOUND", `no node ${JSON.stringify(to)}`);
+  if (to === container.node) {
+    throw new DrayError("BAD_REQUEST", `${container.name} is on ${to} already`, {
+      remedy: "Name another node with --to, or none.",
+    });
+  }
+  if (node.state === "down") throw new DrayError("AGENT_UNAVAILABLE", `node ${to} is down`, { node: to });
+}
+
+function demandClear(findings: readonly Finding[], allowFlags: readonly string[], what: string): void {
+  const against = obstacles(findings, allowFlags);
+  if (against.length > 0) throw new DrayError("PREFLIGHT", `${what}:\n${showFindings(against)}`);
+}
+
+/** A node's own findings, as a check of the node alone gives them. */
+export function nodeFindings(node: ClusterNode): Finding[] {
+  const finding = (code: string, message: string, remedy: string): Finding => ({
+    code,
+    severity: Severity.SEVERITY_BLOCKING,
+    node: node.record.name,
+    message,
+    remedy,
+    allowFlag: "",
+  });
+  if (node.state === "down") {
+    return [finding("node-down", "The agent's lease has ended.", "Check `systemctl status drayage-agent` there.")];
+  }
+  return node.record.problems.map((problem) => finding("node-unhealthy", problem, "Mend it on that node."));
+}
