@@ -31,7 +31,11 @@ export const AgentConfigSchema = z.object({
   labels: z.record(z.string(), z.string()).default({}),
   leaseTtlSeconds: leaseTtlSeconds(),
   /** Images in transit larger than this go to disk; a quarter of the memory if not given. */
-  imageTmpfsLimitBytes: z.number().int().nonnegative().default(() => Math.floor(totalmem() / 4)),
+  imageTmpfsLimitBytes: z
+    .number()
+    .int()
+    .nonnegative()
+    .default(() => Math.floor(totalmem() / 4)),
   logLevel: logLevel(),
 });
 export type AgentConfig = z.output<typeof AgentConfigSchema>;

@@ -45,11 +45,17 @@ describe("where values come from", () => {
   });
 
   test("flag over environment over conf.d, last file first, over file", async () => {
-    await file("agent.conf.d/10-first.yaml", "leaseTtlSeconds: 11\nrunDirectory: /d1\nstateDirectory: /d1\ndockerSocket: /d1\n");
+    await file(
+      "agent.conf.d/10-first.yaml",
+      "leaseTtlSeconds: 11\nrunDirectory: /d1\nstateDirectory: /d1\ndockerSocket: /d1\n",
+    );
     await file("agent.conf.d/20-second.yaml", "runDirectory: /d2\nstateDirectory: /d2\ndockerSocket: /d2\n");
     await file("agent.conf.d/ignored.txt", "nonsense");
     const env = { DRAYAGE_STATE_DIRECTORY: "/e", DRAYAGE_DOCKER_SOCKET: "/e" };
-    const config = await agent(`${MINIMAL}leaseTtlSeconds: 10\nnode: n1\n`, env, { dockerSocket: "/f", runcRoot: undefined });
+    const config = await agent(`${MINIMAL}leaseTtlSeconds: 10\nnode: n1\n`, env, {
+      dockerSocket: "/f",
+      runcRoot: undefined,
+    });
     expect(config).toMatchObject({
       node: "n1",
       leaseTtlSeconds: 11,
@@ -141,7 +147,9 @@ describe("errors name place, key and remedy", () => {
   });
 
   test("a file that was named and is not there", async () => {
-    await expect(loadAgentConfig({ path: join(directory, "none.yaml"), env: {} })).rejects.toThrow(/none\.yaml does not exist/);
+    await expect(loadAgentConfig({ path: join(directory, "none.yaml"), env: {} })).rejects.toThrow(
+      /none\.yaml does not exist/,
+    );
   });
 });
 
@@ -154,13 +162,20 @@ describe("client configuration", () => {
 
   test("the user's file", async () => {
     await file(".config/drayage/client.yaml", "coordinators: [a:1]\npkiDirectory: /elsewhere\n");
-    expect(await loadClientConfig({ env: { HOME: directory } })).toEqual({ coordinators: ["a:1"], pkiDirectory: "/elsewhere" });
+    expect(await loadClientConfig({ env: { HOME: directory } })).toEqual({
+      coordinators: ["a:1"],
+      pkiDirectory: "/elsewhere",
+    });
   });
 
   test("no file: the environment will do, else the error says where files are looked for", async () => {
     const env = { HOME: directory };
-    expect(await loadClientConfig({ env: { ...env, DRAYAGE_COORDINATORS: "a:1,b:2" } })).toMatchObject({ coordinators: ["a:1", "b:2"] });
-    await expect(loadClientConfig({ env })).rejects.toMatchObject({ remedy: expect.stringContaining("/etc/drayage/client.yaml") });
+    expect(await loadClientConfig({ env: { ...env, DRAYAGE_COORDINATORS: "a:1,b:2" } })).toMatchObject({
+      coordinators: ["a:1", "b:2"],
+    });
+    await expect(loadClientConfig({ env })).rejects.toMatchObject({
+      remedy: expect.stringContaining("/etc/drayage/client.yaml"),
+    });
   });
 });
 
@@ -192,6 +207,12 @@ describe("pure parts", () => {
 
   test("edit distance", () => {
     expect(editDistance("kitten", "sitting")).toBe(3);
-    fc.assert(fc.property(fc.string({ maxLength: 12 }), fc.string({ maxLength: 12 }), (a, b) => editDistance(a, b) === editDistance(b, a)));
+    fc.assert(
+      fc.property(
+        fc.string({ maxLength: 12 }),
+        fc.string({ maxLength: 12 }),
+        (a, b) => editDistance(a, b) === editDistance(b, a),
+      ),
+    );
   });
 });

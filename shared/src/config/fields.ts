@@ -7,7 +7,9 @@ import { isAddress } from "./address.ts";
 export const address = () => z.string().refine(isAddress, { error: 'must be "host:port"' });
 
 export const host = () =>
-  z.string().regex(/^(?:[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+)$/, { error: "must be a host name or an IP address, without port" });
+  z
+    .string()
+    .regex(/^(?:[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+)$/, { error: "must be a host name or an IP address, without port" });
 
 export const absolutePath = () => z.string().refine(isAbsolute, { error: "must be an absolute path" });
 

@@ -35,7 +35,9 @@ function isMissing(issue: z.core.$ZodIssue): boolean {
 }
 
 function pathText(path: readonly PropertyKey[]): string {
-  return path.map((part, index) => (typeof part === "number" ? `[${part}]` : `${index === 0 ? "" : "."}${String(part)}`)).join("");
+  return path
+    .map((part, index) => (typeof part === "number" ? `[${part}]` : `${index === 0 ? "" : "."}${String(part)}`))
+    .join("");
 }
 
 function unknownRemedy(key: string, knownKeys: readonly string[]): string {

@@ -56,7 +56,9 @@ export function resolveLayers<S extends z.ZodObject>(schema: S, layers: readonly
 async function fileLayers(path: string, required: boolean): Promise<Layer[]> {
   const text = await readIfPresent(path);
   if (text === null && required) {
-    throw new DrayError("BAD_CONFIG", `${path} does not exist`, { remedy: "Write it, or name another file with --config." });
+    throw new DrayError("BAD_CONFIG", `${path} does not exist`, {
+      remedy: "Write it, or name another file with --config.",
+    });
   }
   const layers = text === null ? [] : [parseYaml(path, text)];
   const directory = join(dirname(path), `${basename(path).replace(/\.ya?ml$/, "")}.conf.d`);
@@ -74,11 +76,16 @@ export function parseYaml(place: string, text: string): Layer {
     value = parse(text);
   } catch (error) {
     if (!(error instanceof YAMLParseError)) throw error;
-    throw new DrayError("BAD_CONFIG", `${place}: ${error.message.trimEnd()}`, { remedy: "Correct the YAML at that line.", cause: error });
+    throw new DrayError("BAD_CONFIG", `${place}: ${error.message.trimEnd()}`, {
+      remedy: "Correct the YAML at that line.",
+      cause: error,
+    });
   }
   if (value === null || value === undefined) return { place, values: {} };
   if (typeof value !== "object" || Array.isArray(value)) {
-    throw new DrayError("BAD_CONFIG", `${place}: not a mapping of keys to values`, { remedy: "Write `key: value` lines." });
+    throw new DrayError("BAD_CONFIG", `${place}: not a mapping of keys to values`, {
+      remedy: "Write `key: value` lines.",
+    });
   }
   return { place, values: { ...value } };
 }
@@ -93,10 +100,14 @@ async function readIfPresent(path: string): Promise<string | null> {
     return await readFile(path, "utf8");
   } catch (error) {
     if (isMissing(error)) return null;
-    throw new DrayError("BAD_CONFIG", `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`, {
-      remedy: "Correct the file's owner and mode.",
-      cause: error,
-    });
+    throw new DrayError(
+      "BAD_CONFIG",
+      `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        remedy: "Correct the file's owner and mode.",
+        cause: error,
+      },
+    );
   }
 }
 

@@ -5,7 +5,9 @@ import type { NetworkInterfaceInfo } from "node:os";
 const INNER_INTERFACE = /^(?:docker|br-|veth|virbr|cni|flannel|cali|podman|lxc|tun|tap|dummy)/;
 
 /** Addresses of outer interfaces, IPv4 first; link-local ones reach nobody without a zone. */
-export function ownAddresses(interfaces: Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>): string[] {
+export function ownAddresses(
+  interfaces: Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>,
+): string[] {
   const outer = Object.entries(interfaces)
     .filter(([name]) => !INNER_INTERFACE.test(name))
     .flatMap(([, entries]) => entries ?? [])

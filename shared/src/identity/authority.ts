@@ -28,7 +28,8 @@ const AUTHORITY_VALID_MS = 3_650 * DAY_MS;
 const CERTIFICATE_VALID_MS = 825 * DAY_MS;
 /** Certificates begin in the past, for hosts whose clocks are behind. */
 const CLOCK_SKEW_MS = 10 * 60_000;
-const DNS_NAME = /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/;
+const DNS_NAME =
+  /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/;
 
 x509.cryptoProvider.set(webcrypto);
 
@@ -64,7 +65,10 @@ export function makeAuthority(caPem: string, caKeyPem: string): Authority {
       cause: error,
     });
   }
-  if (!fits) throw new DrayError("BAD_CONFIG", "ca.key does not belong to ca.crt", { remedy: "Restore both files from a backup." });
+  if (!fits)
+    throw new DrayError("BAD_CONFIG", "ca.key does not belong to ca.crt", {
+      remedy: "Restore both files from a backup.",
+    });
   return { cluster: clusterOfAuthority(caPem), caPem, caKeyPem };
 }
 
@@ -74,7 +78,9 @@ export function clusterOfAuthority(caPem: string): string {
   const uri = names.find((name) => name.type === "URI")?.value ?? "";
   const cluster = /^drayage:\/\/([^/]+)$/.exec(uri)?.[1];
   if (cluster === undefined) {
-    throw new DrayError("BAD_CONFIG", "ca.crt is not the CA of a Drayage cluster", { remedy: "Make one with `drayage pki init`." });
+    throw new DrayError("BAD_CONFIG", "ca.crt is not the CA of a Drayage cluster", {
+      remedy: "Make one with `drayage pki init`.",
+    });
   }
   return cluster;
 }
@@ -100,7 +106,11 @@ export interface SigningRequest {
 /** A key made here, and the request that goes to the authority. The authority alone decides on names. */
 export async function createRequest(): Promise<SigningRequest> {
   const keys = await generateKeys();
-  const request = await x509.Pkcs10CertificateRequestGenerator.create({ name: "CN=drayage", keys, signingAlgorithm: ALGORITHM });
+  const request = await x509.Pkcs10CertificateRequestGenerator.create({
+    name: "CN=drayage",
+    keys,
+    signingAlgorithm: ALGORITHM,
+  });
   return { csrPem: `${request.toString("pem")}\n`, keyPem: await privateKeyPem(keys.privateKey) };
 }
 
@@ -123,7 +133,8 @@ export async function signRequest(
 }
 
 async function provenKey(csrPem: string): Promise<x509.PublicKey> {
-  const refusal = (cause?: unknown) => new DrayError("BAD_REQUEST", "not a certificate request with an ECDSA P-256 key", { cause });
+  const refusal = (cause?: unknown) =>
+    new DrayError("BAD_REQUEST", "not a certificate request with an ECDSA P-256 key", { cause });
   let request: x509.Pkcs10CertificateRequest;
   let proven: boolean;
   try {
@@ -160,7 +171,10 @@ async function issue(
   const nowMs = options.nowMs ?? Date.now();
   const ca = new x509.X509Certificate(authority.caPem);
   const notAfterMs = Math.min(nowMs + (options.validMs ?? CERTIFICATE_VALID_MS), ca.notAfter.getTime());
-  const names: x509.JsonGeneralNames = [{ type: "url", value: uri }, ...(options.alternativeNames ?? []).map(alternativeName)];
+  const names: x509.JsonGeneralNames = [
+    { type: "url", value: uri },
+    ...(options.alternativeNames ?? []).map(alternativeName),
+  ];
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serialNumber(),
     subject: `CN=${peer.name}, OU=${peer.role}, O=${peer.cluster}`,
@@ -200,7 +214,7 @@ function serialNumber(): string {
 }
 
 async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return (await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]));
+  return await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
 }
 
 async function privateKeyPem(key: webcrypto.CryptoKey): Promise<string> {
@@ -210,7 +224,7 @@ async function privateKeyPem(key: webcrypto.CryptoKey): Promise<string> {
 
 async function importPrivateKey(keyPem: string): Promise<webcrypto.CryptoKey> {
   const der = createPrivateKey(keyPem).export({ type: "pkcs8", format: "der" });
-  return (await webcrypto.subtle.importKey("pkcs8", der, ALGORITHM, false, ["sign"]));
+  return await webcrypto.subtle.importKey("pkcs8", der, ALGORITHM, false, ["sign"]);
 }
 
 function pem(certificate: x509.X509Certificate): string {

@@ -49,11 +49,14 @@ export function makeIdentity(
   const key: KeyObject = parse(() => createPrivateKey(pems.keyPem), `${where}: ${role}.key is no private key`);
   const peer = peerOfAlternativeNames(cert.subjectAltName);
   const misfit = (message: string) =>
-    new DrayError("BAD_CONFIG", `${where}: ${message}`, { remedy: "Issue the certificate again: `drayage pki issue` or `drayage join`." });
+    new DrayError("BAD_CONFIG", `${where}: ${message}`, {
+      remedy: "Issue the certificate again: `drayage pki issue` or `drayage join`.",
+    });
   if (peer.role !== role) throw misfit(`${role}.crt is a certificate for ${peer.role} ${peer.name}`);
   if (!cert.checkPrivateKey(key)) throw misfit(`${role}.key does not belong to ${role}.crt`);
   if (!cert.verify(ca.publicKey)) throw misfit(`${role}.crt is not signed by ca.crt`);
-  if (cert.validToDate.getTime() <= Date.now()) throw misfit(`${role}.crt expired on ${cert.validToDate.toISOString()}`);
+  if (cert.validToDate.getTime() <= Date.now())
+    throw misfit(`${role}.crt expired on ${cert.validToDate.toISOString()}`);
   return { ...peer, ...pems };
 }
 
@@ -118,10 +121,14 @@ async function readPem(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    throw new DrayError("BAD_CONFIG", `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`, {
-      remedy: "Make the files of the PKI with `drayage pki issue` or `drayage join`, or correct pkiDirectory.",
-      cause: error,
-    });
+    throw new DrayError(
+      "BAD_CONFIG",
+      `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        remedy: "Make the files of the PKI with `drayage pki issue` or `drayage join`, or correct pkiDirectory.",
+        cause: error,
+      },
+    );
   }
 }
 

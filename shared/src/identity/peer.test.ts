@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { demandPeer, formatPeerUri, parseAlternativeNames, parsePeerUri, peerOfAlternativeNames, ROLES } from "./peer.ts";
+import {
+  demandPeer,
+  formatPeerUri,
+  parseAlternativeNames,
+  parsePeerUri,
+  peerOfAlternativeNames,
+  ROLES,
+} from "./peer.ts";
 
 const name = fc.stringMatching(/^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,20}[A-Za-z0-9])?$/);
 const peer = fc.record({
@@ -62,9 +69,15 @@ describe("alternative names", () => {
     expect(() => peerOfAlternativeNames('DNS:"x, URI:drayage://lab/operator/root"')).toThrow(/does not name/);
   });
 
-  test.each([undefined, "", "DNS:n1", "URI:drayage://lab/agent/n1, URI:drayage://lab/operator/n1", 'DNS:"open', "URI:drayage://lab/agent/n1,x"])(
-    "%j is nobody",
-    (text) => expect(() => peerOfAlternativeNames(text)).toThrow(expect.objectContaining({ reason: "UNAUTHENTICATED" })),
+  test.each([
+    undefined,
+    "",
+    "DNS:n1",
+    "URI:drayage://lab/agent/n1, URI:drayage://lab/operator/n1",
+    'DNS:"open',
+    "URI:drayage://lab/agent/n1,x",
+  ])("%j is nobody", (text) =>
+    expect(() => peerOfAlternativeNames(text)).toThrow(expect.objectContaining({ reason: "UNAUTHENTICATED" })),
   );
 
   test("any text is parsed or refused, never an exception", () => {

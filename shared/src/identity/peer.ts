@@ -33,7 +33,9 @@ export function isRole(value: string): value is Role {
 export function checkPeer(peer: Peer): void {
   checkCluster(peer.cluster);
   if (!isRole(peer.role)) {
-    throw new DrayError("BAD_REQUEST", `unknown role ${JSON.stringify(peer.role)}`, { remedy: `Use one of: ${ROLES.join(", ")}.` });
+    throw new DrayError("BAD_REQUEST", `unknown role ${JSON.stringify(peer.role)}`, {
+      remedy: `Use one of: ${ROLES.join(", ")}.`,
+    });
   }
   if (!NAME.test(peer.name)) {
     throw new DrayError("BAD_REQUEST", `${JSON.stringify(peer.name)} is not a usable name`, {
@@ -119,7 +121,10 @@ export function demandPeer(peer: Peer, cluster: string, expected: ExpectedPeer):
     throw new DrayError("UNAUTHENTICATED", `the peer belongs to cluster ${peer.cluster}, not ${cluster}`);
   }
   if (peer.role !== expected.role) {
-    throw new DrayError("PERMISSION_DENIED", `the peer is ${peer.role} ${peer.name}, not ${withArticle(expected.role)}`);
+    throw new DrayError(
+      "PERMISSION_DENIED",
+      `the peer is ${peer.role} ${peer.name}, not ${withArticle(expected.role)}`,
+    );
   }
   if (expected.name !== undefined && peer.name !== expected.name) {
     throw new DrayError("PERMISSION_DENIED", `the peer is ${peer.role} ${peer.name}, not ${expected.name}`, {

@@ -134,7 +134,9 @@ function temporaryName(path: string): string {
 function fileError(what: string, error: unknown): DrayError {
   const cause = error instanceof Error ? error.message : String(error);
   return new DrayError("BAD_CONFIG", `${what}: ${cause}`, {
-    remedy: hasCode(error, "EACCES") ? "Run this as root." : "Check the path, its owner and mode, and the space on its disk.",
+    remedy: hasCode(error, "EACCES")
+      ? "Run this as root."
+      : "Check the path, its owner and mode, and the space on its disk.",
     cause: error,
   });
 }

@@ -69,13 +69,20 @@ test.each([
   [{ role: "agent", name: "n2" }, /is agent n1, not n2/],
 ] as const)("a server that is not %j is left", async (expected, message) => {
   const { client } = await handshake(agent, coordinator, expected);
-  expect(client).toMatchObject({ name: "DrayError", reason: "PERMISSION_DENIED", message: expect.stringMatching(message) });
+  expect(client).toMatchObject({
+    name: "DrayError",
+    reason: "PERMISSION_DENIED",
+    message: expect.stringMatching(message),
+  });
 });
 
 test("a server of another CA is left, though it claims the same names", async () => {
   const impostor = await issueIdentity(await createAuthority("lab"), { role: "agent", name: "n1" });
   const { client } = await handshake(impostor, coordinator, { role: "agent" });
-  expect(tlsFailure(client as Error)).toMatchObject({ reason: "UNAUTHENTICATED", message: expect.stringMatching(/another CA/) });
+  expect(tlsFailure(client as Error)).toMatchObject({
+    reason: "UNAUTHENTICATED",
+    message: expect.stringMatching(/another CA/),
+  });
 });
 
 test("a client of another CA does not get in", async () => {
@@ -89,14 +96,20 @@ test("a client without a certificate does not get in", async () => {
   const { cert: _cert, key: _key, ...bare } = tlsClientOptions(coordinator, { role: "agent" });
   const client = await dial(port, bare);
   const refusal = client instanceof Error ? client : ((await once(client, "error"))[0] as Error);
-  expect(tlsFailure(refusal)).toMatchObject({ reason: "UNAUTHENTICATED", message: expect.stringMatching(/refuses our certificate/) });
+  expect(tlsFailure(refusal)).toMatchObject({
+    reason: "UNAUTHENTICATED",
+    message: expect.stringMatching(/refuses our certificate/),
+  });
   expect(await seen).toBeInstanceOf(Error);
 });
 
 test("a certificate of another cluster is refused by both ends, even from a CA that both trust", async () => {
   const foreign = await issueIdentity({ ...lab, cluster: "other" }, { role: "agent", name: "n1" });
   const left = await handshake(foreign, coordinator, { role: "agent" });
-  expect(left.client).toMatchObject({ reason: "UNAUTHENTICATED", message: expect.stringMatching(/cluster other, not lab/) });
+  expect(left.client).toMatchObject({
+    reason: "UNAUTHENTICATED",
+    message: expect.stringMatching(/cluster other, not lab/),
+  });
   const { port, seen } = await listen(coordinator);
   await dial(port, { ...tlsClientOptions(foreign, { role: "coordinator" }), checkServerIdentity: () => undefined });
   const server = await seen;
@@ -107,7 +120,10 @@ test("an expired certificate is refused by both ends", async () => {
   const past = { nowMs: Date.now() - 9e8, validMs: 1e8 };
   const expired = await issueIdentity(lab, { role: "agent", name: "n1" }, past);
   const left = await handshake(expired, coordinator, { role: "agent" });
-  expect(tlsFailure(left.client as Error)).toMatchObject({ reason: "UNAUTHENTICATED", message: expect.stringMatching(/expired/) });
+  expect(tlsFailure(left.client as Error)).toMatchObject({
+    reason: "UNAUTHENTICATED",
+    message: expect.stringMatching(/expired/),
+  });
   const right = await handshake(coordinator, expired, { role: "coordinator" });
   expect(right.server).toBeInstanceOf(Error);
 });

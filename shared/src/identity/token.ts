@@ -23,7 +23,8 @@ export function makeSecret(): string {
 
 export function makeToken(fingerprint: Buffer, secret = makeSecret()): string {
   const token = `DRAY1-${fingerprint.toString("base64url")}-${secret}`;
-  if (fingerprint.length !== FINGERPRINT_BYTES || !TOKEN.test(token)) throw new TypeError("fingerprint or secret of a wrong length");
+  if (fingerprint.length !== FINGERPRINT_BYTES || !TOKEN.test(token))
+    throw new TypeError("fingerprint or secret of a wrong length");
   return token;
 }
 

@@ -50,7 +50,8 @@ export async function serveHttp(options: HttpEndpointOptions): Promise<HttpEndpo
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, options: HttpEndpointOptions): Promise<void> {
-  if (request.method !== "GET" && request.method !== "HEAD") return send(response, 405, "text/plain", "method not allowed\n");
+  if (request.method !== "GET" && request.method !== "HEAD")
+    return send(response, 405, "text/plain", "method not allowed\n");
   switch ((request.url ?? "").split("?")[0]) {
     case "/metrics":
       return send(response, 200, options.registry.contentType, await options.registry.metrics());

@@ -51,7 +51,9 @@ describe("metrics", () => {
     const coordinator = createRegistry("coordinator");
     coordinatorMetrics(coordinator).migrationsTotal.inc({ outcome: "completed", mode: "stop-copy" });
     expect(await agent.metrics()).toContain('drayage_migration_phase_duration_seconds_count{phase="switch"} 1');
-    expect(await agent.metrics()).toContain(`drayage_build_info{version="${VERSION}",revision="source",role="agent"} 1`);
+    expect(await agent.metrics()).toContain(
+      `drayage_build_info{version="${VERSION}",revision="source",role="agent"} 1`,
+    );
     expect(await coordinator.metrics()).toContain('drayage_migrations_total{outcome="completed",mode="stop-copy"} 1');
   });
 
@@ -70,7 +72,12 @@ describe("HTTP", () => {
   test("metrics, liveness and readiness with reasons", async () => {
     let etcd: string | null = "no answer for 4 s";
     const readiness = { etcd: () => etcd, docker: () => null };
-    const endpoint = await serveHttp({ address: "127.0.0.1:0", registry: createRegistry("agent"), readiness, logger: silent });
+    const endpoint = await serveHttp({
+      address: "127.0.0.1:0",
+      registry: createRegistry("agent"),
+      readiness,
+      logger: silent,
+    });
     try {
       expect(await get(endpoint, "/healthz")).toEqual({ status: 200, body: "ok\n" });
       const unready = await get(endpoint, "/readyz");
@@ -113,9 +120,16 @@ describe("systemd", () => {
 });
 
 test("a failing systemd-notify is logged and harmless", async () => {
-  await promisify(execFile)("systemd-notify", ["--version"]).catch(() => expect.unreachable("systemd-notify is not installed"));
+  await promisify(execFile)("systemd-notify", ["--version"]).catch(() =>
+    expect.unreachable("systemd-notify is not installed"),
+  );
   const lines: string[] = [];
-  const logger = createLogger({ level: "warn", part: "t", node: "n", destination: { write: (line) => void lines.push(line) } });
+  const logger = createLogger({
+    level: "warn",
+    part: "t",
+    node: "n",
+    destination: { write: (line) => void lines.push(line) },
+  });
   await createSupervisor({ logger, env: { NOTIFY_SOCKET: "/nonexistent/notify" } }).ready();
   expect(lines.join()).toContain("cannot notify systemd");
 });

@@ -79,7 +79,10 @@ export class CallGate {
               this.#check(descriptor.path, metadata, call.getAuthContext());
             } catch (thrown) {
               const error = toDrayError(thrown);
-              logger.warn({ reason: error.reason, path: descriptor.path, peer: call.getPeer() }, `refused: ${error.message}`);
+              logger.warn(
+                { reason: error.reason, path: descriptor.path, peer: call.getPeer() },
+                `refused: ${error.message}`,
+              );
               count(error.mapping.grpcStatus);
               call.sendStatus(statusOf(error, node));
               return;
@@ -125,6 +128,9 @@ function demandProtocol(metadata: Metadata): void {
     throw new DrayError("PROTOCOL_MISMATCH", "the call came before a handshake: it names no protocol version");
   }
   if (!PROTOCOL_VERSIONS.includes(Number(value))) {
-    throw new DrayError("PROTOCOL_MISMATCH", `the call speaks protocol version ${String(value)}, this server ${PROTOCOL_VERSIONS.join(", ")}`);
+    throw new DrayError(
+      "PROTOCOL_MISMATCH",
+      `the call speaks protocol version ${String(value)}, this server ${PROTOCOL_VERSIONS.join(", ")}`,
+    );
   }
 }

@@ -35,7 +35,11 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number;
 }
 
-export type ClientConstructor<C> = new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>) => C;
+export type ClientConstructor<C> = new (
+  address: string,
+  credentials: ChannelCredentials,
+  options?: Partial<ClientOptions>,
+) => C;
 
 export interface Connection {
   /** The address that answered. */
@@ -44,7 +48,7 @@ export interface Connection {
   readonly node: string;
   readonly softwareVersion: string;
   /** A client of one service; all share the connection. */
-  client<C>(constructor: ClientConstructor<C>): C;
+  client<C>(ClientClass: ClientConstructor<C>): C;
   /** Ends the connection; calls under way fail as CANCELLED. */
   close(): void;
 }
@@ -89,7 +93,10 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   }
   const last = failures.at(-1)?.error;
   if (last === undefined) {
-    throw new DrayError("BAD_REQUEST", `no address is known for ${options.expected.role} ${options.expected.name ?? ""}`.trimEnd());
+    throw new DrayError(
+      "BAD_REQUEST",
+      `no address is known for ${options.expected.role} ${options.expected.name ?? ""}`.trimEnd(),
+    );
   }
   const message = failures.map(({ address, error }) => `${address}: ${error.message}`).join("; ");
   throw new DrayError(last.reason, message, { remedy: last.remedy, node: last.node, cause: last });
@@ -105,9 +112,12 @@ async function connectTo(address: string, options: ConnectOptions): Promise<Conn
   );
   // Names in certificates are not host names, and an IP address may not be sent as a TLS server name.
   const serverName = `${expected.role}.${identity.cluster}`;
-  const channel = new Channel(address, channelCredentials, { ...CHANNEL_OPTIONS, "grpc.ssl_target_name_override": serverName });
-  const clientOf = <C>(constructor: ClientConstructor<C>, interceptors: Interceptor[]): C =>
-    register(new constructor(address, channelCredentials, { channelOverride: channel, interceptors }), expected);
+  const channel = new Channel(address, channelCredentials, {
+    ...CHANNEL_OPTIONS,
+    "grpc.ssl_target_name_override": serverName,
+  });
+  const clientOf = <C>(ClientClass: ClientConstructor<C>, interceptors: Interceptor[]): C =>
+    register(new ClientClass(address, channelCredentials, { channelOverride: channel, interceptors }), expected);
   try {
     const handshake = clientOf(HandshakeServiceClient, []);
     const answer = await unary(
@@ -122,7 +132,7 @@ async function connectTo(address: string, options: ConnectOptions): Promise<Conn
       address,
       node: answer.node,
       softwareVersion: answer.softwareVersion,
-      client: (constructor) => clientOf(constructor, interceptors),
+      client: (ClientClass) => clientOf(ClientClass, interceptors),
       close: () => channel.close(),
     };
   } catch (thrown) {
@@ -140,7 +150,11 @@ function unavailable(error: DrayError, expected: ExpectedPeer): DrayError {
 
 /** The reason for a peer of that role that does not answer. */
 export function unavailableReason(expected: ExpectedPeer): Reason {
-  return expected.role === "coordinator" ? "NO_LEADER" : expected.role === "etcd" ? "ETCD_UNAVAILABLE" : "AGENT_UNAVAILABLE";
+  return expected.role === "coordinator"
+    ? "NO_LEADER"
+    : expected.role === "etcd"
+      ? "ETCD_UNAVAILABLE"
+      : "AGENT_UNAVAILABLE";
 }
 
 function protocolInterceptor(version: number): Interceptor {
@@ -163,7 +177,10 @@ function register<C>(client: C, expected: ExpectedPeer): C {
 
 function failureOf(client: object, error: ServiceError): DrayError {
   const expected = expectedOf.get(client) ?? { role: "agent" };
-  return errorOf({ code: error.code, details: error.details, metadata: error.metadata ?? new Metadata(), cause: error }, unavailableReason(expected));
+  return errorOf(
+    { code: error.code, details: error.details, metadata: error.metadata ?? new Metadata(), cause: error },
+    unavailableReason(expected),
+  );
 }
 
 type UnaryMethod<Request, Response> = (
@@ -186,12 +203,18 @@ export function unary<Request, Response>(
       return;
     }
     const abort = () => call.cancel();
-    const call = method.call(client, request, new Metadata(), { deadline: deadline(settings.deadlineMs) }, (error, response) => {
-      settings.signal?.removeEventListener("abort", abort);
-      if (error === null) resolve(response);
-      else if (error.code === status.CANCELLED && isAborted(settings.signal)) reject(cancelled(settings.signal));
-      else reject(failureOf(client, error));
-    });
+    const call = method.call(
+      client,
+      request,
+      new Metadata(),
+      { deadline: deadline(settings.deadlineMs) },
+      (error, response) => {
+        settings.signal?.removeEventListener("abort", abort);
+        if (error === null) resolve(response);
+        else if (error.code === status.CANCELLED && isAborted(settings.signal)) reject(cancelled(settings.signal));
+        else reject(failureOf(client, error));
+      },
+    );
     settings.signal?.addEventListener("abort", abort, { once: true });
   });
 }

@@ -28,9 +28,12 @@ const JOIN_DEADLINE_MS = 15_000;
 export async function requestJoin(options: JoinOptions): Promise<JoinResponse> {
   const caPem = await fetchAuthority(options);
   const check = identityCheck({ cluster: clusterOfAuthority(caPem) }, { role: "coordinator" });
-  const channelCredentials = credentials.createFromSecureContext(createSecureContext({ ca: caPem, minVersion: "TLSv1.3" }), {
-    checkServerIdentity: check,
-  });
+  const channelCredentials = credentials.createFromSecureContext(
+    createSecureContext({ ca: caPem, minVersion: "TLSv1.3" }),
+    {
+      checkServerIdentity: check,
+    },
+  );
   const client = new JoinServiceClient(options.address, channelCredentials, {
     "grpc.ssl_target_name_override": "coordinator.drayage",
     "grpc.enable_retries": 0,
@@ -81,10 +84,15 @@ function fetchAuthority(options: JoinOptions): Promise<string> {
 /** The certificate in the chain that has the fingerprint, PEM. */
 function pinnedAuthority(leaf: DetailedPeerCertificate, fingerprint: Buffer): string | null {
   const seen = new Set<DetailedPeerCertificate>();
-  for (let link: DetailedPeerCertificate | undefined = leaf; link?.raw !== undefined && !seen.has(link); link = link.issuerCertificate) {
+  for (
+    let link: DetailedPeerCertificate | undefined = leaf;
+    link?.raw !== undefined && !seen.has(link);
+    link = link.issuerCertificate
+  ) {
     seen.add(link);
     const certificate = new X509Certificate(link.raw);
-    if (Buffer.from(certificate.fingerprint256.replaceAll(":", ""), "hex").equals(fingerprint)) return certificate.toString();
+    if (Buffer.from(certificate.fingerprint256.replaceAll(":", ""), "hex").equals(fingerprint))
+      return certificate.toString();
   }
   return null;
 }

@@ -3,7 +3,12 @@ import { once } from "node:events";
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
-import { ClusterServiceClient, ClusterServiceService, WatchEventsRequest, WatchEventsResponse } from "../gen/drayage/coordinator/v1/cluster.ts";
+import {
+  ClusterServiceClient,
+  ClusterServiceService,
+  WatchEventsRequest,
+  WatchEventsResponse,
+} from "../gen/drayage/coordinator/v1/cluster.ts";
 import { createAuthority, issueIdentity } from "../identity/authority.ts";
 import { createLogger } from "../observe/logger.ts";
 import { connect, serverStream } from "./client.ts";
@@ -42,10 +47,16 @@ test("both ends notice within seconds", { timeout: 30_000 }, async () => {
   });
   const port = await server.bind("127.0.0.1:0");
   const cable = await layCable(port);
-  const connection = await connect({ identity: operator, addresses: [`127.0.0.1:${cable.port}`], expected: { role: "coordinator" } });
+  const connection = await connect({
+    identity: operator,
+    addresses: [`127.0.0.1:${cable.port}`],
+    expected: { role: "coordinator" },
+  });
   try {
     const client = connection.client(ClusterServiceClient);
-    const events = serverStream(client, client.watchEvents, WatchEventsRequest.fromPartial({}), { deadlineMs: Number.POSITIVE_INFINITY });
+    const events = serverStream(client, client.watchEvents, WatchEventsRequest.fromPartial({}), {
+      deadlineMs: Number.POSITIVE_INFINITY,
+    });
     await events.next();
     cable.cut();
     const cutAtMs = performance.now();
@@ -64,7 +75,10 @@ async function layCable(target: number): Promise<{ port: number; cut(): void; re
   const sockets: Socket[] = [];
   const cable = createServer((near) => {
     const far = connectTcp(target, "127.0.0.1");
-    for (const [from, to] of [[near, far], [far, near]] as const) {
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       sockets.push(from);
       from.on("error", () => {});
       from.pipe(to);

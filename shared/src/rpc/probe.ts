@@ -34,7 +34,9 @@ export function probe(
     // its first bytes (HTTP/2 settings) or its alert tell the verdict.
     socket.once("data", () => finish(null));
     socket.once("end", () => finish(established ? rejected(expected) : null));
-    socket.once("error", (error: Error) => finish(tlsFailure(error) ?? (established ? rejected(expected, error) : null)));
+    socket.once("error", (error: Error) =>
+      finish(tlsFailure(error) ?? (established ? rejected(expected, error) : null)),
+    );
   });
 }
 

@@ -15,7 +15,10 @@ export const NODE_METADATA = "drayage-node";
 export function chooseVersion(ours: readonly number[], theirs: readonly number[]): number {
   const common = ours.filter((version) => theirs.includes(version));
   if (common.length === 0) {
-    throw new DrayError("PROTOCOL_MISMATCH", `no protocol version in common: one side speaks ${list(ours)}, the other ${list(theirs)}`);
+    throw new DrayError(
+      "PROTOCOL_MISMATCH",
+      `no protocol version in common: one side speaks ${list(ours)}, the other ${list(theirs)}`,
+    );
   }
   return Math.max(...common);
 }

@@ -16,7 +16,14 @@ import {
   WatchEventsResponse,
 } from "../gen/drayage/coordinator/v1/cluster.ts";
 import { JoinServiceClient, JoinServiceService } from "../gen/drayage/coordinator/v1/join.ts";
-import { type Authority, createAuthority, fingerprintOf, issueIdentity, signRequest, createRequest } from "../identity/authority.ts";
+import {
+  type Authority,
+  createAuthority,
+  fingerprintOf,
+  issueIdentity,
+  signRequest,
+  createRequest,
+} from "../identity/authority.ts";
 import { type Identity, makeIdentity, type Role } from "../identity/identity.ts";
 import { makeSecret } from "../identity/token.ts";
 import { createLogger } from "../observe/logger.ts";
@@ -34,7 +41,11 @@ let members: Record<"agent" | "coordinator" | "operator", Identity>;
 beforeAll(async () => {
   lab = await createAuthority("lab");
   const issue = (role: Role, name: string) => issueIdentity(lab, { role, name });
-  const [agent, coordinator, operator] = await Promise.all([issue("agent", "n1"), issue("coordinator", "c1"), issue("operator", "ann")]);
+  const [agent, coordinator, operator] = await Promise.all([
+    issue("agent", "n1"),
+    issue("coordinator", "c1"),
+    issue("operator", "ann"),
+  ]);
   members = { agent, coordinator, operator };
 });
 
@@ -60,10 +71,10 @@ interface Served {
 
 async function serve(behaviour: Behaviour = {}): Promise<Served> {
   const registry = new Registry();
-  let lines = "";
-  const destination = { write: (line: string) => void (lines += line) };
+  const lines: string[] = [];
+  const destination = { write: (line: string) => void lines.push(line) };
   const version = behaviour.version ?? (async ({ peer }) => `${peer.role} ${peer.name}`);
-  const events = behaviour.events ?? (async function* () {});
+  const events = behaviour.events ?? async function* () {};
   const cluster = service(
     { getVersion, watchEvents },
     {
@@ -82,7 +93,10 @@ async function serve(behaviour: Behaviour = {}): Promise<Served> {
     handlers: {
       join: async (request) => {
         if (request.secret !== SECRET) throw new DrayError("BAD_TOKEN", "unknown token");
-        return { certificatePem: await signRequest(lab, request.csrPem, { cluster: "lab", role: "agent", name: "n9" }), caPem: lab.caPem };
+        return {
+          certificatePem: await signRequest(lab, request.csrPem, { cluster: "lab", role: "agent", name: "n9" }),
+          caPem: lab.caPem,
+        };
       },
       createJoinToken: async (request, { peer }) => ({ token: `${request.node} for ${peer.name}` }),
     },
@@ -96,7 +110,7 @@ async function serve(behaviour: Behaviour = {}): Promise<Served> {
   });
   const port = await server.bind("127.0.0.1:0");
   closers.push(() => server.shutdown(0));
-  return { server, address: `127.0.0.1:${port}`, registry, logged: () => lines };
+  return { server, address: `127.0.0.1:${port}`, registry, logged: () => lines.join("") };
 }
 
 async function dial(address: string, identity = members.operator): Promise<Connection> {
@@ -106,14 +120,22 @@ async function dial(address: string, identity = members.operator): Promise<Conne
 }
 
 /** A client that skips handshake and protocol metadata, with whatever certificate. */
-function bare<C extends { close(): void }>(constructor: ClientConstructor<C>, address: string, identity: Identity | null): C {
+function bare<C extends { close(): void }>(
+  ClientClass: ClientConstructor<C>,
+  address: string,
+  identity: Identity | null,
+): C {
   const context = createSecureContext({
     ca: lab.caPem,
     ...(identity === null ? {} : { cert: identity.certPem, key: identity.keyPem }),
   });
-  const client = new constructor(address, credentials.createFromSecureContext(context, { checkServerIdentity: () => undefined }), {
-    "grpc.ssl_target_name_override": "any",
-  });
+  const client = new ClientClass(
+    address,
+    credentials.createFromSecureContext(context, { checkServerIdentity: () => undefined }),
+    {
+      "grpc.ssl_target_name_override": "any",
+    },
+  );
   closers.push(() => client.close());
   return client;
 }
@@ -122,7 +144,8 @@ const version = async (connection: Connection) => {
   const client = connection.client(ClusterServiceClient);
   return (await unary(client, client.getVersion, GetVersionRequest.fromPartial({}), SOON)).version;
 };
-const refused = (reason: string, message = /./) => expect.objectContaining({ reason, message: expect.stringMatching(message) });
+const refused = (reason: string, message = /./) =>
+  expect.objectContaining({ reason, message: expect.stringMatching(message) });
 
 describe("calls", () => {
   test("reach the handler, which knows the caller", async () => {
@@ -151,7 +174,11 @@ describe("calls", () => {
         throw new TypeError("the inner secret");
       },
     });
-    await expect(version(await dial(address))).rejects.toMatchObject({ reason: "INTERNAL", message: expect.not.stringContaining("inner"), node: "c1" });
+    await expect(version(await dial(address))).rejects.toMatchObject({
+      reason: "INTERNAL",
+      message: expect.not.stringContaining("inner"),
+      node: "c1",
+    });
     expect(logged()).toContain("the inner secret");
     expect(logged()).toContain("rpc.test.ts");
   });
@@ -178,7 +205,10 @@ describe("calls", () => {
     const connection = await dial(address);
     const client = connection.client(ClusterServiceClient);
     const controller = new AbortController();
-    const call = unary(client, client.getVersion, GetVersionRequest.fromPartial({}), { ...SOON, signal: controller.signal });
+    const call = unary(client, client.getVersion, GetVersionRequest.fromPartial({}), {
+      ...SOON,
+      signal: controller.signal,
+    });
     await begun.promise;
     controller.abort();
     await expect(call).rejects.toThrow(refused("CANCELLED"));
@@ -189,7 +219,9 @@ describe("calls", () => {
     const { address, registry } = await serve();
     await version(await dial(address));
     const text = await registry.metrics();
-    expect(text).toContain('grpc_server_handled_total{grpc_service="drayage.coordinator.v1.ClusterService",grpc_method="GetVersion",grpc_code="OK"} 1');
+    expect(text).toContain(
+      'grpc_server_handled_total{grpc_service="drayage.coordinator.v1.ClusterService",grpc_method="GetVersion",grpc_code="OK"} 1',
+    );
     expect(text).toContain("grpc_server_handling_seconds_count{");
   });
 });
@@ -206,7 +238,11 @@ describe("streams", () => {
 
   test("bring everything in order, and end", async () => {
     const words = Array.from({ length: 2_000 }, (_, index) => `${index} ${"x".repeat(500)}`);
-    const { address } = await serve({ events: async function* () { yield* words; } });
+    const { address } = await serve({
+      events: async function* () {
+        yield* words;
+      },
+    });
     expect(await messages(await dial(address))).toEqual(words);
   });
 
@@ -221,7 +257,8 @@ describe("streams", () => {
     const client = connection.client(ClusterServiceClient);
     const seen: string[] = [];
     const read = async () => {
-      for await (const { event } of serverStream(client, client.watchEvents, WATCH_ALL, SOON)) seen.push(event?.message ?? "");
+      for await (const { event } of serverStream(client, client.watchEvents, WATCH_ALL, SOON))
+        seen.push(event?.message ?? "");
     };
     await expect(read()).rejects.toThrow(refused("TOO_LATE", /it is over/));
     expect(seen).toEqual(["one"]);
@@ -241,7 +278,8 @@ describe("streams", () => {
     });
     const connection = await dial(address);
     const client = connection.client(ClusterServiceClient);
-    for await (const _ of serverStream(client, client.watchEvents, WATCH_ALL, { deadlineMs: Number.POSITIVE_INFINITY })) break;
+    for await (const _ of serverStream(client, client.watchEvents, WATCH_ALL, { deadlineMs: Number.POSITIVE_INFINITY }))
+      break;
     await vi.waitFor(() => expect(ended).toHaveBeenCalled());
   });
 
@@ -293,7 +331,11 @@ describe("who may call", () => {
 
   test.each([false, true])("an expired certificate does not get in (server open for joining: %s)", async (join) => {
     const { address } = await serve({ join });
-    const expired = await issueIdentity(lab, { role: "operator", name: "ann" }, { nowMs: Date.now() - 9e8, validMs: 1e8 });
+    const expired = await issueIdentity(
+      lab,
+      { role: "operator", name: "ann" },
+      { nowMs: Date.now() - 9e8, validMs: 1e8 },
+    );
     await expect(dial(address, expired)).rejects.toThrow(refused("UNAUTHENTICATED"));
   });
 
@@ -301,34 +343,53 @@ describe("who may call", () => {
     const { address } = await serve();
     const foreign = await issueIdentity({ ...lab, cluster: "other" }, { role: "operator", name: "ann" });
     const client = bare(HandshakeServiceClient, address, foreign);
-    await expect(unary(client, client.negotiate, NegotiateRequest.fromPartial({ supportedVersions: [1] }), SOON)).rejects.toThrow(
-      refused("UNAUTHENTICATED", /cluster other, not lab/),
-    );
+    await expect(
+      unary(client, client.negotiate, NegotiateRequest.fromPartial({ supportedVersions: [1] }), SOON),
+    ).rejects.toThrow(refused("UNAUTHENTICATED", /cluster other, not lab/));
   });
 
   test("without a certificate: only joining, and only where it is served", async () => {
     const open = await serve({ join: true });
     const cluster = bare(ClusterServiceClient, open.address, null);
-    await expect(unary(cluster, cluster.getVersion, GetVersionRequest.fromPartial({}), SOON)).rejects.toThrow(refused("UNAUTHENTICATED"));
+    await expect(unary(cluster, cluster.getVersion, GetVersionRequest.fromPartial({}), SOON)).rejects.toThrow(
+      refused("UNAUTHENTICATED"),
+    );
     const joining = bare(JoinServiceClient, open.address, null);
-    await expect(unary(joining, joining.createJoinToken, { node: "n1", ttlSeconds: 1 }, SOON)).rejects.toThrow(refused("UNAUTHENTICATED"));
-    await expect(unary(joining, joining.join, { secret: "wrong", csrPem: "" }, SOON)).rejects.toThrow(refused("BAD_TOKEN"));
+    await expect(unary(joining, joining.createJoinToken, { node: "n1", ttlSeconds: 1 }, SOON)).rejects.toThrow(
+      refused("UNAUTHENTICATED"),
+    );
+    await expect(unary(joining, joining.join, { secret: "wrong", csrPem: "" }, SOON)).rejects.toThrow(
+      refused("BAD_TOKEN"),
+    );
     const shake = bare(HandshakeServiceClient, open.address, null);
-    await expect(unary(shake, shake.negotiate, NegotiateRequest.fromPartial({ supportedVersions: [1] }), SOON)).rejects.toThrow(refused("UNAUTHENTICATED"));
+    await expect(
+      unary(shake, shake.negotiate, NegotiateRequest.fromPartial({ supportedVersions: [1] }), SOON),
+    ).rejects.toThrow(refused("UNAUTHENTICATED"));
     const shut = bare(ClusterServiceClient, (await serve()).address, null);
-    await expect(unary(shut, shut.getVersion, GetVersionRequest.fromPartial({}), { deadlineMs: 500 })).rejects.toThrow(DrayError);
+    await expect(unary(shut, shut.getVersion, GetVersionRequest.fromPartial({}), { deadlineMs: 500 })).rejects.toThrow(
+      DrayError,
+    );
   });
 
   test("a newcomer joins by the CA's fingerprint and gets its certificate", async () => {
     const { address } = await serve({ join: true });
     const { csrPem, keyPem } = await createRequest();
-    const answer = await requestJoin({ address, csrPem, token: { fingerprint: fingerprintOf(lab.caPem), secret: SECRET } });
-    expect(makeIdentity({ caPem: answer.caPem, certPem: answer.certificatePem, keyPem }, "answer", "agent").name).toBe("n9");
+    const answer = await requestJoin({
+      address,
+      csrPem,
+      token: { fingerprint: fingerprintOf(lab.caPem), secret: SECRET },
+    });
+    expect(makeIdentity({ caPem: answer.caPem, certPem: answer.certificatePem, keyPem }, "answer", "agent").name).toBe(
+      "n9",
+    );
   });
 
   test("the secret is not said to a coordinator of another CA", async () => {
     const other = await createAuthority("lab");
-    const { address, registry } = await serve({ join: true, identity: await issueIdentity(other, { role: "coordinator", name: "c1" }) });
+    const { address, registry } = await serve({
+      join: true,
+      identity: await issueIdentity(other, { role: "coordinator", name: "c1" }),
+    });
     const { csrPem } = await createRequest();
     const join = requestJoin({ address, csrPem, token: { fingerprint: fingerprintOf(lab.caPem), secret: SECRET } });
     await expect(join).rejects.toThrow(refused("UNAUTHENTICATED", /does not belong to the cluster/));
@@ -341,7 +402,9 @@ describe("protocol", () => {
     const { address } = await serve();
     const client = bare(ClusterServiceClient, address, members.operator);
     const call = (metadata: Metadata) =>
-      new Promise((_, reject) => client.getVersion(GetVersionRequest.fromPartial({}), metadata, (error) => reject(error)));
+      new Promise((_, reject) =>
+        client.getVersion(GetVersionRequest.fromPartial({}), metadata, (error) => reject(error)),
+      );
     await expect(call(new Metadata())).rejects.toThrow(/before a handshake/);
     const metadata = new Metadata();
     metadata.set("drayage-protocol", "99");
@@ -351,9 +414,9 @@ describe("protocol", () => {
   test("sides without a version in common part at the handshake", async () => {
     const { address } = await serve();
     const client = bare(HandshakeServiceClient, address, members.operator);
-    await expect(unary(client, client.negotiate, NegotiateRequest.fromPartial({ supportedVersions: [7, 8] }), SOON)).rejects.toThrow(
-      refused("PROTOCOL_MISMATCH", /7, 8/),
-    );
+    await expect(
+      unary(client, client.negotiate, NegotiateRequest.fromPartial({ supportedVersions: [7, 8] }), SOON),
+    ).rejects.toThrow(refused("PROTOCOL_MISMATCH", /7, 8/));
   });
 });
 
@@ -368,7 +431,9 @@ describe("connections", () => {
     await expect(connect({ identity, expected, addresses: ["127.0.0.1:1", "127.0.0.1:2"] })).rejects.toThrow(
       refused("NO_LEADER", /127\.0\.0\.1:1: .*127\.0\.0\.1:2: /),
     );
-    await expect(connect({ identity, expected: { role: "agent" }, addresses: ["127.0.0.1:1"] })).rejects.toThrow(refused("AGENT_UNAVAILABLE"));
+    await expect(connect({ identity, expected: { role: "agent" }, addresses: ["127.0.0.1:1"] })).rejects.toThrow(
+      refused("AGENT_UNAVAILABLE"),
+    );
     await expect(connect({ identity, expected, addresses: [] })).rejects.toThrow(refused("BAD_REQUEST"));
   });
 
@@ -376,7 +441,11 @@ describe("connections", () => {
     const { address, server } = await serve();
     const before = await dial(address);
     server.updateIdentity(await issueIdentity(lab, { role: "coordinator", name: "c2" }));
-    const after = await connect({ identity: members.operator, addresses: [address], expected: { role: "coordinator", name: "c2" } });
+    const after = await connect({
+      identity: members.operator,
+      addresses: [address],
+      expected: { role: "coordinator", name: "c2" },
+    });
     closers.push(() => after.close());
     expect(await Promise.all([version(before), version(after)])).toEqual(["operator ann", "operator ann"]);
   });
@@ -419,7 +488,9 @@ describe("connections", () => {
     const client = bare(makeClientConstructor(healthDefinition, "Health"), address, members.operator);
     const check = (name: string) =>
       new Promise((resolve, reject) =>
-        client["check"]?.({ service: name }, (error: Error | null, answer: { status: string }) => (error ? reject(error) : resolve(answer.status))),
+        client["check"]?.({ service: name }, (error: Error | null, answer: { status: string }) =>
+          error ? reject(error) : resolve(answer.status),
+        ),
       );
     expect(await check("")).toBe("SERVING");
     expect(await check("drayage.coordinator.v1.ClusterService")).toBe("SERVING");

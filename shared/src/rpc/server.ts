@@ -76,7 +76,10 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
       new Promise((resolve, reject) => {
         server.bindAsync(address, credentials, (error, port) => {
           if (error === null) resolve(port);
-          else reject(new DrayError("BAD_CONFIG", `cannot listen on ${address}: ${error.message}`, { node, cause: error }));
+          else
+            reject(
+              new DrayError("BAD_CONFIG", `cannot listen on ${address}: ${error.message}`, { node, cause: error }),
+            );
         });
       }),
     updateIdentity: (renewed) => provider.update(renewed),
@@ -116,4 +119,3 @@ function handshakeService(node: string): RpcService {
     },
   });
 }
-

@@ -3,15 +3,15 @@
  * yield, instead of callbacks and streams.
  */
 import { once } from "node:events";
-import {
-  type handleServerStreamingCall,
-  type handleUnaryCall,
+import type {
+  handleServerStreamingCall,
+  handleUnaryCall,
   Metadata,
-  type MethodDefinition,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type ServiceDefinition,
-  type UntypedServiceImplementation,
+  MethodDefinition,
+  ServerUnaryCall,
+  ServerWritableStream,
+  ServiceDefinition,
+  UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import type { DrayError } from "../errors/dray-error.ts";
 import type { Peer, Role } from "../identity/peer.ts";
@@ -47,7 +47,10 @@ export interface ServiceOptions<D> {
 /** What the server does around a handler: whose call it is, and how a failure is told. */
 export interface CallEnvironment {
   peer(call: { getAuthContext(): ReturnType<ServerUnaryCall<unknown, unknown>["getAuthContext"]> }): Peer;
-  failure(error: unknown, path: string): { readonly error: DrayError; readonly status: { code: number; details: string; metadata: Metadata } };
+  failure(
+    error: unknown,
+    path: string,
+  ): { readonly error: DrayError; readonly status: { code: number; details: string; metadata: Metadata } };
 }
 
 export interface RpcService {
