@@ -9,6 +9,7 @@ import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/age
 import { blocking, type Finding, needsFlag } from "../preflight/finding.ts";
 import { carryEndpoints, carryPorts, networkMode } from "./carry-networks.ts";
 import { KNOWN_CONFIG, KNOWN_HOST_CONFIG } from "./known-settings.ts";
+import { restartPolicyOf } from "./restart-policy.ts";
 import type { ContainerInspect, CreateRequest, Json, JsonObject, NetworkInspect, RestartPolicy } from "./types.ts";
 
 /** The name under which packages register drayage-runc with Docker. */
@@ -92,11 +93,6 @@ function carryHostConfig(inspect: ContainerInspect, runtime: string): JsonObject
     OomKillDisable: inspect.HostConfig.OomKillDisable === true ? true : null,
     Runtime: runtime,
   };
-}
-
-function restartPolicyOf(inspect: ContainerInspect): RestartPolicy {
-  const policy = (inspect.HostConfig.RestartPolicy ?? {}) as Partial<RestartPolicy>;
-  return { Name: policy.Name || "no", MaximumRetryCount: policy.MaximumRetryCount ?? 0 };
 }
 
 function findingsOf(inspect: ContainerInspect): Finding[] {

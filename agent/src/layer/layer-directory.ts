@@ -1,9 +1,8 @@
 /** Where a container's writable layer is on this host. */
-import { readFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { containerdQuery } from "../docker/containerd.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
-import { parseMountinfo } from "./mountinfo.ts";
+import { mountsOf } from "../host/mountinfo.ts";
 
 /**
  * Upper directory of the container's root file system, whether the container runs or was only created. Throws
@@ -22,9 +21,8 @@ export async function layerDirectory(docker: DockerPort, dockerId: string, signa
 }
 
 async function mountedUpper(pid: number): Promise<string | undefined> {
-  const mounts = parseMountinfo(await readFile(`/proc/${pid}/mountinfo`, "utf8"));
-  const root = mounts.findLast((mount) => mount.mountPoint === "/" && mount.fileSystem === "overlay");
-  return root?.superOptions.get("upperdir");
+  const root = (await mountsOf(pid)).findLast(({ mountPoint, type }) => mountPoint === "/" && type === "overlay");
+  return upperOf(root?.superOptions ?? []);
 }
 
 /** With the containerd store a container has a snapshot of its own name, mounted only while it runs. */
@@ -40,12 +38,11 @@ async function snapshotUpper(docker: DockerPort, dockerId: string, signal?: Abor
 /** `ctr snapshots mounts` prints `mount -t overlay overlay /mnt -o index=off,…,upperdir=…,lowerdir=…`. */
 export function upperOfMountCommand(words: string): string | undefined {
   const overlay = /^mount -t overlay \S+ \S+ -o (.*)$/m.exec(words.trim())?.[1];
-  if (overlay !== undefined) {
-    return overlay
-      .split(",")
-      .find((option) => option.startsWith("upperdir="))
-      ?.slice("upperdir=".length);
-  }
+  if (overlay !== undefined) return upperOf(overlay.split(","));
   // An image without layers: the snapshot is one directory.
   return /^mount -t bind (\S+) /m.exec(words.trim())?.[1];
+}
+
+function upperOf(options: readonly string[]): string | undefined {
+  return options.find((option) => option.startsWith("upperdir="))?.slice("upperdir=".length);
 }
