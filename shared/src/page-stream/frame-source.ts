@@ -2,11 +2,12 @@
  * Where the bytes of an outgoing file come from. A source writes straight into the payload of a frame, so that a byte
  * read from a file is copied once, by the kernel.
  */
-import { type FSWatcher, watch } from "node:fs";
+import { type FSWatcher, readSync, watch } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Readable } from "node:stream";
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
+import { liesInMemory } from "./memory-files.ts";
 
 export interface FrameSource {
   /** Fills `space` with the next bytes, at least one; 0 at the end. Never called while a call is under way. */
@@ -17,15 +18,15 @@ export interface FrameSource {
 
 /** A file as it is. NOT_FOUND if there is none. */
 export async function fileSource(path: string, startBytes = 0): Promise<FrameSource> {
-  const handle = await openFile(path);
+  const file = await openFile(path);
   let position = startBytes;
   return {
     async fill(space) {
-      const { bytesRead } = await handle.read(space, 0, space.length, position);
+      const bytesRead = await file.read(space, position);
       position += bytesRead;
       return bytesRead;
     },
-    close: () => handle.close(),
+    close: () => file.close(),
   };
 }
 
@@ -79,18 +80,18 @@ export function growingSource(path: string, done: Promise<unknown>): FrameSource
       changes.notice();
     },
   );
-  let handle: FileHandle | undefined;
+  let file: OpenFile | undefined;
   let position = 0;
 
   const readSome = async (space: Buffer): Promise<number> => {
-    handle ??= await openIfPresent(path);
-    if (handle === undefined) return 0;
+    file ??= await openIfPresent(path);
+    if (file === undefined) return 0;
     if (closed) {
-      // Closed while the file was being opened: close() has not seen this handle.
-      await handle.close();
+      // Closed while the file was being opened: close() has not seen this file.
+      await file.close();
       return 0;
     }
-    const { bytesRead } = await handle.read(space, 0, space.length, position);
+    const bytesRead = await file.read(space, position);
     position += bytesRead;
     return bytesRead;
   };
@@ -105,7 +106,7 @@ export function growingSource(path: string, done: Promise<unknown>): FrameSource
         const atEnd = finished;
         const bytes = await readSome(space);
         if (bytes > 0) return bytes;
-        if (atEnd && handle === undefined) throw new DrayError("NOT_FOUND", `${path} was never written`);
+        if (atEnd && file === undefined) throw new DrayError("NOT_FOUND", `${path} was never written`);
         if (atEnd) return 0;
         await changed;
       }
@@ -113,7 +114,7 @@ export function growingSource(path: string, done: Promise<unknown>): FrameSource
     async close() {
       closed = true;
       changes.close();
-      await handle?.close();
+      await file?.close();
     },
   };
 }
@@ -161,19 +162,33 @@ class Changes {
   }
 }
 
-async function openFile(path: string): Promise<FileHandle> {
-  const handle = await openIfPresent(path);
-  if (handle === undefined) throw new DrayError("NOT_FOUND", `${path} does not exist`);
-  return handle;
+interface OpenFile {
+  read(space: Buffer, position: number): Promise<number>;
+  close(): Promise<void>;
 }
 
-async function openIfPresent(path: string): Promise<FileHandle | undefined> {
+async function openFile(path: string): Promise<OpenFile> {
+  const file = await openIfPresent(path);
+  if (file === undefined) throw new DrayError("NOT_FOUND", `${path} does not exist`);
+  return file;
+}
+
+async function openIfPresent(path: string): Promise<OpenFile | undefined> {
+  let handle: FileHandle;
   try {
-    return await open(path, "r");
+    handle = await open(path, "r");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
+  const inMemory = await liesInMemory(path);
+  return {
+    async read(space, position) {
+      if (inMemory) return readSync(handle.fd, space, 0, space.length, position);
+      return (await handle.read(space, 0, space.length, position)).bytesRead;
+    },
+    close: () => handle.close(),
+  };
 }
 
 function bytesOf(chunk: unknown): Buffer {

@@ -13,7 +13,8 @@ import type { TLSSocket } from "node:tls";
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import { tlsFailure } from "../identity/tls-failure.ts";
 import { BandwidthLimit } from "./bandwidth-limit.ts";
-import { type Frame, FrameDecoder } from "./frame.ts";
+import { BufferPool } from "./buffer-pool.ts";
+import { DATA_BYTES, type Frame, FrameDecoder } from "./frame.ts";
 import { encodeMessage, type Message, type MessageType } from "./messages.ts";
 
 const TICKS_OF_SILENCE = 5;
@@ -40,7 +41,9 @@ interface Waiting {
 export class FramedSocket {
   readonly #socket: TLSSocket;
   readonly #options: FramedSocketOptions;
-  readonly #decoder = new FrameDecoder();
+  /** Where the payloads of received data frames come from. */
+  readonly pool = new BufferPool(DATA_BYTES);
+  readonly #decoder = new FrameDecoder((bytes) => this.pool.take(bytes));
   readonly #waiting: Waiting[] = [];
   readonly #underWay = new Set<Waiting>();
   #limit: BandwidthLimit | undefined;

@@ -5,11 +5,12 @@
  * here with an error may still be under way and are dropped; frames for a stream that was never opened are an offence.
  */
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { Frame } from "./frame.ts";
 import type { FramedSocket } from "./framed-socket.ts";
-import { IncomingContent, incomingFile } from "./incoming-file.ts";
+import { IncomingContent } from "./incoming-file.ts";
 import { decodeMessage, errorOf, failureOf, STREAM_LIMIT } from "./messages.ts";
-import type { TransferGrant } from "./transfer-types.ts";
+import type { IncomingFile, TransferGrant } from "./transfer-types.ts";
 
 interface Stream {
   readonly content: IncomingContent;
@@ -20,6 +21,7 @@ interface Stream {
 export class IncomingConnection {
   readonly #socket: FramedSocket;
   readonly #grant: TransferGrant;
+  readonly #pool: BufferPool;
   readonly #onBytes: (bytes: number) => void;
   readonly #streams = new Map<number, Stream>();
   readonly #receiving = new Set<Promise<void>>();
@@ -28,6 +30,7 @@ export class IncomingConnection {
   /** `onBytes` is told of all file content that arrives. */
   constructor(socket: FramedSocket, grant: TransferGrant, onBytes: (bytes: number) => void) {
     this.#socket = socket;
+    this.#pool = socket.pool;
     this.#grant = grant;
     this.#onBytes = onBytes;
   }
@@ -66,19 +69,21 @@ export class IncomingConnection {
     if (streamId <= this.#lastStreamId) throw new DrayError("CORRUPT_STREAM", `page stream: stream ${streamId} opened twice`);
     if (this.#streams.size >= STREAM_LIMIT) throw new DrayError("CORRUPT_STREAM", "page stream: too many files at a time");
     this.#lastStreamId = streamId;
-    const content = new IncomingContent((bytes) => this.#socket.send("credit", streamId, { bytes }));
+    const onRead = (bytes: number) => this.#socket.send("credit", streamId, { bytes });
+    const content = new IncomingContent({ onRead, pool: this.#pool });
     // The receiver hears of errors by reading; one that has stopped reading must not bring the process down.
     content.on("error", () => undefined);
-    const stream: Stream = { content, sizeBytes: opening.sizeBytes, closed: false };
+    const { kind, name, metadata, sizeBytes } = opening;
+    const stream: Stream = { content, sizeBytes, closed: false };
     this.#streams.set(streamId, stream);
-    const receiving = this.#receive(streamId, stream, incomingFile(opening, content)).finally(() =>
+    const receiving = this.#receive(streamId, { kind, name, metadata, sizeBytes, content }).finally(() =>
       this.#receiving.delete(receiving),
     );
     this.#receiving.add(receiving);
   }
 
-  async #receive(streamId: number, stream: Stream, file: ReturnType<typeof incomingFile>): Promise<void> {
-    const { content } = stream;
+  async #receive(streamId: number, file: IncomingFile & { content: IncomingContent }): Promise<void> {
+    const { content } = file;
     try {
       const reply = (await this.#grant.receive(file)) ?? null;
       if (!content.readableEnded) {

@@ -1,70 +1,101 @@
-/** One file on its way in: checked, bounded, and acknowledged as it is read. */
+/** Content of one file on its way in: checked, bounded, and acknowledged as it is read. */
 import { Readable } from "node:stream";
 import { DrayError } from "../errors/dray-error.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import { chainDigest, type Frame } from "./frame.ts";
 import { type Message, WINDOW_BYTES } from "./messages.ts";
-import type { IncomingFile } from "./transfer-types.ts";
 
 /** Credit is given back in pieces of this size, so that it costs a small message per two megabytes. */
 const CREDIT_STEP_BYTES = WINDOW_BYTES / 4;
 
-/** Content of an incoming file; tells how much of it has been read. */
+export interface IncomingContentOptions {
+  /** Told of bytes that the reader has taken, a step at a time. */
+  readonly onRead: (bytes: number) => void;
+  /** Where the memory of the frames comes from. */
+  readonly pool: BufferPool;
+}
+
+/**
+ * A Readable that keeps its frames in a queue of its own and hands out one at a time: the queue of Readable would join
+ * all of them into one new buffer for a reader that is behind.
+ */
 export class IncomingContent extends Readable {
-  readonly #onRead: (bytes: number) => void;
-  #pushedBytes = 0;
+  readonly #options: IncomingContentOptions;
+  readonly #queue: Buffer[] = [];
+  #wanted = false;
+  #complete = false;
+  #receivedBytes = 0;
+  #takenBytes = 0;
   #creditedBytes = 0;
   #digest = 0;
 
-  /** `onRead` is told of bytes that have left the buffer, a step at a time. */
-  constructor(onRead: (bytes: number) => void) {
-    super({ highWaterMark: WINDOW_BYTES });
-    this.#onRead = onRead;
+  constructor(options: IncomingContentOptions) {
+    super({ highWaterMark: 1 });
+    this.#options = options;
   }
 
   get receivedBytes(): number {
-    return this.#pushedBytes;
+    return this.#receivedBytes;
   }
 
-  /** CORRUPT_STREAM if the sender keeps no window. */
+  /** CORRUPT_STREAM if the sender does not keep to the window. */
   accept(frame: Frame): void {
-    if (this.#pushedBytes + frame.payload.length - this.#creditedBytes > WINDOW_BYTES) {
+    this.#receivedBytes += frame.payload.length;
+    if (this.#receivedBytes - this.#creditedBytes > WINDOW_BYTES) {
       throw new DrayError("CORRUPT_STREAM", `page stream: stream ${frame.streamId} sent more than its window`);
     }
     this.#digest = chainDigest(this.#digest, frame.crc);
-    this.#pushedBytes += frame.payload.length;
-    this.push(frame.payload);
-    this.#giveCredit();
+    this.#queue.push(frame.payload);
+    this.#handOut();
   }
 
   /** Ends the content; CORRUPT_STREAM if what came is not what was sent. */
   finish(closing: Message<"closeFile">, sizeBytes: number | undefined): void {
-    if (closing.bytes !== this.#pushedBytes || closing.digest !== this.#digest) {
-      throw new DrayError("CORRUPT_STREAM", `${closing.bytes} bytes were sent, ${this.#pushedBytes} came, or not the same ones`);
+    if (closing.bytes !== this.#receivedBytes || closing.digest !== this.#digest) {
+      throw new DrayError("CORRUPT_STREAM", `${closing.bytes} bytes were sent, ${this.#receivedBytes} came, or not the same ones`);
     }
-    if (sizeBytes !== undefined && sizeBytes !== this.#pushedBytes) {
-      throw new DrayError("CORRUPT_STREAM", `${sizeBytes} bytes were announced, ${this.#pushedBytes} came`);
+    if (sizeBytes !== undefined && sizeBytes !== this.#receivedBytes) {
+      throw new DrayError("CORRUPT_STREAM", `${sizeBytes} bytes were announced, ${this.#receivedBytes} came`);
     }
-    this.push(null);
+    this.#complete = true;
+    this.#handOut();
   }
 
-  override read(size?: number): Buffer | null {
-    const chunk = super.read(size) as Buffer | null;
-    this.#giveCredit();
-    return chunk;
+  /** For readers that know when they are done with a chunk as they got it: its memory may be used again. */
+  recycle(chunk: Buffer): void {
+    this.#options.pool.giveBack(chunk);
   }
 
-  // Bytes come when the sender sends them; reading asks for more through the credit.
-  override _read(): void {}
+  override _read(): void {
+    this.#wanted = true;
+    // A push from within would be joined with what is still unread.
+    process.nextTick(() => this.#handOut());
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#queue.length = 0;
+    done(error);
+  }
+
+  #handOut(): void {
+    if (!this.#wanted || this.destroyed) return;
+    const chunk = this.#queue.shift();
+    if (chunk !== undefined) {
+      // Before push(), which may ask for the next one at once.
+      this.#wanted = false;
+      this.#takenBytes += chunk.length;
+      this.#giveCredit();
+      this.push(chunk);
+    } else if (this.#complete) {
+      this.#wanted = false;
+      this.push(null);
+    }
+  }
 
   #giveCredit(): void {
-    const unreportedBytes = this.#pushedBytes - this.readableLength - this.#creditedBytes;
-    if (unreportedBytes < CREDIT_STEP_BYTES || this.destroyed) return;
+    const unreportedBytes = this.#takenBytes - this.#creditedBytes;
+    if (unreportedBytes < CREDIT_STEP_BYTES) return;
     this.#creditedBytes += unreportedBytes;
-    this.#onRead(unreportedBytes);
+    this.#options.onRead(unreportedBytes);
   }
-}
-
-export function incomingFile(opening: Message<"openFile">, content: IncomingContent): IncomingFile {
-  const { kind, name, metadata, sizeBytes } = opening;
-  return { kind, name, metadata, sizeBytes, content };
 }

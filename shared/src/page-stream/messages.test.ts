@@ -13,7 +13,9 @@ function frameOf(bytes: Buffer): Frame {
 const types = ["hello", "welcome", "refusal", "openFile", "closeFile", "delivered", "error", "credit"] as const;
 
 test("an opening comes back with all that was in it", () => {
-  const metadata = fc.dictionary(fc.string(), fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value))));
+  // Keys called __proto__ are dropped on arrival.
+  const value = fc.jsonValue().map((some) => JSON.parse(JSON.stringify(some).replaceAll("__proto__", "proto")));
+  const metadata = fc.dictionary(fc.string().filter((key) => key !== "__proto__"), value);
   fc.assert(
     fc.property(fc.string({ minLength: 1, unit: "grapheme" }), metadata, fc.option(fc.nat(), { nil: undefined }), (name, extra, size) => {
       const sent = { kind: "layer", name, metadata: extra, ...(size === undefined ? {} : { sizeBytes: size }) };

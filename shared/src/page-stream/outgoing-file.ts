@@ -1,13 +1,11 @@
 /** One file on its way out: reads ahead, keeps within the receiver's window, and waits for the receipt. */
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
-import { chainDigest, HEADER_BYTES, sealFrame } from "./frame.ts";
+import { chainDigest, DATA_BYTES, HEADER_BYTES, sealFrame } from "./frame.ts";
 import type { FrameSource } from "./frame-source.ts";
 import type { FramedSocket } from "./framed-socket.ts";
 import { failureOf, type Message } from "./messages.ts";
 import type { FileDescription, SendOptions, SendResult } from "./transfer-types.ts";
 
-/** Payload of a data frame; measured best of 128 KiB to 1 MiB (tests/bench/page-path.ts). */
-const DATA_BYTES = 512 * 1024;
 /** One is filled, one is sealed and waits, one is being encrypted. */
 const BUFFERS = 3;
 

@@ -1,7 +1,10 @@
 /** Writes an incoming file to disk. */
+import { writeSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { DrayError } from "../errors/dray-error.ts";
+import { IncomingContent } from "./incoming-file.ts";
+import { liesInMemory } from "./memory-files.ts";
 
 export interface StoreOptions {
   /** Return only after the bytes are on disk. The caller syncs the directory, once for all its files. */
@@ -17,10 +20,12 @@ export interface StoreOptions {
 export async function storeFile(content: Readable, path: string, options: StoreOptions): Promise<number> {
   const handle = await open(path, "w", options.mode ?? 0o600);
   try {
+    const write = (await liesInMemory(path)) ? writeInMemory : writeOnDisk;
     let bytes = 0;
     for await (const chunk of content as AsyncIterable<Buffer>) {
-      await writeAll(handle, chunk, bytes);
+      await write(handle, chunk, bytes);
       bytes += chunk.length;
+      if (content instanceof IncomingContent) content.recycle(chunk);
     }
     if (options.sync) await handle.sync();
     return bytes;
@@ -31,10 +36,16 @@ export async function storeFile(content: Readable, path: string, options: StoreO
   }
 }
 
-async function writeAll(handle: FileHandle, chunk: Buffer, position: number): Promise<void> {
+async function writeOnDisk(handle: FileHandle, chunk: Buffer, position: number): Promise<void> {
   for (let done = 0; done < chunk.length; ) {
     const { bytesWritten } = await handle.write(chunk, done, chunk.length - done, position + done);
     done += bytesWritten;
+  }
+}
+
+async function writeInMemory(handle: FileHandle, chunk: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < chunk.length; ) {
+    done += writeSync(handle.fd, chunk, done, chunk.length - done, position + done);
   }
 }
 

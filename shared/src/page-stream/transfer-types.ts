@@ -10,7 +10,7 @@ export interface FileDescription {
   readonly kind: string;
   /** Name within its kind; the receiver must judge it before it makes a path of it. */
   readonly name: string;
-  /** Anything else the receiver has to know, at most 512 KiB as JSON. */
+  /** Anything else the receiver has to know, at most 512 KiB as JSON. Keys called `__proto__` are dropped. */
   readonly metadata?: JsonObject;
   /** Exact size if it is known; the transfer fails if another number of bytes comes. */
   readonly sizeBytes?: number;

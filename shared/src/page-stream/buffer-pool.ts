@@ -1,0 +1,33 @@
+/**
+ * Payload buffers that are used again. Fresh memory costs a page fault per 4 KiB, as much as the checksum does; a
+ * buffer that comes back costs nothing. Whoever keeps a buffer does no harm: it is then collected like any other.
+ */
+
+/** Buffers kept for use; more are left to the garbage collector. */
+const KEPT_BUFFERS = 32;
+
+export class BufferPool {
+  readonly #bufferBytes: number;
+  readonly #free: ArrayBufferLike[] = [];
+  /** Memory that was handed out by this pool and not given back, so that nothing can be given back twice. */
+  readonly #out = new WeakSet<ArrayBufferLike>();
+
+  constructor(bufferBytes: number) {
+    this.#bufferBytes = bufferBytes;
+  }
+
+  /** A buffer of exactly this length; its content is undefined. */
+  take(bytes: number): Buffer {
+    // Small ones would waste a large buffer each, for as long as they live.
+    if (bytes > this.#bufferBytes || bytes < this.#bufferBytes / 2) return Buffer.allocUnsafeSlow(bytes);
+    const memory = this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#bufferBytes).buffer;
+    this.#out.add(memory);
+    return Buffer.from(memory, 0, bytes);
+  }
+
+  /** The caller is done with the buffer and everything that shares its memory. Foreign buffers are left alone. */
+  giveBack(buffer: Buffer): void {
+    if (!this.#out.delete(buffer.buffer)) return;
+    if (this.#free.length < KEPT_BUFFERS) this.#free.push(buffer.buffer);
+  }
+}
