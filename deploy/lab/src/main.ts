@@ -34,6 +34,8 @@ interface UpFlags {
   kind?: NodeKind;
   suite?: Suite;
   cluster: boolean;
+  package?: string;
+  keepFailed?: boolean;
 }
 
 function defineLifecycle(program: Command): void {
@@ -42,6 +44,8 @@ function defineLifecycle(program: Command): void {
     .addOption(new Option("--kind <kind>", "what a node is (container)").choices(NODE_KINDS))
     .addOption(new Option("--suite <suite>", "Debian suite of the nodes (forky)").choices(SUITES))
     .option("--no-cluster", "bare nodes, without Drayage and etcd")
+    .option("--keep-failed", "leave a lab that failed to come up as it is, to look into it")
+    .option("--package <file>", "install this package instead of the one built from the sources")
     .action(async ({ cluster, ...flags }: UpFlags) => {
       const { up } = await import("./lab/up.ts");
       const progress = createProgress();
@@ -55,6 +59,14 @@ function defineLifecycle(program: Command): void {
     const { down } = await import("./lab/down.ts");
     uninterruptible();
     await down(name, createProgress());
+  });
+
+  command(program, "env", "print what puts dray into PATH and points it at the lab; for eval").action(async ({ name }) => {
+    const [{ openLab }, { environmentExports }] = await Promise.all([
+      import("./lab/lab.ts"),
+      import("./cluster/client.ts"),
+    ]);
+    print(environmentExports(await openLab(name)));
   });
 
   command(program, "status", "show a lab and its nodes")
@@ -141,6 +153,20 @@ function defineImages(program: Command): void {
     });
 }
 
+function defineDoctor(program: Command): void {
+  program
+    .command("doctor")
+    .description("say what this machine lacks for a lab, with the remedy; changes nothing")
+    .option("--json", "as JSON")
+    .action(async ({ json }) => {
+      const { examineHost, formatFindings } = await import("./host/doctor.ts");
+      interruptible();
+      const findings = await examineHost(interruption.signal);
+      print(json === true ? JSON.stringify(findings, null, 2) : formatFindings(findings));
+      if (findings.some(({ verdict }) => verdict === "missing")) process.exitCode = EXIT.precondition;
+    });
+}
+
 /** Opens a lab under its lock for a change. */
 async function changing(
   name: string,
@@ -204,6 +230,7 @@ const program = new Command("lab")
 defineLifecycle(program);
 defineNodes(program);
 defineImages(program);
+defineDoctor(program);
 try {
   await program.parseAsync();
 } catch (error) {

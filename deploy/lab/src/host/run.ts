@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly stdin?: string | Readable;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
+  /** How errors name the command; the command itself if not given. */
+  readonly label?: string;
   /** Called with every whole line of stderr. */
   readonly onStderrLine?: (line: string) => void;
 }
@@ -70,7 +72,7 @@ export async function runRaw(argv: readonly string[], options: RunOptions = {}):
     const [exitCode] = await Promise.all([ended, fed]);
     if (signal.aborted) {
       options.signal?.throwIfAborted();
-      throw new LabError("timeout", `${file} did not end within ${options.deadlineMs} ms`);
+      throw new LabError("timeout", `${options.label ?? file} did not end within ${options.deadlineMs} ms`);
     }
     return { exitCode, stdout: stdout.text, stderr: stderr.text };
   } finally {
@@ -94,7 +96,7 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
   const { exitCode, stdout, stderr } = await runRaw(argv, options);
   if (exitCode === 0) return stdout;
   const said = (stderr.trim() || stdout.trim()).split("\n").slice(-6).join("\n  ");
-  throw new LabError("failed", `${describe(argv)} failed with exit code ${exitCode}${said ? `:\n  ${said}` : ""}`);
+  throw new LabError("failed", `${options.label ?? describe(argv)} failed with exit code ${exitCode}${said ? `:\n  ${said}` : ""}`);
 }
 
 /** Whether a command succeeds. */

@@ -1,11 +1,16 @@
 /** Brings a lab up: from nothing, from what a crash left, or completes one that is up. */
 import { mkdir } from "node:fs/promises";
 import { chooseSubnet, labId, nodeNames } from "../address/plan.ts";
+import { bringUpCluster } from "../cluster/bring-up.ts";
+import { firstNode } from "../cluster/members.ts";
+import { type ProductPackage, productPackage } from "../cluster/package.ts";
 import { LabError } from "../errors.ts";
 import { lockOrWait } from "../host/lock.ts";
 import { installMissing } from "../host/requirements.ts";
 import { raiseLimits } from "../host/sysctl.ts";
 import { together } from "../host/together.ts";
+import { ensureImage } from "../image/build.ts";
+import { importImages } from "../image/import.ts";
 import { ensureBridge, usedNetworks } from "../network/bridge.ts";
 import type { NodeKind } from "../node/driver.ts";
 import type { Progress } from "../progress.ts";
@@ -23,6 +28,10 @@ export interface UpOptions {
   readonly kind?: NodeKind | undefined;
   readonly suite?: Suite | undefined;
   readonly cluster?: boolean | undefined;
+  /** Leaves a lab that failed to come up as it is, to look into it; the next `up` or `down` cleans it up. */
+  readonly keepFailed?: boolean | undefined;
+  /** A package to install instead of the one built from the sources. */
+  readonly package?: string | undefined;
 }
 
 const DEFAULTS = { nodes: 3, kind: "container", suite: "forky", cluster: true } as const;
@@ -38,16 +47,20 @@ export async function up(options: UpOptions, progress: Progress, signal: AbortSi
   if (present !== undefined) {
     refuseDifference(options, present);
     const lab = assembleLab(layout, present);
-    await bringUp(lab, progress, signal);
+    await complete(lab, options, progress, signal);
     return lab;
   }
   try {
     const lab = await createLab(layout, options, signal);
-    await bringUp(lab, progress, signal);
+    await bringUp(lab, options, progress, signal);
     const state: LabState = { ...lab.state, phase: "up" };
     await writeState(layout, state);
     return { ...lab, state };
   } catch (error) {
+    if (options.keepFailed === true && !signal.aborted) {
+      progress.step(`failed; kept as it is until: lab down --name ${layout.name}`);
+      throw error;
+    }
     progress.step(signal.aborted ? "interrupted; cleaning up" : "failed; cleaning up");
     await tearDown(layout).catch((cleanup: unknown) => {
       throw new SuppressedError(cleanup, error, `cleaning up failed too; run: lab down --name ${layout.name}`);
@@ -115,10 +128,40 @@ function defined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], 
   return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }
 
-async function bringUp(lab: Lab, progress: Progress, signal: AbortSignal): Promise<void> {
-  await lab.driver.prepare(lab.state.suite, progress, signal);
-  await together(
-    signal,
-    labNodes(lab).map((node) => (stop) => bootNode(lab, node, progress.of(node.record.name), stop)),
-  );
+/** Brings up what a lab that is up lacks; nodes that this booted go off again if it fails. */
+async function complete(lab: Lab, options: UpOptions, progress: Progress, signal: AbortSignal): Promise<void> {
+  const states = await Promise.all(labNodes(lab).map(({ record }) => lab.driver.state(record.name)));
+  try {
+    await bringUp(lab, options, progress, signal);
+  } catch (error) {
+    const booted = labNodes(lab).filter((_, index) => states[index] !== "running");
+    await Promise.all(booted.map(({ spec }) => lab.driver.powerCut(spec)));
+    throw error;
+  }
+}
+
+async function bringUp(lab: Lab, options: UpOptions, progress: Progress, signal: AbortSignal): Promise<void> {
+  const { cluster, suite } = lab.state;
+  let product: ProductPackage | undefined;
+  await together(signal, [
+    async (stop) => {
+      await lab.driver.prepare(suite, progress, stop);
+      const boots = labNodes(lab).map((node) => (end: AbortSignal) => {
+        return bootNode(lab, node, progress.of(node.record.name), end);
+      });
+      await together(stop, boots);
+    },
+    async (stop) => {
+      if (cluster) product = await productPackage(options.package, progress, stop);
+    },
+    async (stop) => {
+      if (cluster) await ensureImage("redis", progress, stop);
+    },
+  ]);
+  if (product === undefined) return;
+  const chosen = product;
+  await together(signal, [
+    (stop) => bringUpCluster(lab, chosen, progress, stop),
+    (stop) => importImages(lab, ["redis"], [firstNode(lab.plan).name], progress, stop),
+  ]);
 }

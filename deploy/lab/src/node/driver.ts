@@ -33,7 +33,7 @@ export interface NodeDriver {
    */
   start(spec: NodeSpec, signal?: AbortSignal): Promise<void>;
 
-  /** Waits until the node has booted and its Docker answers. */
+  /** Waits until the node has booted its own services and its Docker answers; those that need other nodes may follow. */
   awaitReady(spec: NodeSpec, signal?: AbortSignal): Promise<void>;
 
   /**
