@@ -87,7 +87,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
       return await connectTo(address, options);
     } catch (thrown) {
       const error = toDrayError(thrown);
-      if (error.reason === "CANCELLED") throw error;
+      if (isAborted(options.signal)) throw error;
       failures.push({ address, error });
     }
   }

@@ -1,6 +1,8 @@
 /** Real servers and clients on the loopback interface. */
+import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
 import { setTimeout as delay } from "node:timers/promises";
-import { createSecureContext } from "node:tls";
+import { createSecureContext, connect as connectTls } from "node:tls";
 import { credentials, makeClientConstructor, Metadata } from "@grpc/grpc-js";
 import { service as healthDefinition } from "grpc-health-check";
 import { Registry } from "prom-client";
@@ -371,6 +373,38 @@ describe("who may call", () => {
     );
   });
 
+  test("a resumed TLS session does not stand in for a certificate", async () => {
+    const { address } = await serve({ join: true });
+    const port = Number(address.split(":")[1]);
+    const dialTls = (session?: Buffer) => {
+      const socket = connectTls({
+        host: "127.0.0.1",
+        port,
+        ca: lab.caPem,
+        ALPNProtocols: ["h2"],
+        session,
+        checkServerIdentity: () => undefined,
+      });
+      closers.push(() => socket.destroy());
+      return socket;
+    };
+    const [ticket] = (await once(dialTls(), "session")) as [Buffer];
+    const socket = dialTls(ticket);
+    await once(socket, "secureConnect");
+    expect(socket.isSessionReused()).toBe(true);
+    const http = connectHttp2("https://any", { createConnection: () => socket });
+    const request = http.request({
+      ":method": "POST",
+      ":path": getVersion.path,
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    request.end(Buffer.alloc(5));
+    const [headers] = (await once(request, "response")) as [Record<string, string>];
+    expect(headers).toMatchObject({ "grpc-status": "16", "drayage-reason": "UNAUTHENTICATED" });
+    http.destroy();
+  });
+
   test("a newcomer joins by the CA's fingerprint and gets its certificate", async () => {
     const { address } = await serve({ join: true });
     const { csrPem, keyPem } = await createRequest();
@@ -435,6 +469,18 @@ describe("connections", () => {
       refused("AGENT_UNAVAILABLE"),
     );
     await expect(connect({ identity, expected, addresses: [] })).rejects.toThrow(refused("BAD_REQUEST"));
+  });
+
+  test("connecting ends with the caller's signal, not with the list of addresses", async () => {
+    const { address } = await serve();
+    const options = {
+      identity: members.operator,
+      addresses: [address, address],
+      expected: { role: "coordinator" },
+    } as const;
+    await expect(connect({ ...options, signal: AbortSignal.abort() })).rejects.toThrow(refused("CANCELLED"));
+    const reason = new DrayError("STALE_TERM", "another leads");
+    await expect(connect({ ...options, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 
   test("a renewed certificate serves new connections, while old ones live", async () => {
