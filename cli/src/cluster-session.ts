@@ -1,0 +1,130 @@
+/**
+ * The command's connection to whichever coordinator answers. When that one
+ * goes away, or has no leader to forward to, the next is asked, for as long as
+ * the caller's patience lasts: a change of leader is not the operator's concern.
+ *
+ * Every call made through it must be one that may be repeated.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { Reason } from "@drayage/shared/errors/reason.ts";
+import { ClusterServiceClient } from "@drayage/shared/gen/drayage/coordinator/v1/cluster.ts";
+import { MigrationServiceClient } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
+import type { Identity } from "@drayage/shared/identity/identity.ts";
+import { type CallSettings, type Connection, connect } from "@drayage/shared/rpc/client.ts";
+
+export interface Clients {
+  readonly cluster: ClusterServiceClient;
+  readonly migrations: MigrationServiceClient;
+  /** Name that the coordinator gives itself. */
+  readonly coordinator: string;
+}
+
+export interface SessionOptions {
+  readonly identity: Identity;
+  /** "host:port" of the coordinators. */
+  readonly addresses: readonly string[];
+  readonly signal: AbortSignal;
+  /** Told once when a call has to wait for a coordinator. */
+  readonly onWaiting: (error: DrayError) => void;
+}
+
+export interface Patience {
+  /** For one attempt. */
+  readonly deadlineMs: number;
+  /** How long to go on asking while no coordinator can answer. */
+  readonly patienceMs: number;
+}
+
+export const QUICK: Patience = { deadlineMs: 15_000, patienceMs: 10_000 };
+
+const RETRY_PAUSE_MS = 250;
+
+/** Another coordinator, or the same one a little later, may well answer. */
+const PASSING: ReadonlySet<Reason> = new Set<Reason>(["NO_LEADER", "NOT_LEADER", "ETCD_UNAVAILABLE"]);
+
+export class ClusterSession {
+  readonly #options: SessionOptions;
+  #addresses: readonly string[];
+  #connection: Connection | undefined;
+  #hasTold = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#addresses = options.addresses;
+  }
+
+  /** Makes a call that may be repeated. Throws the last error when patience is at its end. */
+  async call<R>(patience: Patience, use: (clients: Clients, settings: CallSettings) => Promise<R>): Promise<R> {
+    const { signal } = this.#options;
+    const startedAt = performance.now();
+    for (;;) {
+      try {
+        return await use(await this.#clients(), { deadlineMs: patience.deadlineMs, signal });
+      } catch (thrown) {
+        await this.#afterFailure(toDrayError(thrown), startedAt + patience.patienceMs);
+      }
+    }
+  }
+
+  /**
+   * Follows a stream across coordinators. `open` is called again after a break
+   * or an early end, until `isComplete` says that the last answer was the end.
+   * Patience counts from the last answer.
+   */
+  async *follow<R>(
+    patienceMs: number,
+    open: (clients: Clients, settings: CallSettings) => AsyncIterable<R>,
+    isComplete: (last: R | undefined) => boolean,
+  ): AsyncGenerator<R, void, undefined> {
+    const { signal } = this.#options;
+    let heardAt = performance.now();
+    let last: R | undefined;
+    for (;;) {
+      try {
+        for await (const answer of open(await this.#clients(), { deadlineMs: Number.POSITIVE_INFINITY, signal })) {
+          heardAt = performance.now();
+          this.#hasTold = false;
+          last = answer;
+          yield answer;
+        }
+        if (isComplete(last)) return;
+        throw new DrayError("NO_LEADER", "the coordinator ended the stream early");
+      } catch (thrown) {
+        await this.#afterFailure(toDrayError(thrown), heardAt + patienceMs);
+      }
+    }
+  }
+
+  close(): void {
+    this.#connection?.close();
+    this.#connection = undefined;
+  }
+
+  async #clients(): Promise<Clients> {
+    const { identity, signal } = this.#options;
+    this.#connection ??= await connect({
+      identity,
+      addresses: [...this.#addresses],
+      expected: { role: "coordinator" },
+      signal,
+    });
+    return {
+      cluster: this.#connection.client(ClusterServiceClient),
+      migrations: this.#connection.client(MigrationServiceClient),
+      coordinator: this.#connection.node,
+    };
+  }
+
+  async #afterFailure(error: DrayError, giveUpAt: number): Promise<void> {
+    if (!PASSING.has(error.reason) || performance.now() >= giveUpAt) throw error;
+    if (!this.#hasTold) this.#options.onWaiting(error);
+    this.#hasTold = true;
+    const failed = this.#connection?.address;
+    this.close();
+    if (failed !== undefined) {
+      this.#addresses = [...this.#addresses.filter((address) => address !== failed), failed];
+    }
+    await delay(RETRY_PAUSE_MS, undefined, { signal: this.#options.signal });
+  }
+}

@@ -1,0 +1,169 @@
+/** `dray migration ls | inspect | watch | cancel`. */
+import {
+  CancelMigrationRequest,
+  GetMigrationRequest,
+  ListMigrationsRequest,
+  type Migration,
+} from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
+import { unary } from "@drayage/shared/rpc/client.ts";
+import type { Command } from "commander";
+import { QUICK } from "../cluster-session.ts";
+import type { CommandContext, OutputOptions } from "../context.ts";
+import { migrationDocument, type MigrationDocument } from "../documents/migration-document.ts";
+import { findingLines } from "../output/finding-lines.ts";
+import { endLine } from "../output/migration-view.ts";
+import { layOutPairs, layOutTable } from "../output/table.ts";
+import { showBytes, showDuration, showTime } from "../output/units.ts";
+import { usageError } from "../parse/usage-error.ts";
+import { found } from "./found.ts";
+import { report, watchToEnd } from "./migration-watch.ts";
+import { withOutputOptions } from "./output-options.ts";
+
+interface ListOptions extends OutputOptions {
+  readonly active?: boolean;
+  readonly limit: number;
+}
+
+const DEFAULT_LIMIT = 20;
+
+export function addMigrationCommands(program: Command, context: CommandContext): void {
+  const migration = program.command("migration").description("migrations, past and under way");
+  withOutputOptions(migration.command("ls").alias("list").description("lists migrations, newest first"))
+    .option("--active", "only those under way")
+    .option("--limit <count>", "at most so many", parseCount, DEFAULT_LIMIT)
+    .action((options: ListOptions) => list(context, options));
+  withOutputOptions(migration.command("inspect").argument("<id>").description("shows one migration")).action(
+    (id: string, options: OutputOptions) => inspect(context, id, options),
+  );
+  withOutputOptions(
+    migration
+      .command("watch")
+      .argument("<id>")
+      .description("follows a migration to its end; Ctrl-C stops watching only"),
+  ).action((id: string, options: OutputOptions) => watch(context, id, options));
+  withOutputOptions(
+    migration.command("cancel").argument("<id>").description("asks for a roll-back; too late after the commit"),
+  ).action((id: string, options: OutputOptions) => cancel(context, id, options));
+}
+
+async function list(context: CommandContext, options: ListOptions): Promise<void> {
+  const request = ListMigrationsRequest.fromPartial({ activeOnly: options.active ?? false, limit: options.limit });
+  const { migrations } = await context.withSession(options, (session) =>
+    session.call(QUICK, (clients, settings) =>
+      unary(clients.migrations, clients.migrations.listMigrations, request, settings),
+    ),
+  );
+  context.printList(options, migrations.map(migrationDocument), idOf, () =>
+    layOutTable(
+      ["ID", "CONTAINER", "FROM", "TO", "MODE", "STARTED", "OUTCOME", "DOWNTIME", "TOTAL"],
+      migrations.map(migrationRow),
+    ),
+  );
+}
+
+async function inspect(context: CommandContext, id: string, options: OutputOptions): Promise<void> {
+  const { migration } = await context.withSession(options, (session) =>
+    session.call(QUICK, ({ migrations }, settings) =>
+      unary(migrations, migrations.getMigration, GetMigrationRequest.fromPartial({ id }), settings),
+    ),
+  );
+  const present = found(migration, `migration ${id}`);
+  context.printOne(options, migrationDocument(present), idOf, () => migrationLines(present));
+}
+
+async function watch(context: CommandContext, id: string, options: OutputOptions): Promise<void> {
+  const last = await context.withSession(options, (session) => watchToEnd(context, session, id, options));
+  report(context, last, { ...options, streamed: true });
+}
+
+async function cancel(context: CommandContext, id: string, options: OutputOptions): Promise<void> {
+  const { migration } = await context.withSession(options, (session) =>
+    session.call(QUICK, ({ migrations }, settings) =>
+      unary(migrations, migrations.cancelMigration, CancelMigrationRequest.fromPartial({ id }), settings),
+    ),
+  );
+  const present = found(migration, `migration ${id}`);
+  context.printOne(options, migrationDocument(present), idOf, () => [
+    `${present.id} is being rolled back; follow it with: dray migration watch ${present.id}`,
+  ]);
+}
+
+function migrationRow(migration: Migration): string[] {
+  const document = migrationDocument(migration);
+  const isOver = document.outcome !== null;
+  return [
+    migration.id,
+    migration.container,
+    migration.source,
+    migration.destination,
+    document.mode,
+    showTime(migration.startedAtMs),
+    document.outcome ?? migration.phase,
+    migration.downtimeMs > 0 ? showDuration(migration.downtimeMs) : "",
+    isOver ? showDuration(migration.totalMs) : "",
+  ];
+}
+
+function migrationLines(migration: Migration): string[] {
+  const document = migrationDocument(migration);
+  const { error } = document;
+  const phases = layOutTable(
+    ["PHASE", "NODE", "STARTED", "DURATION"],
+    migration.phases.map((phase) => [
+      phase.name,
+      phase.node,
+      showTime(phase.startedAtMs),
+      showDuration(phase.durationMs),
+    ]),
+  );
+  const rounds = layOutTable(
+    ["ROUND", "SENT", "PAGES", "DIRTY", "DURATION"],
+    migration.rounds.map((round, index) => [
+      String(index),
+      showBytes(round.bytes),
+      String(round.pages),
+      showBytes(round.dirtyBytes),
+      showDuration(round.durationMs),
+    ]),
+  );
+  return [
+    endLine(migration),
+    "",
+    ...layOutPairs([
+      ["id", document.id],
+      ["container", `${document.container} (${document.container_uuid})`],
+      ["source", document.source],
+      ["destination", document.destination],
+      ["mode", document.mode],
+      ["phase", document.phase],
+      ["outcome", document.outcome ?? "under way"],
+      ["reason", document.reason],
+      ["started", showTime(migration.startedAtMs)],
+      ["downtime", showDuration(document.downtime_ms)],
+      ["total", showDuration(document.total_ms)],
+      ["memory", showBytes(document.memory_bytes)],
+      ["wire", showBytes(document.wire_bytes)],
+      ...(error
+        ? ([
+            ["error", error.message],
+            ["remedy", error.remedy],
+            ["in phase", error.phase],
+            ["on node", error.node],
+          ] as const)
+        : []),
+    ]),
+    ...(migration.phases.length > 0 ? ["", ...phases] : []),
+    ...(migration.rounds.length > 0 ? ["", ...rounds] : []),
+    ...(document.findings.length > 0 ? ["", ...findingLines(document.findings)] : []),
+  ];
+}
+
+function parseCount(text: string): number {
+  if (!/^\d{1,6}$/.test(text) || Number(text) < 1)
+    throw usageError(`"${text}" is not a count`, "Write a number above 0.");
+  return Number(text);
+}
+
+function idOf(migration: MigrationDocument): string {
+  return migration.id;
+}

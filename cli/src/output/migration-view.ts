@@ -1,0 +1,78 @@
+/** A migration in words: its phases as lines, and how it ended. Pure. */
+import type { Migration } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
+import { outcomeName } from "../documents/migration-document.ts";
+import { modeName } from "../parse/mode.ts";
+import { printable } from "./table.ts";
+import { showBytes, showDuration } from "./units.ts";
+
+/** The phases of a migration that goes well, in order. */
+export const PHASES = ["preflight", "reserve", "sync", "switch", "commit", "activate", "finish"] as const;
+
+export interface PhaseLine {
+  readonly name: string;
+  readonly state: "done" | "running" | "failed" | "waiting";
+  /** Duration, or what is going on; may be empty. */
+  readonly detail: string;
+}
+
+/** One line for each phase, the ones to come included; after a failure, `abort` takes their place. */
+export function phaseLines(migration: Migration): PhaseLine[] {
+  const isOver = outcomeName(migration.outcome) !== null && migration.phase === "done";
+  const hasFailed = migration.phase === "abort" || migration.error !== undefined;
+  const lines: PhaseLine[] = [];
+  for (const name of hasFailed ? [...PHASES, "abort"] : PHASES) {
+    const time = migration.phases.find((phase) => phase.name === name);
+    const isFailed = migration.error?.phase === name;
+    if (isFailed) lines.push({ name, state: "failed", detail: time ? showDuration(time.durationMs) : "" });
+    else if (name === migration.phase && !isOver)
+      lines.push({ name, state: "running", detail: progressText(migration) });
+    else if (time) lines.push({ name, state: "done", detail: showDuration(time.durationMs) });
+    else if (!hasFailed && !isOver) lines.push({ name, state: "waiting", detail: "" });
+  }
+  return lines;
+}
+
+/** "dump 12 MB of 80 MB, pages": where the present phase is. */
+export function progressText(migration: Migration): string {
+  const progress = migration.progress;
+  if (!progress) return "";
+  const bytes =
+    progress.totalBytes > 0
+      ? `${showBytes(progress.doneBytes)} of ${showBytes(progress.totalBytes)}`
+      : progress.doneBytes > 0
+        ? showBytes(progress.doneBytes)
+        : "";
+  const step = progress.step === migration.phase ? "" : progress.step;
+  const amount = [step, bytes].filter((part) => part !== "").join(" ");
+  return printable([amount, progress.message].filter((part) => part !== "").join(", "));
+}
+
+/** "web: n1 → n2, stop-copy (a1b2c3d4e5f6)". */
+export function titleLine(migration: Migration): string {
+  const to = migration.destination === "" ? "…" : migration.destination;
+  return printable(
+    `${migration.container}: ${migration.source} → ${to}, ${modeName(migration.mode)} (${migration.id})`,
+  );
+}
+
+/** How it ended, in one sentence. */
+export function endLine(migration: Migration): string {
+  const { container, source, destination } = migration;
+  switch (outcomeName(migration.outcome)) {
+    case "completed": {
+      const bytes = `${showBytes(migration.memoryBytes)} of memory, ${showBytes(migration.wireBytes)} on the wire`;
+      const times = `down ${showDuration(migration.downtimeMs)}, ${showDuration(migration.totalMs)} in all`;
+      return printable(`${container} runs on ${destination}: ${times}, ${bytes}`);
+    }
+    case "rolled_back":
+      return printable(`${container} was not migrated; it runs on ${source} as before`);
+    case "failed":
+      return printable(`the migration of ${container} failed, and it does not run on ${source}`);
+    case "unknown":
+      return printable(
+        `it is not known yet whether ${container} belongs to ${source} or ${destination}; it may be frozen`,
+      );
+    case null:
+      return printable(`${container} is being migrated: ${migration.phase}`);
+  }
+}

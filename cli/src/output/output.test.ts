@@ -1,0 +1,77 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { layOutPairs, layOutTable } from "./table.ts";
+import { fillTemplate } from "./template.ts";
+import { showBytes, showDuration, showTime } from "./units.ts";
+
+describe("layOutTable", () => {
+  it("aligns and trims", () => {
+    expect(
+      layOutTable(
+        ["NAME", "STATE"],
+        [
+          ["a", "ready"],
+          ["longer", ""],
+        ],
+      ),
+    ).toEqual(["NAME     STATE", "a        ready", "longer"]);
+    expect(layOutTable(["NAME"], [])).toEqual(["NAME"]);
+  });
+
+  it("lets no cell break a line or move the cursor", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.string({ unit: "binary" }), fc.string())), (rows) => {
+        const lines = layOutTable(["A", "B"], rows);
+        expect(lines).toHaveLength(rows.length + 1);
+        expect(lines.join("")).not.toMatch(/\p{Cc}/u);
+      }),
+    );
+  });
+});
+
+describe("layOutPairs", () => {
+  it("aligns values", () =>
+    expect(
+      layOutPairs([
+        ["id", "1"],
+        ["source", "n1"],
+      ]),
+    ).toEqual(["id:      1", "source:  n1"]));
+});
+
+describe("fillTemplate", () => {
+  const document = { name: "web", host: { kernel: "6.1" }, labels: ["a"], n: 3 };
+  it.each([
+    ["{{.name}} on {{ .host.kernel }}", "web on 6.1"],
+    ["{{.labels}}/{{.n}}", '["a"]/3'],
+    ["plain", "plain"],
+    ["{{.labels.0}}", "a"],
+  ])("%s", (template, expected) => expect(fillTemplate(template, document)).toBe(expected));
+
+  it.each(["{{name}}", "{{.nope}}", "{{.name.length.x}}", "{{.constructor}}"])("refuses %s", (template) =>
+    expect(() => fillTemplate(template, document)).toThrow(expect.objectContaining({ reason: "BAD_REQUEST" })),
+  );
+});
+
+describe("units", () => {
+  it.each([
+    [0, "0 B"],
+    [999, "999 B"],
+    [1_000, "1.0 kB"],
+    [999_600, "1.0 MB"],
+    [214_000_000, "214 MB"],
+    [1.02e9, "1.0 GB"],
+  ])("%d bytes are %s", (bytes, expected) => expect(showBytes(bytes)).toBe(expected));
+
+  it.each([
+    [0, "0 ms"],
+    [411.6, "412 ms"],
+    [999.9, "1.00 s"],
+    [12_345, "12.3 s"],
+    [125_000, "2 min 5 s"],
+    [12_000_000, "3 h 20 min"],
+    [200_000_000, "2 d 8 h"],
+  ])("%d ms are %s", (milliseconds, expected) => expect(showDuration(milliseconds)).toBe(expected));
+
+  it("times are local", () => expect(showTime(new Date(2026, 4, 1, 14, 3, 22).getTime())).toBe("2026-05-01 14:03:22"));
+});

@@ -1,0 +1,49 @@
+/** Runs one command line and gives its exit code. */
+import { type DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { CommanderError } from "commander";
+import { CommandContext } from "./context.ts";
+import { EXIT, exitCodeOfError } from "./exit-code.ts";
+import type { Interrupts } from "./interrupts.ts";
+import { buildProgram } from "./program.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface RunOptions {
+  /** Without the program's own name. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly terminal: Terminal;
+  readonly interrupts: Interrupts;
+}
+
+export async function run(options: RunOptions): Promise<number> {
+  const { args, env, terminal, interrupts } = options;
+  const context = new CommandContext(terminal, interrupts, env);
+  try {
+    await buildProgram(context).parseAsync(args, { from: "user" });
+    return context.exitCode;
+  } catch (thrown) {
+    // Commander has said already what it had to say.
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.done : EXIT.usage;
+    const error = toDrayError(thrown);
+    if (interrupts.signal.aborted) return EXIT.interrupted;
+    const exitCode = exitCodeOfError(error);
+    if (args.includes("--json") || wantsJsonFormat(args)) terminal.data(JSON.stringify(errorDocument(error, exitCode)));
+    else for (const line of errorLines(error, terminal)) terminal.note(line);
+    return exitCode;
+  }
+}
+
+function wantsJsonFormat(args: readonly string[]): boolean {
+  return args.includes("--format=json") || args[args.indexOf("--format") + 1] === "json";
+}
+
+/** What `--json` prints in place of data. */
+function errorDocument(error: DrayError, exitCode: number) {
+  const { reason, message, remedy, node } = error;
+  return { error: { reason, message, remedy, node }, exit_code: exitCode };
+}
+
+function errorLines(error: DrayError, terminal: Terminal): string[] {
+  const where = error.node === "" ? "" : `${error.node}: `;
+  return [terminal.paint("red", `dray: ${where}${error.message}`), `  remedy: ${error.remedy}`];
+}
