@@ -1,7 +1,7 @@
 /** Host side: nothing from these MAC addresses leaves through the parent interface, ARP included. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { runCommand } from "../host/run-command.ts";
-import { macBlockRules, tableName } from "./rulesets.ts";
+import { type CommandOptions, runCommand } from "../host/run-command.ts";
+import { macBlockRules, macSink, removeMacBlockRules } from "./rulesets.ts";
 
 export interface MacBlock {
   readonly migrationId: string;
@@ -13,37 +13,36 @@ export interface MacBlock {
 
 const LIMIT_MS = 5000;
 
-/** Idempotent. Throws DrayError NETWORK_LOCK_FAILED. */
+/** Repeatable; several parents of a migration stand side by side. Throws DrayError NETWORK_LOCK_FAILED. */
 export async function blockMac(block: MacBlock, signal?: AbortSignal): Promise<void> {
   if (block.macs.length === 0) return;
-  await nft(["-f", "-"], { stdin: macBlockRules(block.migrationId, block.parent, block.macs), signal });
+  const { name, peer } = macSink(block.migrationId);
+  const rules = macBlockRules(block.migrationId, block.parent, block.macs);
+  await ipUnless(/File exists/, ["link", "add", name, "type", "veth", "peer", "name", peer], signal);
+  await run(["nft", "-f", "-"], { stdin: rules, signal });
 }
 
-/** Removes every block of this migration; nothing to do if there is none. */
+/** Removes every block of this migration at once; nothing to do if there is none. */
 export async function unblockMac(migrationId: string, signal?: AbortSignal): Promise<void> {
-  const prefix = tableName(migrationId);
-  const tables = parseTables(await nft(["list", "tables", "netdev"], { signal }));
-  const ours = tables.filter((table) => table === prefix || table.startsWith(`${prefix}_`));
-  if (ours.length === 0) return;
-  // Naming a table makes it: one that another process removes meanwhile is no error.
-  await nft(["-f", "-"], {
-    stdin: ours.map((table) => `table netdev ${table}\ndelete table netdev ${table}\n`).join(""),
-    signal,
-  });
+  await run(["nft", "-f", "-"], { stdin: removeMacBlockRules(migrationId), signal });
+  await ipUnless(/Cannot find device/, ["link", "delete", macSink(migrationId).name], signal);
 }
 
-/** Pure: names from `nft list tables netdev`. */
-export function parseTables(text: string): string[] {
-  return [...text.matchAll(/^table netdev (\S+)/gm)].map((found) => found[1] ?? "");
+/** Runs ip; an error of this text means that all is as it should be. */
+async function ipUnless(done: RegExp, args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+  const { code, stderr } = await run(["ip", ...args], { signal, okCodes: [0, 1, 2] });
+  if (code !== 0 && !done.test(stderr)) {
+    throw new DrayError("NETWORK_LOCK_FAILED", `ip ${args.join(" ")} ended with ${code}: ${stderr.trim()}`);
+  }
 }
 
-async function nft(args: readonly string[], options: { stdin?: string; signal: AbortSignal | undefined }): Promise<string> {
+async function run(argv: readonly string[], options: CommandOptions) {
   try {
-    return (await runCommand(["nft", ...args], { ...options, deadlineMs: LIMIT_MS })).stdout;
+    return await runCommand(argv, { ...options, deadlineMs: LIMIT_MS });
   } catch (cause) {
     if (!(cause instanceof DrayError) || cause.reason !== "COMMAND_FAILED") throw cause;
-    throw new DrayError("NETWORK_LOCK_FAILED", `nft refused the filter of a MAC address: ${cause.message}`, {
-      remedy: "The kernel needs the egress hook of nftables (CONFIG_NETFILTER_EGRESS, Linux 5.16 or newer).",
+    throw new DrayError("NETWORK_LOCK_FAILED", `the filter of a MAC address was refused: ${cause.message}`, {
+      remedy: "The kernel needs nftables with egress hook and fwd (CONFIG_NETFILTER_EGRESS, CONFIG_NFT_FWD_NETDEV; Linux 5.16).",
       cause,
     });
   }

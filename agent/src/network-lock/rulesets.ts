@@ -56,25 +56,40 @@ export function removeTables(migrationId: string): string {
   return ["inet", "arp"].map((family) => `table ${family} ${table}\ndelete table ${family} ${table}\n`).join("");
 }
 
-/** Frames from these MAC addresses do not leave through the interface, whatever they carry. */
+/**
+ * Frames from these MAC addresses do not leave through the interface, whatever
+ * they carry: they are forwarded into a sink that is down. A plain drop would
+ * be told to the sender, and Docker (28 and newer) gives up a container whose
+ * address it cannot announce.
+ *
+ * One table for each migration, one chain for each parent: adding a parent
+ * leaves the others as they are.
+ */
 export function macBlockRules(migrationId: string, parent: string, macs: readonly string[]): string {
-  const table = macTableName(migrationId, parent);
+  const table = tableName(migrationId);
   if (!/^[^\s"/]{1,15}$/.test(parent)) throw new DrayError("BAD_REQUEST", `${JSON.stringify(parent)} is no interface`);
   for (const mac of macs) {
     if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) throw new DrayError("BAD_REQUEST", `${mac} is no MAC address`);
   }
-  return `table netdev ${table}
-delete table netdev ${table}
-table netdev ${table} {
-  chain egress {
+  const chain = `egress_${Buffer.from(parent).toString("hex")}`;
+  return `table netdev ${table} {
+  chain ${chain} {
     type filter hook egress device "${parent}" priority ${FIRST}; policy accept;
-    ether saddr { ${macs.join(", ")} } drop
   }
 }
+flush chain netdev ${table} ${chain}
+add rule netdev ${table} ${chain} ether saddr { ${macs.join(", ")} } fwd to "${macSink(migrationId).name}"
 `;
 }
 
-/** One table for each parent: several blocks of a migration stand side by side. */
-export function macTableName(migrationId: string, parent: string): string {
-  return `${tableName(migrationId)}_${Buffer.from(parent).toString("hex")}`;
+/** Removes the table whether it is there or not. */
+export function removeMacBlockRules(migrationId: string): string {
+  const table = tableName(migrationId);
+  return `table netdev ${table}\ndelete table netdev ${table}\n`;
+}
+
+/** A veth pair that is never brought up; interface names have at most 15 characters. */
+export function macSink(migrationId: string): { readonly name: string; readonly peer: string } {
+  const id = tableName(migrationId).slice("drayage_".length, "drayage_".length + 12);
+  return { name: `dr-${id}`, peer: `dx-${id}` };
 }
