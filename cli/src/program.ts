@@ -21,7 +21,15 @@ export function buildProgram(context: CommandContext): Command {
     .description("moves running Docker containers between hosts")
     .version(`${VERSION} (${REVISION})`)
     .addHelpText("after", EXIT_CODES)
-    .showSuggestionAfterError();
+    .showSuggestionAfterError()
+    // Both are handed down to the commands made from here on.
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.terminal.data(text.trimEnd()),
+      writeErr: (text) => context.terminal.note(text.trimEnd()),
+      // Told by whoever catches it, as every other error.
+      outputError: () => {},
+    });
   addMigrateCommand(program, context);
   addMigrationCommands(program, context);
   addCheckCommand(program, context);
@@ -30,12 +38,5 @@ export function buildProgram(context: CommandContext): Command {
   addEventsCommand(program, context);
   addVersionCommand(program, context);
   addCompletionCommand(program, context);
-  throwInsteadOfExit(program);
   return program;
-}
-
-/** Options of commands come from their parents only when they are made, and these were made before. */
-function throwInsteadOfExit(command: Command): void {
-  command.exitOverride();
-  for (const sub of command.commands) throwInsteadOfExit(sub);
 }

@@ -5,6 +5,7 @@ import { CommandContext } from "./context.ts";
 import { EXIT, exitCodeOfError } from "./exit-code.ts";
 import type { Interrupts } from "./interrupts.ts";
 import { buildProgram } from "./program.ts";
+import { usageError } from "./parse/usage-error.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface RunOptions {
@@ -22,15 +23,21 @@ export async function run(options: RunOptions): Promise<number> {
     await buildProgram(context).parseAsync(args, { from: "user" });
     return context.exitCode;
   } catch (thrown) {
-    // Commander has said already what it had to say.
-    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? EXIT.done : EXIT.usage;
-    const error = toDrayError(thrown);
+    // Help and version are thrown too.
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done;
+    const error = thrown instanceof CommanderError ? usage(thrown) : toDrayError(thrown);
     if (interrupts.signal.aborted) return EXIT.interrupted;
     const exitCode = exitCodeOfError(error);
     if (args.includes("--json") || wantsJsonFormat(args)) terminal.data(JSON.stringify(errorDocument(error, exitCode)));
     else for (const line of errorLines(error, terminal)) terminal.note(line);
     return exitCode;
   }
+}
+
+/** `dray node` and the like have printed their help, which says enough. */
+function usage(thrown: CommanderError): DrayError {
+  const message = thrown.code === "commander.help" ? "a subcommand is missing" : thrown.message.replace(/^error: /, "");
+  return usageError(message.replaceAll("\n", " "), "`dray help` and `dray help COMMAND` show what is accepted.");
 }
 
 function wantsJsonFormat(args: readonly string[]): boolean {

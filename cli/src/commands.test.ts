@@ -1,0 +1,228 @@
+/** The commands that read, against scripted coordinators. */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
+import {
+  type CheckRequest,
+  Container,
+  Event,
+  Node,
+  NodeVerdict,
+} from "@drayage/shared/gen/drayage/coordinator/v1/cluster.ts";
+import { Migration, Outcome } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { TestCluster } from "./test-support/cluster.ts";
+
+let cluster: TestCluster;
+beforeEach(async () => {
+  cluster = await TestCluster.make();
+});
+afterEach(() => cluster.close());
+
+const nodes = ["n1", "n2"].map((name) =>
+  Node.fromPartial({
+    name,
+    state: "ready",
+    cpus: 2,
+    memoryTotalBytes: 8e9,
+    memoryAvailableBytes: 4e9,
+    labels: { zone: "b" },
+    host: { criuVersion: 40_201, dockerVersion: "28.5.2", drayageVersion: "0.1.0" },
+  }),
+);
+
+describe("dray node", () => {
+  it("ls prints a table, names, JSON or a template", async () => {
+    await cluster.coordinator("c1", { cluster: { listNodes: async () => ({ nodes }) } });
+    expect((await cluster.dray(["node", "ls"])).stdout.split("\n").slice(0, 2)).toEqual([
+      "NAME   STATE   CONTAINERS   CPUS   MEMORY FREE        DOCKER   CRIU    DRAYAGE   LABELS",
+      "n1     ready   0            2      4.0 GB of 8.0 GB   28.5.2   4.2.1   0.1.0     zone=b",
+    ]);
+    expect((await cluster.dray(["node", "ls", "-q"])).stdout).toBe("n1\nn2\n");
+    expect((await cluster.dray(["node", "ls", "--format", "{{.name}} {{.host.criu_version}}"])).stdout).toBe(
+      "n1 4.2.1\nn2 4.2.1\n",
+    );
+    const documents: unknown = JSON.parse((await cluster.dray(["node", "ls", "--json"])).stdout);
+    expect(documents).toMatchObject([{ name: "n1", memory_total_bytes: 8e9 }, { name: "n2" }]);
+  });
+
+  it("inspect of an unknown one exits 3", async () => {
+    await cluster.coordinator("c1", {
+      cluster: {
+        getNode: async ({ name }) => {
+          throw new DrayError("NOT_FOUND", `there is no node ${name}`);
+        },
+      },
+    });
+    const { code, stderr } = await cluster.dray(["node", "inspect", "n9"]);
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/^dray: .*there is no node n9\n {2}remedy: .+\n$/);
+  });
+});
+
+describe("dray container", () => {
+  it("ls narrows by node", async () => {
+    await cluster.coordinator("c1", {
+      cluster: {
+        listContainers: async ({ node, all }) => ({
+          containers: [Container.fromPartial({ name: `on-${node}-${all}`, dockerId: "0123456789abcdef", node })],
+        }),
+      },
+    });
+    const { stdout } = await cluster.dray(["container", "ls", "--node", "n1", "-a"]);
+    expect(stdout).toContain("on-n1-true   n1     0123456789ab\n");
+  });
+});
+
+describe("dray check", () => {
+  const verdict = (node: string, ok: boolean) =>
+    NodeVerdict.fromPartial({
+      node,
+      ok,
+      findings: ok
+        ? []
+        : [
+            {
+              code: "bridge",
+              severity: Severity.SEVERITY_NEEDS_FLAG,
+              message: "m",
+              remedy: "r.",
+              allowFlag: "allow-connection-loss",
+            },
+          ],
+    });
+  const asked: CheckRequest[] = [];
+  const scripted = (...verdicts: NodeVerdict[]) => ({
+    cluster: {
+      listNodes: async () => ({ nodes }),
+      check: async (request: CheckRequest) => {
+        asked.push(request);
+        return { verdicts };
+      },
+    },
+  });
+
+  it("takes a node for a node and everything else for a container", async () => {
+    await cluster.coordinator("c1", scripted(verdict("n1", true)));
+    expect((await cluster.dray(["check", "n1"])).stdout).toBe("n1: ok\n");
+    expect(asked.at(-1)).toMatchObject({ node: "n1", container: "" });
+    await cluster.dray(["check", "web", "--to", "n1", "--allow-connection-loss"]);
+    expect(asked.at(-1)).toMatchObject({ node: "n1", container: "web", allowFlags: ["allow-connection-loss"] });
+  });
+
+  it("exits 4 with findings and remedies", async () => {
+    await cluster.coordinator("c1", scripted(verdict("n2", false)));
+    expect(await cluster.dray(["check", "web", "--to", "n2"])).toEqual({
+      code: 4,
+      stdout: "n2: not possible\n  refused  m [bridge]\n      remedy: r. Or accept it with --allow-connection-loss.\n",
+      stderr: "",
+    });
+  });
+
+  it("is content with one possible place when none is named", async () => {
+    await cluster.coordinator("c1", scripted(verdict("n1", false), verdict("n2", true)));
+    expect((await cluster.dray(["check", "web"])).code).toBe(0);
+    expect((await cluster.dray(["check", "n1"])).code).toBe(4);
+  });
+});
+
+describe("dray events", () => {
+  it("goes on at another coordinator without repeating", async () => {
+    const event = (revision: number) => Event.fromPartial({ revision, type: "node.down", node: "n1", message: "m" });
+    const first = await cluster.coordinator("c1", {
+      cluster: {
+        watchEvents: async function* () {
+          yield { event: event(1) };
+          yield { event: event(2) };
+          void first.shutdown(0);
+          throw new DrayError("NO_LEADER", "leaving");
+        },
+      },
+    });
+    await cluster.coordinator("c2", {
+      cluster: {
+        watchEvents: async function* () {
+          for (const revision of [1, 2, 3]) yield { event: event(revision) };
+        },
+      },
+    });
+    const { code, stdout } = await cluster.dray(["events", "--format", "{{.revision}}"]);
+    expect([code, stdout]).toEqual([0, "1\n2\n3\n"]);
+  });
+});
+
+describe("dray migration", () => {
+  const migration = Migration.fromPartial({
+    id: "a1b2c3d4e5f6",
+    container: "web",
+    source: "n1",
+    destination: "n2",
+    phase: "done",
+    outcome: Outcome.OUTCOME_COMPLETED,
+    downtimeMs: 100,
+  });
+
+  it("watch --json prints every change on a line", async () => {
+    await cluster.coordinator("c1", {
+      migrations: {
+        watchMigration: async function* () {
+          yield { migration: { ...migration, outcome: Outcome.OUTCOME_UNSPECIFIED, phase: "sync" } };
+          yield { migration };
+        },
+      },
+    });
+    const { code, stdout } = await cluster.dray(["migration", "watch", "a1", "--json"]);
+    const outcomes = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line).outcome);
+    expect([code, outcomes]).toEqual([0, [null, "completed"]]);
+  });
+
+  it("ls and inspect show it", async () => {
+    await cluster.coordinator("c1", {
+      migrations: {
+        listMigrations: async ({ limit }) => ({ migrations: limit === 5 ? [migration] : [] }),
+        getMigration: async () => ({ migration }),
+      },
+    });
+    expect((await cluster.dray(["migration", "ls", "--limit", "5", "-q"])).stdout).toBe("a1b2c3d4e5f6\n");
+    expect((await cluster.dray(["migration", "ls", "--limit", "0"])).code).toBe(2);
+    expect((await cluster.dray(["migration", "inspect", "a1"])).stdout).toContain("downtime:     100 ms");
+  });
+});
+
+describe("dray", () => {
+  it("says who does not answer, exit code 5", async () => {
+    const server = await cluster.coordinator("c1", {});
+    await server.shutdown(0);
+    const { code, stdout } = await cluster.dray(["version", "--json"]);
+    expect(code).toBe(5);
+    expect(JSON.parse(stdout)).toMatchObject({ client: { version: "0.1.0" }, server: { error: expect.any(String) } });
+  });
+
+  it.each([["nothing-known"], ["migrate"], ["node", "ls", "--nope"], ["migrate", "web", "--timeout", "5"]])(
+    "exits 2 for `dray %s %s %s`",
+    async (...args) => expect((await cluster.dray(args)).code).toBe(2),
+  );
+
+  it("tells usage errors as all others", async () => {
+    const plain = await cluster.dray(["mograte"]);
+    expect(plain).toMatchObject({ code: 2, stdout: "" });
+    expect(plain.stderr).toMatch(/^dray: unknown command 'mograte'.*migrate.*\n {2}remedy: .+\n$/);
+    const json = await cluster.dray(["node", "ls", "--nope", "--json"]);
+    expect([json.code, json.stderr]).toEqual([2, ""]);
+    expect(JSON.parse(json.stdout)).toMatchObject({ error: { reason: "BAD_REQUEST" }, exit_code: 2 });
+  });
+
+  it("prints help on stdout", async () => {
+    const { code, stdout } = await cluster.dray(["migrate", "--help"]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("--max-downtime");
+  });
+
+  it.each(["bash", "zsh", "fish"])("completes in %s", async (shell) => {
+    const { code, stdout } = await cluster.dray(["completion", shell]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("max-downtime");
+  });
+});
