@@ -22,7 +22,7 @@ export interface AcceptDeps extends PreflightDeps {
   readonly coordinator: string;
   readonly etcd: EtcdPort;
   readonly leadership: Leadership;
-  readonly view: Pick<ClusterView, "resolve" | "activeMigrationOf">;
+  readonly view: Pick<ClusterView, "resolve">;
 }
 
 export interface Accepted {
@@ -48,8 +48,8 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
   const earlier = await findRequest(deps.etcd, request.requestId);
   if (earlier !== null) return { record: earlier, description: null };
   const container = deps.view.resolve(request.container);
-  const active = deps.view.activeMigrationOf(container.uuid);
-  if (active !== "") throw alreadyMigrating(container.name, active);
+  const lock = await deps.etcd.get(keys.migrationLock(container.uuid), { signal });
+  if (lock !== null) throw alreadyMigrating(container.name, lock.value);
   const startedAtMs = Date.now();
   const startedAt = performance.now();
   const verdict = await preflight(

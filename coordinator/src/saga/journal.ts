@@ -50,11 +50,13 @@ export class Journal {
     this.#feed.publish(this.#record, progress);
   }
 
-  /** Changes the record and makes it durable, with further operations in the same transaction. NOT_LEADER when refused. */
+  /**
+   * Makes a change durable, with further operations in the same transaction,
+   * and only then tells those who follow. NOT_LEADER when refused.
+   */
   async write(point: string, change: Partial<MigrationRecord>, alsoDo: readonly Operation[] = []): Promise<void> {
-    this.note(change);
     // One after the other, so that an older state never overwrites a newer one.
-    const write = this.#writes.then(() => this.#persist(point, alsoDo));
+    const write = this.#writes.then(() => this.#persist(point, change, alsoDo));
     this.#writes = write.catch(() => undefined);
     await write;
   }
@@ -64,13 +66,13 @@ export class Journal {
     return { do: "put", key: keys.migration(this.#record.id), value: encodeRecord(MigrationRecord, this.#record) };
   }
 
-  async #persist(point: string, alsoDo: readonly Operation[]): Promise<void> {
+  async #persist(point: string, change: Partial<MigrationRecord>, alsoDo: readonly Operation[]): Promise<void> {
     await faultPoint(`saga.before-${point}`);
     const result = await compareAndSwap(
       this.#etcd,
       MigrationRecord,
       keys.migration(this.#record.id),
-      () => this.#record,
+      () => ({ ...this.#record, ...change }),
       {
         compares: this.#leadership.guard,
         alsoDo,
@@ -80,6 +82,7 @@ export class Journal {
     );
     if (!result.applied)
       throw new DrayError("NOT_LEADER", `the record of migration ${this.#record.id} belongs to another leader`);
+    this.note(change);
     await faultPoint(`saga.after-${point}`);
   }
 }
