@@ -263,7 +263,7 @@ export class DestinationMigration {
 
   private async runActivate(): Promise<ActivateResponse> {
     const { dockerId, migrationId, uuid, epoch, state, thawedAtMs } = this.entryNow;
-    if ((state === "running" || state === "finished") && thawedAtMs !== null) return { thawedAtMs, steps: this.times };
+    if ((state === "running" || state === "finished") && thawedAtMs !== null) return { thawedAtMs, steps: [] };
     const session = this.host.gate.session(dockerId);
     if (session === undefined) {
       throw new DrayError("NOT_OWNER", `the prepared copy of ${this.entryNow.containerName} is gone from this node`, {
@@ -272,6 +272,7 @@ export class DestinationMigration {
       });
     }
     const context = this.phaseContext();
+    const before = context.times.length;
     await this.transition("activating");
     let thawed = thawedAtMs ?? 0;
     await runPhase(context, "thaw", async () => {
@@ -284,7 +285,7 @@ export class DestinationMigration {
     await runPhase(context, "confirm-running", () => this.host.ownership.confirmRunning(uuid, epoch + 1, this.host.stopping));
     await this.transition("running", { thawedAtMs: thawed });
     this.settled.abort();
-    return { thawedAtMs: thawed, steps: [...this.times] };
+    return { thawedAtMs: thawed, steps: this.times.slice(before) };
   }
 
   private async announceEndpoints(): Promise<void> {
