@@ -3,7 +3,7 @@ import { Finding, Severity } from "@drayage/shared/gen/drayage/common/v1/finding
 
 export { Finding, Severity };
 
-interface Words {
+export interface Words {
   /** What is so, one sentence, naming the thing. */
   readonly message: string;
   /** What the operator can do about it, one sentence. */

@@ -1,8 +1,29 @@
-import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
-import type { Finding } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
+/**
+ * Looks, before anything is touched, whether a container can move: facts are gathered, then checked by lists of pure
+ * checks. The source says what stands against leaving, the destination what stands against coming.
+ */
+import { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { carryConfiguration } from "../docker/carry-configuration.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
+import { cgroupOfPid } from "../host/cgroup.ts";
+import { residentBytes } from "../host/resident-memory.ts";
 import type { HostFactsSource } from "../host-facts/host-facts.ts";
 import type { Identities } from "../identities/identities.ts";
+import { findImage, imageIdentity } from "../image/image-transfer.ts";
+import { type Check, runChecks } from "./check.ts";
+import { CONTAINER_FEATURE_CHECKS } from "./checks/container-features.ts";
+import { AGREEMENT_CHECKS, HOST_CHECKS, SOURCE_RUNTIME_CHECKS } from "./checks/kernel-and-criu.ts";
+import { DESTINATION_MOUNT_CHECKS, SOURCE_MOUNT_CHECKS } from "./checks/mounts.ts";
+import { DESTINATION_NETWORK_CHECKS, SOURCE_NETWORK_CHECKS } from "./checks/network.ts";
+import { PROCESS_CHECKS } from "./checks/processes.ts";
+import { RESOURCE_CHECKS } from "./checks/resources.ts";
+import type { DestinationFacts } from "./destination-facts.ts";
+import { acceptFlags, type Finding } from "./finding.ts";
+import { gatherDestination } from "./gather-destination.ts";
+import { gatherSource } from "./gather-source.ts";
+import type { SourceFacts } from "./source-facts.ts";
+
+export { refuses } from "./finding.ts";
 
 export interface PreflightContext {
   readonly docker: DockerPort;
@@ -13,19 +34,79 @@ export interface PreflightContext {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Findings that `allowFlags` accept come back as notes. Touches nothing. */
-export declare function inspectSource(
+export const SOURCE_CHECKS: readonly Check<SourceFacts>[] = [
+  ...HOST_CHECKS,
+  ...SOURCE_RUNTIME_CHECKS,
+  ...CONTAINER_FEATURE_CHECKS,
+  ...SOURCE_MOUNT_CHECKS,
+  ...SOURCE_NETWORK_CHECKS,
+  ...PROCESS_CHECKS,
+];
+
+export const DESTINATION_CHECKS: readonly Check<DestinationFacts>[] = [
+  ...HOST_CHECKS,
+  ...AGREEMENT_CHECKS,
+  ...DESTINATION_MOUNT_CHECKS,
+  ...DESTINATION_NETWORK_CHECKS,
+  ...RESOURCE_CHECKS,
+];
+
+/** Findings that `allowFlags` accept come back as notes. Touches nothing. Throws NOT_FOUND. */
+export async function inspectSource(
   context: PreflightContext,
   dockerId: string,
   allowFlags: readonly string[],
-): Promise<{ description: SourceDescription; findings: Finding[] }>;
+): Promise<{ description: SourceDescription; findings: Finding[] }> {
+  const { docker, signal } = context;
+  const inspect = await docker.inspectContainer(dockerId, { signal, size: true });
+  const [host, image, uuid, memoryBytes] = await Promise.all([
+    context.hostFacts.current({ signal, refresh: true }),
+    imageIdentity(docker, inspect.Image, signal),
+    context.identities.identityOf(inspect.Id),
+    inspect.State.Pid > 0 ? cgroupOfPid(inspect.State.Pid).then(residentBytes) : 0,
+  ]);
+  const facts = await gatherSource(docker, inspect, host.facts, signal);
+  const carried = carryConfiguration(inspect, { image: inspect.Image, networks: facts.networks });
+  return {
+    description: SourceDescription.fromPartial({
+      uuid,
+      dockerId: inspect.Id,
+      name: inspect.Name.slice(1),
+      inspectJson: JSON.stringify({ ...inspect, Mounts: facts.mounts }),
+      imageDigest: image.configDigest,
+      imageDiffIds: [...image.diffIds],
+      imageTags: [...image.tags],
+      memoryBytes,
+      layerBytes: inspect.SizeRw ?? 0,
+      networksJson: JSON.stringify(facts.networks),
+      host: host.facts,
+    }),
+    findings: concluded([...runChecks(SOURCE_CHECKS, facts), ...carried.findings], context.node, allowFlags),
+  };
+}
 
-export declare function checkDestination(
+/** Findings that `allowFlags` accept come back as notes. Touches nothing. */
+export async function checkDestination(
   context: PreflightContext,
   description: SourceDescription,
   sourceNode: string,
   allowFlags: readonly string[],
-): Promise<{ findings: Finding[]; imagePresent: boolean }>;
+): Promise<{ findings: Finding[]; imagePresent: boolean }> {
+  const { docker, signal } = context;
+  const identity = {
+    configDigest: description.imageDigest,
+    diffIds: description.imageDiffIds,
+    tags: description.imageTags,
+  };
+  const [host, imageId] = await Promise.all([
+    context.hostFacts.current({ signal, refresh: true }),
+    findImage(docker, identity, signal),
+  ]);
+  const imagePresent = imageId !== undefined;
+  const facts = await gatherDestination(docker, description, sourceNode, host, imagePresent, signal);
+  return { findings: concluded(runChecks(DESTINATION_CHECKS, facts), context.node, allowFlags), imagePresent };
+}
 
-/** True if the findings refuse the migration. */
-export declare function refuses(findings: readonly Finding[]): boolean;
+function concluded(findings: readonly Finding[], node: string, allowFlags: readonly string[]): Finding[] {
+  return acceptFlags(findings, allowFlags).map((finding) => ({ ...finding, node }));
+}

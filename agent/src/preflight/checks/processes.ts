@@ -1,0 +1,77 @@
+/** What processes hold that CRIU cannot carry, or carries differently. */
+import { type Check, when } from "../check.ts";
+import type { SourceFacts } from "../source-facts.ts";
+import { isSharedStorage, storageOf } from "../storage.ts";
+
+export const PROCESS_CHECKS: readonly Check<SourceFacts>[] = [
+  {
+    code: "io-uring",
+    severity: "blocking",
+    find: ({ processes }) =>
+      processes
+        .filter(({ usesIoUring }) => usesIoUring)
+        .map(({ name, pid }) => ({
+          message: `Process ${name} (${pid}) uses io_uring, which CRIU cannot dump.`,
+          remedy: "Switch io_uring off in the application, or for all with the sysctl kernel.io_uring_disabled=2.",
+        })),
+  },
+  {
+    code: "mptcp",
+    severity: "blocking",
+    find: ({ mptcpSockets }) =>
+      mptcpSockets.map(({ state, local }) => ({
+        message: `The socket on ${local} (${state}) is MPTCP, which CRIU cannot dump.`,
+        remedy: "Programs in Go: set GODEBUG=multipathtcp=0. Others: listen with plain TCP.",
+      })),
+  },
+  {
+    code: "lock-on-shared-mount",
+    severity: "blocking",
+    find: ({ processes, mountTable }) =>
+      processes.flatMap(({ name, pid, locks }) =>
+        locks
+          .filter(({ mountId }) => {
+            const mount = mountTable.find(({ id }) => id === mountId);
+            const storage = mount === undefined ? undefined : storageOf(mount.mountPoint, [mount]);
+            return storage !== undefined && isSharedStorage(storage);
+          })
+          .map(({ kind, path }) => ({
+            message: `Process ${name} (${pid}) holds a lock (${kind}) on ${path}, which is on shared storage.`,
+            remedy: "The frozen source would hold it against the copy for ever: let the application release it.",
+          })),
+      ),
+  },
+  {
+    code: "unix-socket-outside",
+    severity: "blocking",
+    find: ({ processes, unixSockets }) => {
+      const own = new Set(processes.flatMap(({ socketInodes }) => socketInodes));
+      // A connection that waits to be accepted belongs to no process, but to a listener of the container.
+      const inNamespace = new Set(unixSockets.map(({ inode }) => inode));
+      return unixSockets
+        .filter(({ kind, state, inode, peerInode }) => {
+          const outside = peerInode !== 0 && !own.has(peerInode) && !inNamespace.has(peerInode);
+          return kind !== "u_dgr" && state === "ESTAB" && own.has(inode) && outside;
+        })
+        .map(({ inode, path }) => {
+          const holder = processes.find(({ socketInodes }) => socketInodes.includes(inode));
+          return {
+            message: `Process ${holder?.name ?? "?"} has a unix socket (${path}) whose other end is outside of the container.`,
+            remedy: "Close the connection, or reach the service over the network.",
+          };
+        });
+    },
+  },
+  {
+    code: "inotify-on-overlay",
+    severity: "note",
+    find: ({ processes }) => {
+      const names = processes.filter(({ watchesFiles }) => watchesFiles).map(({ name }) => name);
+      return when(
+        names.length > 0,
+        `${names.join(", ")} watches files with inotify; CRIU may not find them again on an overlay.`,
+        "If the restore fails because of it, the container goes on on the source as before.",
+      );
+    },
+  },
+];

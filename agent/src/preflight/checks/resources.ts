@@ -1,0 +1,48 @@
+/** Memory, disk and image on the destination. */
+import { type Check, when } from "../check.ts";
+import type { DestinationFacts } from "../destination-facts.ts";
+
+/** The images may lie in memory beside the restored pages only as far as they fit; this is for everything else. */
+const MEMORY_RESERVE_BYTES = 64 * 1024 * 1024;
+const DISK_RESERVE_BYTES = 64 * 1024 * 1024;
+
+export const RESOURCE_CHECKS: readonly Check<DestinationFacts>[] = [
+  {
+    code: "memory-short",
+    severity: "blocking",
+    find: ({ description, memoryAvailableBytes }) => {
+      const needed = description.memoryBytes + MEMORY_RESERVE_BYTES;
+      return when(
+        memoryAvailableBytes < needed,
+        `The container needs ${mebibytes(needed)} of memory, and ${mebibytes(memoryAvailableBytes)} are free here.`,
+        "Free memory here or choose another host.",
+      );
+    },
+  },
+  {
+    code: "disk-short",
+    severity: "blocking",
+    find: ({ description, diskFreeBytes, info }) => {
+      const needed = description.layerBytes + DISK_RESERVE_BYTES;
+      return when(
+        diskFreeBytes < needed,
+        `The container's files need ${mebibytes(needed)} on ${info.DockerRootDir}, and ${mebibytes(diskFreeBytes)} are free.`,
+        "Free disk space here (`docker system df`) or choose another host.",
+      );
+    },
+  },
+  {
+    code: "image-absent",
+    severity: "note",
+    find: ({ imagePresent, description, sourceNode }) =>
+      when(
+        !imagePresent,
+        `The image ${description.imageTags[0] ?? description.imageDigest} is not here; it is streamed from ${sourceNode}.`,
+        "Pull it here beforehand to shorten the migration.",
+      ),
+  },
+];
+
+function mebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1024 / 1024)} MiB`;
+}

@@ -1,0 +1,128 @@
+/** Collects what the checks of a destination look at. Changes nothing but the neighbour table, and that back. */
+import { statfs } from "node:fs/promises";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { HostFacts, type SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { parseDescription } from "../docker/carry-configuration.ts";
+import type { DockerPort } from "../docker/docker-port.ts";
+import type { NetworkInspect } from "../docker/types.ts";
+import { mountsOf } from "../host/mountinfo.ts";
+import { runCommand } from "../host/run-command.ts";
+import type { HostState } from "../host-facts/host-facts.ts";
+import { endpointsOf, type Endpoint } from "../migration/endpoints.ts";
+import { type AddressAnswer, whoHas } from "./address-probe.ts";
+import type { DestinationFacts } from "./destination-facts.ts";
+import { pipeFacts } from "./pipe-facts.ts";
+import { parseListeningPorts } from "./socket-tables.ts";
+import { type DescribedMount, type Storage, storageOf } from "./storage.ts";
+
+export async function gatherDestination(
+  docker: DockerPort,
+  description: SourceDescription,
+  sourceNode: string,
+  host: HostState,
+  imagePresent: boolean,
+  signal?: AbortSignal,
+): Promise<DestinationFacts> {
+  const { inspect, networks: sourceNetworks } = parseDescription(description);
+  const sourceMounts: readonly DescribedMount[] = inspect.Mounts ?? [];
+  const [info, networks, containers, listening, pipes] = await Promise.all([
+    docker.info({ signal }),
+    networksWithContainers(docker, sourceNetworks, signal),
+    docker.listContainers({ signal }),
+    runCommand(["ss", "-H", "-l", "-n", "-t", "-u"], { signal }),
+    pipeFacts(),
+  ]);
+  const [{ bavail, bsize }, storage, asked] = await Promise.all([
+    statfs(info.DockerRootDir),
+    storageHere(docker, sourceMounts, signal),
+    askForAddresses(endpointsOf(inspect, networks), signal),
+  ]);
+  return {
+    description,
+    sourceNode,
+    inspect,
+    sourceNetworks,
+    sourceMounts,
+    sourceHost: description.host ?? HostFacts.fromPartial({}),
+    info,
+    host: host.facts,
+    networks,
+    containers,
+    listening: parseListeningPorts(listening.stdout),
+    imagePresent,
+    memoryAvailableBytes: host.memoryAvailableBytes,
+    diskFreeBytes: bavail * bsize,
+    storage,
+    pipes,
+    ...asked,
+  };
+}
+
+/** This host's networks; those that matter with what is attached to them. */
+async function networksWithContainers(
+  docker: DockerPort,
+  sourceNetworks: readonly NetworkInspect[],
+  signal: AbortSignal | undefined,
+): Promise<NetworkInspect[]> {
+  const names = new Set(sourceNetworks.map(({ Name }) => Name));
+  const networks = await docker.listNetworks({ signal });
+  return Promise.all(
+    networks.map((network) => (names.has(network.Name) ? docker.inspectNetwork(network.Id, { signal }) : network)),
+  );
+}
+
+/** A volume counts by its name, a bind by its path. */
+async function storageHere(
+  docker: DockerPort,
+  mounts: readonly DescribedMount[],
+  signal: AbortSignal | undefined,
+): Promise<(Storage | undefined)[]> {
+  const hostMounts = await mountsOf("self");
+  return Promise.all(
+    mounts.map(async (mount) => {
+      if (mount.Type === "tmpfs") return undefined;
+      const directory = mount.Type === "volume" ? await mountpointOf(docker, mount.Name ?? "", signal) : mount.Source;
+      return directory === undefined ? undefined : storageOf(directory, hostMounts);
+    }),
+  );
+}
+
+async function mountpointOf(
+  docker: DockerPort,
+  volume: string,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  try {
+    return (await docker.inspectVolume(volume, { signal })).Mountpoint;
+  } catch (thrown) {
+    if (thrown instanceof DrayError && thrown.reason === "NOT_FOUND") return undefined;
+    throw thrown;
+  }
+}
+
+/** Asks on the parents of the networks that reach beyond this host. */
+async function askForAddresses(
+  endpoints: readonly Endpoint[],
+  signal: AbortSignal | undefined,
+): Promise<Pick<DestinationFacts, "answers" | "unasked">> {
+  const answers: AddressAnswer[] = [];
+  const unasked: { address: string; why: string }[] = [];
+  await Promise.all(
+    endpoints
+      .filter(({ driver }) => driver !== "bridge" && driver !== "")
+      .flatMap((endpoint) => [endpoint.ipv4, endpoint.ipv6].filter(Boolean).map((address) => ({ ...endpoint, address })))
+      .map(async ({ address, driver, parent, network }) => {
+        if (parent === "") {
+          unasked.push({ address, why: `the network ${network} (${driver}) has no interface here to ask on` });
+          return;
+        }
+        try {
+          answers.push(await whoHas(address, parent, signal));
+        } catch (thrown) {
+          if (!(thrown instanceof DrayError && thrown.reason === "COMMAND_FAILED")) throw thrown;
+          unasked.push({ address, why: thrown.message });
+        }
+      }),
+  );
+  return { answers, unasked };
+}

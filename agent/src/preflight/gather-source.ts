@@ -1,0 +1,107 @@
+/** Collects what the checks of a source look at. Reads only. */
+import { readFile } from "node:fs/promises";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { DockerPort } from "../docker/docker-port.ts";
+import type { ContainerInspect, NetworkInspect } from "../docker/types.ts";
+import { mountsOf, type Mount } from "../host/mountinfo.ts";
+import { runInNetworkNamespace } from "../host/netns.ts";
+import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { pipeFacts } from "./pipe-facts.ts";
+import { processesOf } from "./process-facts.ts";
+import { countEstablished, parseMptcpSockets, parseUnixSockets } from "./socket-tables.ts";
+import type { SourceFacts } from "./source-facts.ts";
+import { type DescribedMount, storageOf } from "./storage.ts";
+
+export async function gatherSource(
+  docker: DockerPort,
+  inspect: ContainerInspect,
+  host: HostFacts,
+  signal?: AbortSignal,
+): Promise<SourceFacts> {
+  const pid = inspect.State.Pid;
+  const running = inspect.State.Running && pid > 0;
+  const [info, networks, execs, hostMounts, pipes] = await Promise.all([
+    docker.info({ signal }),
+    networksOf(docker, inspect, signal),
+    running ? docker.runningExecs(inspect.Id, { signal }) : [],
+    mountsOf("self"),
+    pipeFacts(),
+  ]);
+  const ofProcesses = running ? await gatherProcesses(pid, inspect, signal) : NOTHING_RUNS;
+  return { inspect, info, host, networks, execs, pipes, mounts: describeMounts(inspect, hostMounts), ...ofProcesses };
+}
+
+type OfProcesses = Pick<
+  SourceFacts,
+  "mountTable" | "processes" | "unixSockets" | "mptcpSockets" | "establishedConnections"
+>;
+
+const NOTHING_RUNS: OfProcesses = {
+  mountTable: [],
+  processes: [],
+  unixSockets: [],
+  mptcpSockets: [],
+  establishedConnections: 0,
+};
+
+async function gatherProcesses(
+  pid: number,
+  inspect: ContainerInspect,
+  signal: AbortSignal | undefined,
+): Promise<OfProcesses> {
+  try {
+    const [mountTable, tcp, tcp6] = await Promise.all([
+      mountsOf(pid),
+      readFile(`/proc/${pid}/net/tcp`, "utf8"),
+      tableIfThere(`/proc/${pid}/net/tcp6`),
+    ]);
+    // What shares namespaces with the host is refused; its processes and sockets are not the container's alone.
+    const ownPids = inspect.HostConfig.PidMode === "" || inspect.HostConfig.PidMode === undefined;
+    const ownNetwork = inspect.HostConfig.NetworkMode !== "host";
+    const sockets = async (option: string): Promise<string> =>
+      ownNetwork ? (await runInNetworkNamespace(pid, ["ss", "-H", "-a", "-n", option], { signal })).stdout : "";
+    const processes = ownPids ? await processesOf(pid, signal) : [];
+    return {
+      mountTable,
+      processes,
+      unixSockets: parseUnixSockets(await sockets("-x")),
+      mptcpSockets: parseMptcpSockets(await sockets("-M")),
+      establishedConnections: countEstablished(tcp) + countEstablished(tcp6),
+    };
+  } catch (thrown) {
+    const code = (thrown as NodeJS.ErrnoException).code;
+    if (code !== "ENOENT" && code !== "ESRCH") throw thrown;
+    throw new DrayError("NOT_FOUND", `the container ${inspect.Name.slice(1)} ended while it was looked at`, {
+      cause: thrown,
+    });
+  }
+}
+
+/** Hosts without IPv6 have no such table. */
+async function tableIfThere(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw thrown;
+  }
+}
+
+/** Docker's networks to which the container is attached. */
+async function networksOf(
+  docker: DockerPort,
+  inspect: ContainerInspect,
+  signal: AbortSignal | undefined,
+): Promise<NetworkInspect[]> {
+  const endpoints = Object.entries(inspect.NetworkSettings.Networks);
+  return Promise.all(
+    endpoints.map(([name, { NetworkID }]) => docker.inspectNetwork(NetworkID || name, { signal })),
+  );
+}
+
+function describeMounts(inspect: ContainerInspect, hostMounts: readonly Mount[]): DescribedMount[] {
+  return (inspect.Mounts ?? []).map((mount) => {
+    const storage = mount.Type === "tmpfs" || !mount.Source ? undefined : storageOf(mount.Source, hostMounts);
+    return storage === undefined ? mount : { ...mount, Storage: storage };
+  });
+}

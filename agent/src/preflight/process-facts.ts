@@ -1,0 +1,70 @@
+/** What the processes of a container hold that a dump must know about. */
+import { readdir, readFile, readlink } from "node:fs/promises";
+import { namespacePids } from "../layer/written-paths.ts";
+
+export interface FileLock {
+  /** FLOCK, POSIX, OFDLCK, LEASE. */
+  readonly kind: string;
+  readonly path: string;
+  /** Mount on which the file is, by id in the container's mountinfo. */
+  readonly mountId: number;
+}
+
+export interface ProcessFacts {
+  readonly pid: number;
+  readonly name: string;
+  readonly usesIoUring: boolean;
+  /** Has inotify watches. */
+  readonly watchesFiles: boolean;
+  readonly locks: readonly FileLock[];
+  readonly socketInodes: readonly number[];
+}
+
+/** All processes in the container's pid namespace. Those that end meanwhile are left out. */
+export async function processesOf(initPid: number, signal?: AbortSignal): Promise<ProcessFacts[]> {
+  const found: ProcessFacts[] = [];
+  for (const pid of namespacePids(initPid)) {
+    signal?.throwIfAborted();
+    const facts = await processFacts(pid);
+    if (facts !== undefined) found.push(facts);
+  }
+  return found;
+}
+
+async function processFacts(pid: number): Promise<ProcessFacts | undefined> {
+  const name = (await ifThere(readFile(`/proc/${pid}/comm`, "utf8")))?.trim();
+  if (name === undefined) return undefined;
+  const locks: FileLock[] = [];
+  const socketInodes: number[] = [];
+  let usesIoUring = false;
+  let watchesFiles = false;
+  for (const fd of (await ifThere(readdir(`/proc/${pid}/fd`))) ?? []) {
+    const target = await ifThere(readlink(`/proc/${pid}/fd/${fd}`));
+    if (target === undefined) continue;
+    const socket = /^socket:\[([0-9]+)\]$/.exec(target)?.[1];
+    if (socket !== undefined) socketInodes.push(Number(socket));
+    if (target === "anon_inode:[io_uring]") usesIoUring = true;
+    if (target === "anon_inode:inotify" || target === "inotify") watchesFiles = true;
+    if (target.startsWith("/")) {
+      const fdinfo = (await ifThere(readFile(`/proc/${pid}/fdinfo/${fd}`, "utf8"))) ?? "";
+      locks.push(...parseLocks(fdinfo, target));
+    }
+  }
+  return { pid, name, usesIoUring, watchesFiles, locks, socketInodes };
+}
+
+/** Lines are "lock:\t1: POSIX  ADVISORY  WRITE 522 fe:00:1917421 0 EOF". */
+export function parseLocks(fdinfo: string, path: string): FileLock[] {
+  const mountId = Number(/^mnt_id:\s*([0-9]+)$/m.exec(fdinfo)?.[1] ?? -1);
+  return [...fdinfo.matchAll(/^lock:\s*[0-9]+: (\S+)/gm)].map((match) => ({ kind: match[1] ?? "", path, mountId }));
+}
+
+async function ifThere<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (thrown) {
+    const code = (thrown as NodeJS.ErrnoException).code;
+    if (code === "ENOENT" || code === "ESRCH") return undefined;
+    throw thrown;
+  }
+}

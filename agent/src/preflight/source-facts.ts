@@ -1,0 +1,31 @@
+/** All that the checks of a source look at. */
+import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type { ContainerInspect, DockerInfo, ExecInspect, NetworkInspect } from "../docker/types.ts";
+import type { Mount } from "../host/mountinfo.ts";
+import type { ProcessFacts } from "./process-facts.ts";
+import type { UnixSocket } from "./socket-tables.ts";
+import type { DescribedMount } from "./storage.ts";
+
+export interface SourceFacts {
+  readonly inspect: ContainerInspect;
+  readonly info: DockerInfo;
+  readonly host: HostFacts;
+  /** Docker's networks of the container. */
+  readonly networks: readonly NetworkInspect[];
+  readonly execs: readonly ExecInspect[];
+  readonly mounts: readonly DescribedMount[];
+  /** What the container sees mounted; empty if it does not run. */
+  readonly mountTable: readonly Mount[];
+  readonly processes: readonly ProcessFacts[];
+  readonly unixSockets: readonly UnixSocket[];
+  readonly mptcpSockets: readonly { readonly state: string; readonly local: string }[];
+  /** TCP connections to outside of the container. */
+  readonly establishedConnections: number;
+  readonly pipes: PipeFacts;
+}
+
+export interface PipeFacts {
+  readonly maxSizeBytes: number;
+  /** This process may go beyond. */
+  readonly mayExceed: boolean;
+}
