@@ -1,0 +1,28 @@
+/** The tests of this folder: its own pure parts, and the end-to-end suites, which need a lab (see run.ts). */
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "harness",
+          root: import.meta.dirname,
+          include: ["harness/**/*.test.ts", "bench/**/*.test.ts"],
+          exclude: ["**/*.integration.test.ts"],
+        },
+      },
+      {
+        test: {
+          name: "e2e",
+          root: import.meta.dirname,
+          include: ["e2e/**/*.e2e.test.ts"],
+          // One lab, and every suite moves containers in it.
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+        },
+      },
+    ],
+  },
+});
