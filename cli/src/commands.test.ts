@@ -86,7 +86,7 @@ describe("dray check", () => {
               severity: Severity.SEVERITY_NEEDS_FLAG,
               message: "m",
               remedy: "r.",
-              allowFlag: "allow-connection-loss",
+              allowFlag: "--allow-connection-loss",
             },
           ],
     });
@@ -106,7 +106,7 @@ describe("dray check", () => {
     expect((await cluster.dray(["check", "n1"])).stdout).toBe("n1: ok\n");
     expect(asked.at(-1)).toMatchObject({ node: "n1", container: "" });
     await cluster.dray(["check", "web", "--to", "n1", "--allow-connection-loss"]);
-    expect(asked.at(-1)).toMatchObject({ node: "n1", container: "web", allowFlags: ["allow-connection-loss"] });
+    expect(asked.at(-1)).toMatchObject({ node: "n1", container: "web", allowFlags: ["--allow-connection-loss"] });
   });
 
   it("exits 4 with findings and remedies", async () => {

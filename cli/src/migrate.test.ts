@@ -132,7 +132,7 @@ describe("an attached migration", () => {
       constraints: ["node.labels.zone==b", "node.name!=n1"],
       timeoutMs: 600_000,
       dryRun: false,
-      allowFlags: ["allow-connection-loss"],
+      allowFlags: ["--allow-connection-loss"],
     });
     expect(request?.requestId).toMatch(/^[0-9a-f-]{36}$/);
   });

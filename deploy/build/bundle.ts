@@ -1,5 +1,4 @@
 /** One ES module per program, everything in it but the few .proto files that libraries read at run time. */
-import { existsSync } from "node:fs";
 import { cp, mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -49,9 +48,8 @@ const COMMONJS_GLOBALS = [
 /** Writes `<program>.mjs` for every program, and the .proto files, into `directory`. */
 export async function bundlePrograms(inputs: BuildInputs, directory: string): Promise<void> {
   await mkdir(directory, { recursive: true });
-  const present = Object.entries(PROGRAMS).filter(([folder]) => existsSync(join(inputs.root, folder, "src/main.ts")));
   await Promise.all(
-    present.map(([folder, name]) =>
+    Object.entries(PROGRAMS).map(([folder, name]) =>
       build({
         absWorkingDir: inputs.root,
         entryPoints: [join(inputs.root, folder, "src/main.ts")],
@@ -62,8 +60,6 @@ export async function bundlePrograms(inputs: BuildInputs, directory: string): Pr
         target: "node24",
         banner: { js: COMMONJS_GLOBALS },
         define: {
-          __VERSION__: JSON.stringify(inputs.version),
-          __REVISION__: JSON.stringify(inputs.revision),
           DRAYAGE_REVISION: JSON.stringify(inputs.revision),
           __FAULTS__: JSON.stringify(inputs.faults),
         },

@@ -26,6 +26,7 @@ export async function stagePackage(inputs: BuildInputs, tree: string): Promise<v
 
   const deb = join(inputs.root, "deploy/deb");
   stageScripts(join(deb, "bin"), join(tree, "usr/bin"));
+  stageScripts(join(deb, "lib"), programs);
   symlinkSync(`../lib/drayage/drayage-runc`, join(tree, "usr/bin/drayage-runc"));
   stageFiles(join(inputs.root, "deploy/systemd"), join(tree, "usr/lib/systemd/system"));
 

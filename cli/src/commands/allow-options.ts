@@ -4,6 +4,7 @@ import type { Command } from "commander";
 /** Flag, and what is accepted by it. Findings name the flag that accepts them. */
 const ALLOWANCES: Readonly<Record<string, string>> = {
   "allow-connection-loss": "accepts that connections to the container break",
+  "allow-unknown-settings": "accepts settings of the container that this version does not know",
 };
 
 export function withAllowOptions(command: Command): Command {
@@ -11,10 +12,12 @@ export function withAllowOptions(command: Command): Command {
   return command;
 }
 
-/** The flags that were given, as the API takes them. */
+/** The flags that were given, as findings name them: "--allow-connection-loss". */
 export function acceptedFlags(options: object): string[] {
   const given = new Map<string, unknown>(Object.entries(options));
-  return Object.keys(ALLOWANCES).filter((flag) => given.get(camelCase(flag)) === true);
+  return Object.keys(ALLOWANCES)
+    .filter((flag) => given.get(camelCase(flag)) === true)
+    .map((flag) => `--${flag}`);
 }
 
 function camelCase(flag: string): string {

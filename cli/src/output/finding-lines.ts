@@ -10,8 +10,7 @@ export function findingLines(findings: readonly FindingDocument[]): string[] {
   const sorted = findings.toSorted((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
   return sorted.flatMap((finding) => {
     const where = finding.node === "" ? "" : `${finding.node}: `;
-    const accept =
-      finding.severity === "needs_flag" ? ` Or accept it with --${finding.allow_flag.replace(/^--/, "")}.` : "";
+    const accept = finding.severity === "needs_flag" ? ` Or accept it with ${finding.allow_flag}.` : "";
     const head = printable(`  ${LABELS[finding.severity]}  ${where}${finding.message} [${finding.code}]`);
     const remedy = `${finding.remedy}${accept}`.trim();
     return remedy === "" ? [head] : [head, printable(`      remedy: ${remedy}`)];
