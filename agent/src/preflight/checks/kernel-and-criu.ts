@@ -11,7 +11,7 @@ import type { PipeFacts, SourceFacts } from "../source-facts.ts";
 /** Kernels from 6.16 on have socket options and a vDSO that older CRIU cannot read. */
 const NEW_KERNEL = [6, 16] as const;
 const CRIU_FOR_NEW_KERNEL = 40_200;
-/** The oldest CRIU that restores nftables-locked namespaces and pidfd-based tasks as Drayage needs them. */
+/** Older ones were never tried. */
 const CRIU_OLDEST = 31_700;
 /** Lazy restore moves pages through pipes of this size. */
 const PIPE_WANTED_BYTES = 4 * 1024 * 1024;
@@ -96,9 +96,8 @@ export const SOURCE_RUNTIME_CHECKS: readonly Check<SourceFacts>[] = [
     find: ({ inspect, info }) => {
       const runtime = String(inspect.HostConfig.Runtime ?? "") || info.DefaultRuntime;
       const program = basename(info.Runtimes?.[runtime]?.path ?? "") || runtime;
-      const known = RUNC_LIKE.has(program) && (RUNC_LIKE.has(runtime) || runtime === "drayage");
       return when(
-        !known && !(runtime === "drayage"),
+        runtime !== "drayage" && !RUNC_LIKE.has(program),
         `The container runs under ${runtime} (${program}), which is not runc.`,
         "Run it under runc or drayage; crun, kata and gVisor cannot be migrated.",
       );

@@ -85,16 +85,15 @@ export const DESTINATION_NETWORK_CHECKS: readonly Check<DestinationFacts>[] = [
     find: ({ inspect, networks }) =>
       Object.entries(inspect.NetworkSettings.Networks).flatMap(([name, endpoint]) => {
         const here = networks.find((network) => network.Name === name && network.Driver !== "bridge");
-        return Object.values(here?.Containers ?? {})
-          .filter(({ IPv4Address, IPv6Address }) =>
-            [endpoint.IPAddress, endpoint.GlobalIPv6Address].some(
-              (address) => address && [IPv4Address, IPv6Address].some((taken) => taken.split("/")[0] === address),
-            ),
-          )
-          .map((holder) => ({
-            message: `The container ${holder.Name} has the address ${endpoint.IPAddress ?? ""} on ${name} here.`,
-            remedy: "Remove it or give it another address; addresses must be unique on the network of all hosts.",
-          }));
+        return Object.values(here?.Containers ?? {}).flatMap((holder) =>
+          [holder.IPv4Address, holder.IPv6Address]
+            .map((address) => address.split("/")[0] ?? "")
+            .filter((taken) => taken !== "" && [endpoint.IPAddress, endpoint.GlobalIPv6Address].includes(taken))
+            .map((taken) => ({
+              message: `The container ${holder.Name} has the address ${taken} on ${name} here.`,
+              remedy: "Remove it or give it another address; addresses must be unique on the network of all hosts.",
+            })),
+        );
       }),
   },
   {

@@ -1,0 +1,191 @@
+import { HostFacts, SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { describe, expect, test } from "vitest";
+import { runChecks } from "./check.ts";
+import {
+  ADDRESS,
+  bridge,
+  goodDestination,
+  goodSource,
+  host,
+  info,
+  lan,
+  MAC,
+  mount,
+  withHostConfig,
+  withState,
+} from "./checks/fact-fixtures.ts";
+import type { DestinationFacts } from "./destination-facts.ts";
+import { acceptFlags, refuses, Severity } from "./finding.ts";
+import { DESTINATION_CHECKS, SOURCE_CHECKS } from "./preflight.ts";
+import type { SourceFacts } from "./source-facts.ts";
+
+const NFS = { fileSystem: "nfs4", source: "10.0.0.5:/srv", path: "/data" };
+const { inspect } = goodSource;
+const [process] = goodSource.processes;
+const hostWith = (facts: Partial<HostFacts>): HostFacts => ({ ...host, ...facts });
+const processWith = (facts: object) => [{ ...(process ?? expect.fail()), ...facts }];
+const bind = { Type: "bind", Source: "/srv/data", Destination: "/data", RW: true };
+const published = (HostIp: string) => ({
+  ...inspect,
+  NetworkSettings: { ...inspect.NetworkSettings, Ports: { "80/tcp": [{ HostIp, HostPort: "8080" }], "81/tcp": null } },
+});
+
+const source: readonly [code: string, change: Partial<SourceFacts>][] = [
+  ["criu-missing", { host: hostWith({ criuVersion: 0 }) }],
+  ["criu-too-old", { host: hostWith({ criuVersion: 40_101 }) }],
+  ["criu-too-old", { host: hostWith({ kernel: "6.12.1", criuVersion: 31_600 }) }],
+  ["runc-missing", { host: hostWith({ runcVersion: "" }) }],
+  ["docker-too-old", { host: hostWith({ dockerVersion: "24.0.7" }) }],
+  ["rootless", { info: { ...info, SecurityOptions: ["name=seccomp,profile=builtin", "name=rootless"] } }],
+  ["userns-remap", { info: { ...info, SecurityOptions: ["name=userns"] } }],
+  ["pipe-max-size", { pipes: { maxSizeBytes: 1_048_576, mayExceed: false } }],
+  ["unsupported-runtime", { inspect: withHostConfig({ Runtime: "kata" }) }],
+  ["unsupported-runtime", { info: { ...info, Runtimes: { runc: { path: "/usr/bin/crun" } } } }],
+  ["own-userns", { inspect: withHostConfig({ UsernsMode: "private" }) }],
+  ["not-running", { inspect: withState({ Status: "exited", Running: false, Pid: 0 }) }],
+  ["paused", { inspect: withState({ Status: "paused", Paused: true }) }],
+  ["restarting", { inspect: withState({ Status: "restarting", Restarting: true }) }],
+  ["privileged", { inspect: withHostConfig({ Privileged: true }) }],
+  ["host-network", { inspect: withHostConfig({ NetworkMode: "host" }) }],
+  ["host-pid", { inspect: withHostConfig({ PidMode: "host" }) }],
+  ["host-ipc", { inspect: withHostConfig({ IpcMode: "host" }) }],
+  ["host-uts", { inspect: withHostConfig({ UTSMode: "host" }) }],
+  ["joined-namespace", { inspect: withHostConfig({ NetworkMode: "container:0123" }) }],
+  ["devices", { inspect: withHostConfig({ Devices: [{ PathOnHost: "/dev/fuse" }] }) }],
+  ["devices", { inspect: withHostConfig({ DeviceCgroupRules: ["c 1:3 r"] }) }],
+  ["gpus", { inspect: withHostConfig({ DeviceRequests: [{ Count: -1, Capabilities: [["gpu"]] }] }) }],
+  ["swarm-task", { inspect: { ...inspect, Config: { Labels: { "com.docker.swarm.task.id": "x" } } } }],
+  ["exec-sessions", { execs: [{ ID: "abc", Running: true, Pid: 9 }] }],
+  ["local-storage", { mounts: [bind], mountTable: [mount("/data", "ext4")] }],
+  ["local-storage", { mounts: [{ ...bind, Type: "volume", Storage: { ...NFS, fileSystem: "ext4" } }] }],
+  ["unknown-mount-type", { mountTable: [mount("/dev/odd", "fuse.sshfs")] }],
+  ["mount-made-inside", { mountTable: [mount("/", "overlay"), mount("/mnt", "tmpfs")] }],
+  ["overlay-metacopy", { mountTable: [mount("/", "overlay", { superOptions: ["rw", "metacopy=on"] })] }],
+  ["connections-behind-bridge", { networks: [lan, bridge], establishedConnections: 2 }],
+  ["bridge-network", { networks: [bridge], establishedConnections: 0 }],
+  ["published-ports", { inspect: published("0.0.0.0") }],
+  ["io-uring", { processes: processWith({ usesIoUring: true }) }],
+  ["mptcp", { mptcpSockets: [{ state: "LISTEN", local: "*:8080" }] }],
+  [
+    "lock-on-shared-mount",
+    {
+      processes: processWith({ locks: [{ kind: "FLOCK", path: "/data/lock", mountId: 42 }] }),
+      mounts: [{ ...bind, Storage: NFS }],
+      mountTable: [mount("/data", "nfs4", { id: 42, source: "10.0.0.5:/srv" })],
+    },
+  ],
+  ["unix-socket-outside", { unixSockets: [{ kind: "u_str", state: "ESTAB", path: "*", inode: 10, peerInode: 99 }] }],
+  ["inotify-on-overlay", { processes: processWith({ watchesFiles: true }) }],
+];
+
+describe("on the source", () => {
+  test("nothing is found where all is well", () => {
+    expect(runChecks(SOURCE_CHECKS, goodSource)).toEqual([]);
+  });
+
+  test.each(source)("%s %#", (code, change) => {
+    const findings = runChecks(SOURCE_CHECKS, { ...goodSource, ...change });
+    expect(findings.map((finding) => finding.code)).toEqual([code]);
+    expect(findings[0]?.message).toMatch(/^\S.*\.$/);
+    expect(findings[0]?.remedy).toMatch(/^\S.*\.$/);
+  });
+
+  test("every check has a case", () => {
+    const codes = new Set(source.map(([code]) => code));
+    expect(SOURCE_CHECKS.map(({ code }) => code).filter((code) => !codes.has(code))).toEqual([]);
+  });
+
+  test.each<[string, Partial<SourceFacts>]>([
+    ["shared storage", { mounts: [{ ...bind, Storage: NFS }], mountTable: [mount("/data", "nfs4")] }],
+    ["tmpfs mounts", { mounts: [{ ...bind, Type: "tmpfs", Destination: "/t" }], mountTable: [mount("/t", "tmpfs")] }],
+    ["a lock in the container", { processes: processWith({ locks: [{ kind: "FLOCK", path: "/l", mountId: 100 }] }) }],
+    ["an old CRIU on an old kernel", { host: hostWith({ kernel: "6.12.48+deb13-amd64", criuVersion: 40_101 }) }],
+    ["the runtime drayage", { inspect: withHostConfig({ Runtime: "drayage" }) }],
+    ["datagrams to the log", { unixSockets: [{ kind: "u_dgr", state: "ESTAB", path: "*", inode: 10, peerInode: 99 }] }],
+  ])("%s is no finding", (_, change) => {
+    expect(runChecks(SOURCE_CHECKS, { ...goodSource, ...change })).toEqual([]);
+  });
+});
+
+const destination: readonly [code: string, change: Partial<DestinationFacts>][] = [
+  ["runtime-not-registered", { info: { ...info, Runtimes: { runc: { path: "runc" } } } }],
+  ["architecture-differs", { host: hostWith({ architecture: "aarch64", cpuFlags: [] }) }],
+  ["cpu-flags-missing", { host: hostWith({ cpuFlags: ["fpu"] }) }],
+  ["cgroup-version-differs", { host: hostWith({ cgroupVersion: "v1" }) }],
+  ["cgroup-driver-differs", { host: hostWith({ cgroupDriver: "cgroupfs" }) }],
+  [
+    "criu-older-than-source",
+    { host: hostWith({ kernel: "6.12.0", criuVersion: 40_101 }), sourceHost: hostWith({ kernel: "6.12.0" }) },
+  ],
+  ["criu-feature-missing", { sourceHost: hostWith({ criuFeatures: ["time_namespace"] }) }],
+  ["criu-features-differ", { sourceHost: hostWith({ criuFeatures: ["lazy_pages"] }) }],
+  ["kernel-older", { host: hostWith({ kernel: "6.17.9" }) }],
+  ["security-profile-missing", { inspect: { ...inspect, AppArmorProfile: "mine" } }],
+  ["security-profile-missing", { host: hostWith({ securityProfiles: [] }) }],
+  ["security-profile-missing", { inspect: { ...inspect, ProcessLabel: "system_u:system_r:container_t:s0" } }],
+  ["storage-differs", { sourceMounts: [{ ...bind, Storage: NFS }], storage: [undefined] }],
+  ["storage-differs", { sourceMounts: [{ ...bind, Storage: NFS }], storage: [{ ...NFS, source: "10.0.0.6:/srv" }] }],
+  ["network-missing", { networks: [bridge] }],
+  ["network-differs", { networks: [{ ...lan, Driver: "overlay" }] }],
+  ["network-differs", { networks: [{ ...lan, IPAM: { Config: [{ Subnet: "10.78.0.0/24" }] } }] }],
+  [
+    "address-taken",
+    {
+      networks: [
+        { ...lan, Containers: { x: { Name: "x", MacAddress: MAC, IPv4Address: `${ADDRESS}/24`, IPv6Address: "" } } },
+      ],
+    },
+  ],
+  ["address-answered-by-another", { answers: [{ address: ADDRESS, device: "eth1", mac: "02:00:00:00:00:01" }] }],
+  ["address-not-checked", { answers: [], unasked: [{ address: ADDRESS, why: "no interface" }] }],
+  ["address-unanswered", { answers: [{ address: ADDRESS, device: "eth1", mac: undefined }] }],
+  ["port-taken", { inspect: published("0.0.0.0"), listening: [{ protocol: "tcp", address: "127.0.0.1", port: 8080 }] }],
+  ["port-taken", { inspect: published("10.1.1.1"), listening: [{ protocol: "tcp", address: "*", port: 8080 }] }],
+  [
+    "name-taken",
+    { containers: [{ Id: "9", Names: [inspect.Name], Image: "", ImageID: "", State: "exited", Labels: {}, Ports: [] }] },
+  ],
+  ["memory-short", { memoryAvailableBytes: 120_000_000 }],
+  ["disk-short", { diskFreeBytes: 1_000_000 }],
+  ["image-absent", { imagePresent: false }],
+];
+
+describe("on the destination", () => {
+  test("nothing is found where all is well", () => {
+    expect(runChecks(DESTINATION_CHECKS, goodDestination)).toEqual([]);
+  });
+
+  test.each(destination)("%s %#", (code, change) => {
+    const findings = runChecks(DESTINATION_CHECKS, { ...goodDestination, ...change });
+    expect(findings.map((finding) => finding.code)).toEqual([code]);
+    expect(findings[0]?.message).toMatch(/^\S.*\.$/);
+    expect(findings[0]?.remedy).toMatch(/^\S.*\.$/);
+  });
+
+  test("every check of its own has a case", () => {
+    const codes = new Set([...source, ...destination].map(([code]) => code));
+    expect(DESTINATION_CHECKS.map(({ code }) => code).filter((code) => !codes.has(code))).toEqual([]);
+  });
+
+  test.each<[string, Partial<DestinationFacts>]>([
+    ["the same export", { sourceMounts: [{ ...bind, Storage: NFS }], storage: [{ ...NFS, fileSystem: "nfs" }] }],
+    ["more memory than needed", { description: SourceDescription.fromPartial({ memoryBytes: 1 }) }],
+    ["a flag that no program sees", { host: hostWith({ cpuFlags: ["avx2", "fpu"] }) }],
+    ["another port", { inspect: published(""), listening: [{ protocol: "udp", address: "*", port: 8080 }] }],
+  ])("%s is no finding", (_, change) => {
+    expect(runChecks(DESTINATION_CHECKS, { ...goodDestination, ...change })).toEqual([]);
+  });
+});
+
+test("a flag makes a note of what it accepts, and of nothing else", () => {
+  const facts = { ...goodSource, networks: [bridge], inspect: withHostConfig({ Privileged: true }) };
+  const findings = runChecks(SOURCE_CHECKS, facts);
+  expect(refuses(findings)).toBe(true);
+  const accepted = acceptFlags(findings, ["--allow-connection-loss"]);
+  expect(accepted.map(({ code, severity }) => [code, severity])).toEqual([
+    ["privileged", Severity.SEVERITY_BLOCKING],
+    ["connections-behind-bridge", Severity.SEVERITY_NOTE],
+  ]);
+  expect(refuses(accepted)).toBe(true);
+  expect(refuses(accepted.slice(1))).toBe(false);
+});
