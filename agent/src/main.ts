@@ -4,12 +4,14 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { joinAddress, splitAddress } from "@drayage/shared/config/address.ts";
 import { AGENT_CONFIG_FILE, type AgentConfig, loadAgentConfig } from "@drayage/shared/config/agent.ts";
+import { loadMemberIdentity } from "@drayage/shared/config/member.ts";
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { openEtcd } from "@drayage/shared/etcd/etcd3-client.ts";
-import { expiresAtMs, loadIdentity } from "@drayage/shared/identity/identity.ts";
+import { expiresAtMs } from "@drayage/shared/identity/identity.ts";
 import { serveHttp } from "@drayage/shared/observe/http.ts";
 import { createLogger, type Logger } from "@drayage/shared/observe/logger.ts";
 import { agentMetrics, createRegistry } from "@drayage/shared/observe/metrics.ts";
+import { observeCalls } from "@drayage/shared/observe/observe-calls.ts";
 import { createSupervisor } from "@drayage/shared/observe/sd-notify.ts";
 import { VERSION } from "@drayage/shared/observe/version.ts";
 import { startTransferServer } from "@drayage/shared/page-stream/transfer-server.ts";
@@ -46,7 +48,17 @@ async function main(): Promise<void> {
     return;
   }
   const logger = createLogger({ level: config.logLevel, part: "agent", node: config.node });
+  process.on("SIGHUP", () => void reloadLogLevel(values.config, logger));
   await run(config, logger);
+}
+
+async function reloadLogLevel(path: string | undefined, logger: Logger): Promise<void> {
+  try {
+    logger.level = (await loadAgentConfig({ path, env: process.env })).logLevel;
+    logger.info({ level: logger.level }, "log level");
+  } catch (thrown) {
+    logger.error({ err: toDrayError(thrown) }, "the configuration was not reloaded");
+  }
 }
 
 async function run(config: AgentConfig, logger: Logger): Promise<void> {
@@ -54,12 +66,20 @@ async function run(config: AgentConfig, logger: Logger): Promise<void> {
   const stopping = new AbortController();
   const registry = createRegistry("agent");
   const metrics = agentMetrics(registry);
-  const identity = await loadIdentity(config.pkiDirectory, "agent");
+  const identity = await loadMemberIdentity(config, "agent", config.node);
   metrics.certificateExpirySeconds.set({ role: "agent" }, expiresAtMs(identity) / 1000);
   const state = (name: string) => join(config.stateDirectory, name);
 
-  const etcd = openEtcd({ endpoints: config.etcdEndpoints, identity });
-  const docker = openDocker({ socketPath: config.dockerSocket });
+  const etcd = observeCalls(
+    openEtcd({ endpoints: config.etcdEndpoints, identity }),
+    ["get", "getPrefix", "put", "delete", "txn", "grantLease"],
+    (operation, seconds, code) => metrics.etcdRequestDurationSeconds.observe({ operation, code }, seconds),
+  );
+  const docker = observeCalls(
+    openDocker({ socketPath: config.dockerSocket }),
+    ["inspectContainer", "listContainers", "createContainer", "pauseContainer", "unpauseContainer", "removeContainer", "updateRestartPolicy"],
+    (operation, seconds, code) => metrics.dockerRequestDurationSeconds.observe({ operation, code }, seconds),
+  );
   const transferServer = await startTransferServer({
     identity,
     address: config.pageListen,
@@ -81,7 +101,7 @@ async function run(config: AgentConfig, logger: Logger): Promise<void> {
     identities: await openIdentities(state("identities")),
     hostFacts: openHostFacts({ docker, drayageVersion: VERSION }),
     logger,
-    observePhase: (phase, seconds) => metrics.phaseDurationSeconds.observe({ phase }, seconds),
+    metrics,
     stopping: stopping.signal,
   };
   const migrations = new Migrations(host, await TermGuard.open(state("term")));

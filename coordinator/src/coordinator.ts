@@ -6,6 +6,7 @@ import type { Authority } from "@drayage/shared/identity/authority.ts";
 import { expiresAtMs, type Identity } from "@drayage/shared/identity/identity.ts";
 import { serveHttp } from "@drayage/shared/observe/http.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
+import { observeCalls } from "@drayage/shared/observe/observe-calls.ts";
 import { coordinatorMetrics, createRegistry } from "@drayage/shared/observe/metrics.ts";
 import { createRpcServer } from "@drayage/shared/rpc/server.ts";
 import { clusterService } from "./api/cluster-service.ts";
@@ -44,7 +45,11 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Coo
   const registry = createRegistry("coordinator");
   const metrics = coordinatorMetrics(registry);
   metrics.certificateExpirySeconds.set({ role: "coordinator" }, expiresAtMs(identity) / 1000);
-  const etcd = openEtcd({ endpoints: config.etcdEndpoints, identity });
+  const etcd = observeCalls(
+    openEtcd({ endpoints: config.etcdEndpoints, identity }),
+    ["get", "getPrefix", "put", "delete", "txn", "grantLease"],
+    (operation, seconds, code) => metrics.etcdRequestDurationSeconds.observe({ operation, code }, seconds),
+  );
   const viewing = new AbortController();
   const view = new ClusterView(etcd, logger);
   const viewRun = view.run(viewing.signal);

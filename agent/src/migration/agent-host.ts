@@ -2,6 +2,7 @@
 import type { AgentConfig } from "@drayage/shared/config/agent.ts";
 import type { Identity } from "@drayage/shared/identity/identity.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
+import type { AgentMetrics } from "@drayage/shared/observe/metrics.ts";
 import type { TransferServer } from "@drayage/shared/page-stream/transfer-types.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import type { HostFactsSource } from "../host-facts/host-facts.ts";
@@ -24,8 +25,7 @@ export interface AgentHost {
   readonly identities: Identities;
   readonly hostFacts: HostFactsSource;
   readonly logger: Logger;
-  /** Records the duration of a phase, seconds. */
-  readonly observePhase: (phase: string, seconds: number) => void;
+  readonly metrics: AgentMetrics;
   /** Fires when the agent stops. */
   readonly stopping: AbortSignal;
 }

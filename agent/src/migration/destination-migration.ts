@@ -27,7 +27,7 @@ import type { Authorisation } from "@drayage/shared/page-stream/transfer-types.t
 import { restartPolicyOf } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, type ImageIdentity, importImage } from "../image/image-transfer.ts";
-import type { DestinationEntry, DestinationState } from "../journal/entry.ts";
+import { type DestinationEntry, type DestinationState, isEnded } from "../journal/entry.ts";
 import { applyLayer, layerDirectory } from "../layer/layer.ts";
 import { announce } from "../network-lock/announce.ts";
 import { destinationFiles } from "../network-lock/destination-files.ts";
@@ -225,6 +225,7 @@ export class DestinationMigration {
       });
     });
     await faultPoint("destination.after-restore");
+    this.host.metrics.transferBytesTotal.inc({ direction: "received", kind: "pages" }, this.transfer.imageBytes);
     await this.transition("prepared");
     this.awaitOwnVerdict();
     return { dockerId, steps: [...this.times] };
@@ -403,13 +404,14 @@ export class DestinationMigration {
 
   private phaseContext(): PhaseContext {
     const { host, logger, times } = this;
-    return { migrationId: this.entryNow.migrationId, node: host.node, logger, observe: host.observePhase, times };
+    return { migrationId: this.entryNow.migrationId, node: host.node, logger, metrics: host.metrics, times };
   }
 
   private async transition(state: DestinationState, patch: Partial<DestinationEntry> = {}): Promise<void> {
     const next: DestinationEntry = { ...this.entryNow, ...patch, state, atMs: Date.now() };
     await faultPoint(`destination.before-journal-${state}`);
     await this.host.journal.write(next);
+    if (isEnded(next) && !isEnded(this.entryNow)) this.host.metrics.migrationsInProgress.dec({ role: "destination" });
     this.entryNow = next;
     await faultPoint(`destination.after-journal-${state}`);
   }

@@ -30,6 +30,7 @@ export class Migrations {
       const migration =
         entry.role === "source" ? SourceMigration.resume(this.host, entry) : DestinationMigration.resume(this.host, entry);
       this.byId.set(entry.migrationId, Promise.resolve(migration));
+      if (!isEnded(entry)) this.host.metrics.migrationsInProgress.inc({ role: entry.role });
       migration.recover().catch((thrown: unknown) => {
         if (this.host.stopping.aborted) return;
         this.host.logger.error({ migration_id: entry.migrationId, err: toDrayError(thrown) }, "recovery of a migration failed");
@@ -77,6 +78,7 @@ export class Migrations {
     if (known === undefined) {
       known = create();
       this.byId.set(id, known);
+      known.then(({ entry }) => this.host.metrics.migrationsInProgress.inc({ role: entry.role }), () => undefined);
       known.catch(() => this.byId.delete(id));
     }
     return this.demand(await known, kind, id);

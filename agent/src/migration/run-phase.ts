@@ -5,13 +5,13 @@
 import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
+import type { AgentMetrics } from "@drayage/shared/observe/metrics.ts";
 
 export interface PhaseContext {
   readonly migrationId: string;
   readonly node: string;
   readonly logger: Logger;
-  /** Seconds of each phase, by name. */
-  readonly observe: (phase: string, seconds: number) => void;
+  readonly metrics: AgentMetrics;
   /** Times so far, in order; `runPhase` appends. */
   readonly times: PhaseTime[];
 }
@@ -29,7 +29,8 @@ export async function runPhase<T>(context: PhaseContext, name: string, body: () 
   const end = () => {
     const durationMs = performance.now() - start;
     context.times.push({ name, startedAtMs, durationMs, node: context.node });
-    context.observe(name, durationMs / 1000);
+    context.metrics.phaseDurationSeconds.observe({ phase: name }, durationMs / 1000);
+    if (isCriu(name)) context.metrics.criuDurationSeconds.observe({ operation: name }, durationMs / 1000);
     return durationMs;
   };
   try {
@@ -38,7 +39,13 @@ export async function runPhase<T>(context: PhaseContext, name: string, body: () 
     return result;
   } catch (thrown) {
     const error = toDrayError(thrown);
+    if (isCriu(name)) context.metrics.criuErrorsTotal.inc({ operation: name, reason: error.reason });
     context.logger.warn({ phase: name, duration_ms: end(), reason: error.reason, err: error }, "phase failed");
     throw error;
   }
+}
+
+/** The phases that are runs of CRIU. */
+function isCriu(phase: string): boolean {
+  return phase === "dump" || phase === "restore";
 }

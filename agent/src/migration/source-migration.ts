@@ -23,7 +23,7 @@ import { cgroupOfPid, freezeCgroup } from "../host/cgroup.ts";
 import { residentBytes } from "../host/resident-memory.ts";
 import { stopTransientUnit } from "../host/transient-unit.ts";
 import { exportImage } from "../image/image-transfer.ts";
-import type { SourceEntry, SourceState } from "../journal/entry.ts";
+import { isEnded, type SourceEntry, type SourceState } from "../journal/entry.ts";
 import { diffLayer, EMPTY_MANIFEST, layerDirectory, packLayer, scanLayer } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
 import { unblockMac } from "../network-lock/mac-block.ts";
@@ -219,6 +219,10 @@ export class SourceMigration {
       this.baseline = manifest;
       return sent.bytes;
     });
+    const { transferBytesTotal, transferWireBytesTotal } = this.host.metrics;
+    transferBytesTotal.inc({ direction: "sent", kind: "image" }, imageBytes);
+    transferBytesTotal.inc({ direction: "sent", kind: "layer" }, layerBytes);
+    transferWireBytesTotal.inc({ direction: "sent" }, connection.wireBytes);
     await this.transition("synced");
     return { imageBytes, layerBytes };
   }
@@ -254,6 +258,10 @@ export class SourceMigration {
       workDirectory: `${imageDirectory}-work`,
     };
     const outcome = await runSwitchSteps(this.host, target, connection, context, report, signal);
+    const { transferBytesTotal, transferWireBytesTotal, checkpointSizeBytes } = this.host.metrics;
+    transferBytesTotal.inc({ direction: "sent", kind: "pages" }, outcome.memoryBytes);
+    transferWireBytesTotal.inc({ direction: "sent" }, outcome.wireBytes);
+    checkpointSizeBytes.observe(outcome.memoryBytes);
     await this.transition("sent");
     return { ...outcome, steps: [...context.times] };
   }
@@ -300,6 +308,7 @@ export class SourceMigration {
     }
     await this.removeFiles();
     await this.transition("aborted");
+    this.host.metrics.rollbacksTotal.inc({ outcome: "rolled_back" });
   }
 
   /** CRIU thaws while it dumps; after a crash of its caller nobody may have frozen again. */
@@ -372,7 +381,7 @@ export class SourceMigration {
       migrationId: this.entryNow.migrationId,
       node: this.host.node,
       logger: this.logger,
-      observe: this.host.observePhase,
+      metrics: this.host.metrics,
       times: this.times,
     };
   }
@@ -381,6 +390,7 @@ export class SourceMigration {
     const next: SourceEntry = { ...this.entryNow, ...patch, state, atMs: Date.now() };
     await faultPoint(`source.before-journal-${state}`);
     await this.host.journal.write(next);
+    if (isEnded(next) && !isEnded(this.entryNow)) this.host.metrics.migrationsInProgress.dec({ role: "source" });
     this.entryNow = next;
     await faultPoint(`source.after-journal-${state}`);
   }

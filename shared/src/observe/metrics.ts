@@ -56,14 +56,8 @@ export function agentMetrics(registry: Registry) {
     }),
     transferWireBytesTotal: new Counter({
       name: "drayage_transfer_wire_bytes_total",
-      help: "Bytes on the wire between agents.",
-      labelNames: ["direction", "codec"] as const,
-      registers,
-    }),
-    transferRetriesTotal: new Counter({
-      name: "drayage_transfer_retries_total",
-      help: "Transfers begun again, by cause.",
-      labelNames: ["reason"] as const,
+      help: "Bytes on the wire between agents, before TLS.",
+      labelNames: ["direction"] as const,
       registers,
     }),
     criuDurationSeconds: new Histogram({
@@ -88,7 +82,7 @@ export function agentMetrics(registry: Registry) {
     dockerRequestDurationSeconds: new Histogram({
       name: "drayage_docker_request_duration_seconds",
       help: "Duration of requests to Docker.",
-      labelNames: ["operation"] as const,
+      labelNames: ["operation", "code"] as const,
       buckets: REQUEST_SECONDS,
       registers,
     }),
@@ -149,12 +143,6 @@ export function coordinatorMetrics(registry: Registry) {
       registers,
     }),
     nodes: new Gauge({ name: "drayage_nodes", help: "Nodes by state.", labelNames: ["state"] as const, registers }),
-    nodeHeartbeatSeconds: new Gauge({
-      name: "drayage_node_heartbeat_timestamp_seconds",
-      help: "When a node was last heard of.",
-      labelNames: ["node"] as const,
-      registers,
-    }),
     placementRejectionsTotal: new Counter({
       name: "drayage_placement_rejections_total",
       help: "Nodes ruled out in placement, by filter.",
