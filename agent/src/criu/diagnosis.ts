@@ -10,26 +10,42 @@ export interface Diagnosis {
   readonly remedy: string;
 }
 
-/** CRIU puts the time, a pid in a restore, and the severity before the message. */
-const ERROR_LINE = /^\(\d+\.\d+\)\s+(?:\d+:\s+)?Error\b|level=error|^Error\b|\berror\b.*criu|"level":"error"/i;
+/** CRIU puts the time, in a restore a pid, and for errors and warnings the severity before the message. */
+const CRIU_LINE = /^\(\d+\.\d+\)/;
+const CRIU_ERROR = /^\(\d+\.\d+\)\s+(?:\d+:\s+)?Error\b/;
+const CRIU_WARNING = /^\(\d+\.\d+\)\s+(?:\d+:\s+)?Warn\b/;
 
 /**
- * The cause that explains a failed run best: that of the first line which a
- * known cause matches, in the order of the causes; otherwise the first error,
- * since later ones follow from it. Null if the log holds no error.
+ * The cause that explains a failed run best. Errors follow from earlier ones,
+ * so the first that is known counts; then what others than CRIU said; then a
+ * warning that is known; then the first error, known or not. Null if the log
+ * holds no error.
  */
 export function diagnose(log: string): Diagnosis | null {
-  const lines = log.split("\n").map((line) => line.trim());
-  for (const { code, pattern, meaning, remedy } of CAUSES) {
-    const line = lines.find((candidate) => pattern.test(candidate));
-    if (line !== undefined) return { code, line, meaning, remedy };
+  const lines = log
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
+  const errors = lines.filter((line) => CRIU_ERROR.test(line));
+  const others = lines.filter((line) => !CRIU_LINE.test(line));
+  const warnings = lines.filter((line) => CRIU_WARNING.test(line));
+  return firstKnown(errors) ?? firstKnown(others) ?? firstKnown(warnings) ?? unknown(errors[0]);
+}
+
+function firstKnown(lines: readonly string[]): Diagnosis | null {
+  for (const line of lines) {
+    const cause = CAUSES.find(({ pattern }) => pattern.test(line));
+    if (cause !== undefined) return { code: cause.code, line, meaning: cause.meaning, remedy: cause.remedy };
   }
-  const first = lines.find((line) => ERROR_LINE.test(line));
-  if (first === undefined) return null;
+  return null;
+}
+
+function unknown(line: string | undefined): Diagnosis | null {
+  if (line === undefined) return null;
   return {
     code: "unknown",
-    line: first,
+    line,
     meaning: "CRIU failed",
-    remedy: "The whole log is kept on the node named above; the line tells which resource CRIU could not handle.",
+    remedy: "The line tells which resource CRIU could not handle; the whole log is kept on that node.",
   };
 }
