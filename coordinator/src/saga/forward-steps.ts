@@ -7,6 +7,7 @@
  */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { changeOwner } from "@drayage/shared/etcd/change-owner.ts";
+import type { KeyValue } from "@drayage/shared/etcd/etcd-port.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { SourceDescription, SwitchResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
@@ -55,7 +56,7 @@ export async function reserveAndSync(context: SagaContext): Promise<void> {
 export async function switchAndCommit(context: SagaContext): Promise<OwnerRecord> {
   const { etcd, journal } = context;
   const { destination } = journal.record;
-  // Read before anything of the copy exists: the commit demands that the same life of that agent still holds its lease.
+  // Read before anything of the copy exists: the commit demands the same lease, and so the same life of that agent.
   const node = await etcd.get(keys.node(destination), { signal: context.leadership.lost });
   if (node === null)
     throw new DrayError("AGENT_UNAVAILABLE", `node ${destination} is not registered`, { node: destination });
@@ -73,9 +74,7 @@ export async function switchAndCommit(context: SagaContext): Promise<OwnerRecord
   });
   // From here on it is too late to cancel; nothing is awaited between this look and the phase.
   forwardSignal(context).throwIfAborted();
-  return await runPhase(context, "commit", { journal: "within" }, () =>
-    commitTransaction(context, node.createRevision),
-  );
+  return await runPhase(context, "commit", { journal: "within" }, () => commitTransaction(context, node));
 }
 
 async function freezeAndRestore(context: SagaContext): Promise<SwitchResult> {
@@ -88,7 +87,8 @@ async function freezeAndRestore(context: SagaContext): Promise<SwitchResult> {
     agents.of(destination).prepare({ order: orderOf(context) }, options),
     destination,
     (progress) => {
-      if (progress.step === "held") held.resolve();
+      // One who joins a running order hears only where it is now.
+      if (progress.step === "held" || progress.step === "restore") held.resolve();
       journal.progress(progress);
     },
   );
@@ -134,7 +134,7 @@ async function enter(context: SagaContext): Promise<void> {
  * leader is fenced off; AGENT_UNAVAILABLE if the destination's lease ended,
  * and then the commit can no longer land.
  */
-async function commitTransaction(context: SagaContext, destinationRevision: number): Promise<OwnerRecord> {
+async function commitTransaction(context: SagaContext, prepared: KeyValue): Promise<OwnerRecord> {
   const { etcd, journal, leadership } = context;
   const { containerUuid, epoch, destination, id } = journal.record;
   await faultPoint("saga.before-commit");
@@ -142,7 +142,11 @@ async function commitTransaction(context: SagaContext, destinationRevision: numb
   const activating = journal.operation();
   journal.note({ phase: "commit" });
   const { record } = await changeOwner(etcd, containerUuid, (owner) => commit(owner, epoch, destination, id), {
-    compares: [...leadership.guard, { key: keys.node(destination), is: "created-at", revision: destinationRevision }],
+    compares: [
+      ...leadership.guard,
+      { key: prepared.key, is: "created-at", revision: prepared.createRevision },
+      { key: prepared.key, is: "leased", leaseId: prepared.leaseId },
+    ],
     alsoDo: [activating],
     signal: leadership.lost,
     deadlineMs: VERDICT_DEADLINE_MS,
@@ -154,7 +158,7 @@ async function commitTransaction(context: SagaContext, destinationRevision: numb
     return record;
   }
   const node = await etcd.get(keys.node(destination), { signal: leadership.lost });
-  if (node?.createRevision === destinationRevision)
+  if (node?.createRevision === prepared.createRevision && node.leaseId === prepared.leaseId)
     throw new DrayError("NOT_LEADER", "another leader gives the orders");
   throw new DrayError("AGENT_UNAVAILABLE", `node ${destination} lost its lease before the commit`, {
     node: destination,

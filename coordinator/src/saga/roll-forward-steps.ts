@@ -2,7 +2,7 @@
  * The steps after the decision: activate and finish. The destination owns the
  * container; nothing here ever brings the source back.
  */
-import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { type DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Reason } from "@drayage/shared/errors/reason.ts";
 import { backoffMs, pause } from "../pause.ts";
 import { noteError } from "./abort-step.ts";
@@ -15,7 +15,7 @@ const ACTIVATE_MS = 60_000;
 const FINISH_MS = 120_000;
 
 /** Answers after which the prepared copy cannot be brought to life by asking again. */
-const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_FOUND", "CRIU_RESTORE_FAILED"]);
+const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_FOUND", "NOT_OWNER", "CRIU_RESTORE_FAILED"]);
 
 /** Thaws the copy; tries until it runs, or is lost. */
 export async function activateStep(context: SagaContext): Promise<void> {
@@ -40,17 +40,21 @@ export async function activateStep(context: SagaContext): Promise<void> {
           `activate: ${error.message}`,
         );
         if (standingOf(journal.record, await ownerNow(context)) === "destination-runs") return;
-        if (COPY_IS_LOST.has(error.reason)) {
-          noteError(context, error);
-          await endMigration(context, "failed", lostText(context, error.message));
-          return;
+        // An agent that was just restarted may not have found its copy again: only an answer that lasts counts.
+        if (performance.now() - startedAt > times.graceMs) {
+          if (COPY_IS_LOST.has(error.reason)) return await endAsLost(context, error);
+          await sayAway(context, error.message);
         }
-        if (performance.now() - startedAt > times.graceMs) await sayAway(context, error.message);
       }
       await pause(backoffMs(attempt), leadership.lost);
       leadership.lost.throwIfAborted();
     }
   });
+}
+
+async function endAsLost(context: SagaContext, error: DrayError): Promise<void> {
+  noteError(context, error);
+  await endMigration(context, "failed", lostText(context, error.message));
 }
 
 /** Clears both sides after the destination's durable "running". */

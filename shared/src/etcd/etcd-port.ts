@@ -26,10 +26,10 @@ export interface CallOptions {
 }
 
 /**
- * A condition of a transaction. Those on revisions and on absence-after-
- * presence are final: once false they stay false, so that a definite "no"
- * holds for every copy of the transaction still in flight. "value" and
- * "present"/"absent" are not.
+ * A condition of a transaction. Those on revisions and leases are final: once
+ * false they stay false (no key goes back to a lease), so that a definite "no"
+ * holds for every copy of the transaction still in flight. "value", "present"
+ * and "absent" are not.
  */
 export type Compare =
   | { readonly key: string; readonly is: "value"; readonly value: string }
@@ -43,6 +43,7 @@ export type Compare =
       readonly is: "modified-at";
       readonly revision: number;
     }
+  | { readonly key: string; readonly is: "leased"; readonly leaseId: string }
   | { readonly key: string; readonly is: "present" }
   | { readonly key: string; readonly is: "absent" };
 

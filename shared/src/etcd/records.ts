@@ -66,7 +66,7 @@ export interface ChangeOptions extends CallOptions {
    * Further conditions of the transaction. Only final ones (see Compare): a
    * definite "no" must hold for every copy of the transaction in flight.
    */
-  readonly compares?: readonly Extract<Compare, { is: "created-at" | "modified-at" }>[];
+  readonly compares?: readonly Extract<Compare, { is: "created-at" | "modified-at" | "leased" }>[];
   /** Done in the same transaction. */
   readonly alsoDo?: readonly Operation[];
 }

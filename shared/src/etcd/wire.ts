@@ -60,6 +60,8 @@ export function toRawCompare(compare: Compare): ICompare {
         result: "Equal",
         mod_revision: String(compare.revision),
       };
+    case "leased":
+      return { key, target: "Lease", result: "Equal", lease: compare.leaseId };
     case "present":
       return { key, target: "Create", result: "Greater", create_revision: "0" };
     case "absent":
