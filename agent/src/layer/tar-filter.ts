@@ -102,6 +102,7 @@ export async function* filterTar(
         yield END_MARK;
         return;
       }
+      verifyChecksum(header);
       if (typeFlag(header) === "x") {
         const bytes = numberField(header, 124, 12);
         if (bytes > EXTENDED_LIMIT_BYTES) throw corrupt("has an extended header that is too large");
@@ -109,6 +110,7 @@ export async function* filterTar(
         held.push(header, data);
         records = parseRecords(data.subarray(0, bytes));
         header = await queue.exactly(BLOCK_BYTES);
+        verifyChecksum(header);
       }
       const member = parseMember(header, records);
       held.push(header);
@@ -134,7 +136,6 @@ async function drain(queue: ByteQueue): Promise<void> {
 }
 
 function parseMember(header: Buffer, records: ReadonlyMap<string, string>): TarMember {
-  verifyChecksum(header);
   const flag = typeFlag(header);
   const type = TYPES[flag];
   if (type === undefined) throw corrupt(`has a member of unknown type ${JSON.stringify(flag)}`);

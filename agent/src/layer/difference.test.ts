@@ -1,0 +1,90 @@
+import { describe, expect, test } from "vitest";
+import { diffLayer } from "./difference.ts";
+import type { EntryType, LayerEntry, LayerManifest } from "./types.ts";
+
+const SECOND_NS = 1_000_000_000n;
+const OLD_NS = 1_000n * SECOND_NS;
+const FIRST_SCAN_NS = 2_000n * SECOND_NS;
+const SECOND_SCAN_NS = 3_000n * SECOND_NS;
+
+let inodes = 0n;
+function entry(type: EntryType, more: Partial<LayerEntry> = {}): LayerEntry {
+  inodes += 1n;
+  return {
+    type,
+    sizeBytes: type === "file" ? 10 : 0,
+    mtimeNs: OLD_NS,
+    ctimeNs: OLD_NS,
+    inode: inodes,
+    links: 1,
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    device: 0n,
+    opaque: false,
+    attributeNames: "",
+    ...more,
+  };
+}
+
+const ROOT_ENTRY = entry("directory");
+const D = entry("directory");
+const D_X = entry("file");
+const LINK = entry("file", { links: 2 });
+const base = { d: D, "d/x": D_X, "d/y": entry("file"), one: LINK, two: LINK };
+
+function manifest(entries: Record<string, LayerEntry>, takenAtNs: bigint): LayerManifest {
+  return { entries: new Map([["", ROOT_ENTRY], ...Object.entries(entries)]), takenAtNs };
+}
+const before = manifest(base, FIRST_SCAN_NS);
+const changedAt = { ctimeNs: 2_500n * SECOND_NS };
+
+function diff(after: Record<string, LayerEntry | undefined>, written?: ReadonlySet<string>) {
+  const entries = Object.entries({ ...base, ...after }).filter((e): e is [string, LayerEntry] => e[1] !== undefined);
+  const { changed, deleted, stripped } = diffLayer(before, manifest(Object.fromEntries(entries), SECOND_SCAN_NS), written);
+  return { changed: [...changed], deleted: [...deleted], stripped: [...stripped] };
+}
+
+describe("what changed between two scans", () => {
+  test("nothing", () => {
+    expect(diff({})).toEqual({ changed: [], deleted: [], stripped: [] });
+  });
+
+  test.each<[string, Record<string, LayerEntry | undefined>, string[], string[]]>([
+    ["a file", { "d/x": { ...D_X, ...changedAt } }, ["", "d", "d/x"], []],
+    ["a file of the same times but another inode", { "d/x": { ...D_X, inode: 999n } }, ["", "d", "d/x"], []],
+    ["a new file", { "d/z": entry("file", changedAt) }, ["", "d", "d/z"], []],
+    ["a file that is gone", { "d/x": undefined }, ["", "d"], ["d/x"]],
+    ["a directory that is gone", { d: undefined, "d/x": undefined, "d/y": undefined }, [""], ["d"]],
+    ["one name of a linked file", { one: { ...LINK, ...changedAt } }, ["", "one", "two"], []],
+    ["a new socket", { s: entry("socket") }, [], []],
+    ["a file that became a socket", { "d/x": entry("socket") }, ["", "d"], ["d/x"]],
+    ["a file that became a whiteout", { "d/x": entry("whiteout") }, ["", "d", "d/x"], []],
+    ["a directory made anew over that of the image", { d: { ...D, opaque: true, inode: 77n } }, ["", "d", "d/x", "d/y"], ["d"]],
+  ])("%s", (_, after, changed, deleted) => {
+    expect(diff(after)).toMatchObject({ changed, deleted });
+  });
+
+  test("a file that was open for writing", () => {
+    expect(diff({}, new Set(["d/y", "elsewhere"])).changed).toEqual(["", "d", "d/y"]);
+  });
+
+  test("a file that changed just before the first scan", () => {
+    const racy = { ...D_X, ctimeNs: FIRST_SCAN_NS - SECOND_NS / 2n };
+    const first = manifest({ ...base, "d/x": racy }, FIRST_SCAN_NS);
+    const second = manifest({ ...base, "d/x": racy }, SECOND_SCAN_NS);
+    expect(diffLayer(first, second).changed).toEqual(["", "d", "d/x"]);
+  });
+
+  test("a directory that lost an attribute", () => {
+    const had = manifest({ ...base, d: { ...D, attributeNames: "user.a\0user.b" } }, FIRST_SCAN_NS);
+    const has = manifest({ ...base, d: { ...D, attributeNames: "user.b", ...changedAt } }, SECOND_SCAN_NS);
+    expect(diffLayer(had, has)).toMatchObject({ changed: ["", "d"], stripped: ["d"] });
+  });
+
+  test("whiteouts, which share an inode, do not change together", () => {
+    const first = manifest({ w: entry("whiteout", { inode: 5n }) }, FIRST_SCAN_NS);
+    const both = { w: entry("whiteout", { inode: 5n, links: 2, ...changedAt }), v: entry("whiteout", { inode: 5n }) };
+    expect(diffLayer(first, manifest(both, SECOND_SCAN_NS)).changed).toEqual(["", "v"]);
+  });
+});
