@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: "harness",
           root: import.meta.dirname,
-          include: ["harness/**/*.test.ts", "bench/**/*.test.ts"],
+          include: ["harness/**/*.test.ts", "bench/**/*.test.ts", "runner/**/*.test.ts"],
           exclude: ["**/*.integration.test.ts"],
         },
       },

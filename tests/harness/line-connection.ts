@@ -69,7 +69,7 @@ export class LineConnection {
   }
 
   /** Sends and waits for the reply that belongs to it. */
-  ask(request: string): Promise<string> {
+  ask(request: string | Buffer): Promise<string> {
     if (this.#broken !== undefined) return Promise.reject(this.#broken);
     const waiting = Promise.withResolvers<string>();
     this.#waiting.push(waiting);

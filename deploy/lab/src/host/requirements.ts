@@ -31,9 +31,9 @@ export const REQUIREMENTS: readonly Requirement[] = [
 
 const SYSTEM_PATH = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-export async function missingRequirements(): Promise<Requirement[]> {
-  const found = await Promise.all(REQUIREMENTS.map(({ needs }) => isThere(needs)));
-  return REQUIREMENTS.filter((_, index) => !found[index]);
+export async function missingRequirements(requirements: readonly Requirement[] = REQUIREMENTS): Promise<Requirement[]> {
+  const found = await Promise.all(requirements.map(({ needs }) => isThere(needs)));
+  return requirements.filter((_, index) => !found[index]);
 }
 
 async function isThere(needs: string): Promise<boolean> {
@@ -50,8 +50,13 @@ async function isThere(needs: string): Promise<boolean> {
   return false;
 }
 
-export async function installMissing(progress: Progress, signal?: AbortSignal): Promise<void> {
-  const missing = await missingRequirements();
+/** Installs what is not there with apt-get; by default all that the lab needs. */
+export async function installMissing(
+  progress: Progress,
+  signal?: AbortSignal,
+  requirements: readonly Requirement[] = REQUIREMENTS,
+): Promise<void> {
+  const missing = await missingRequirements(requirements);
   if (missing.length === 0) return;
   const packages = [...new Set(missing.map((requirement) => requirement.package))];
   if (!(await isThere("apt-get"))) {

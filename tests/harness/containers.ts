@@ -1,0 +1,86 @@
+/** Starting containers in the lab, marked so that every process of theirs can be found by the kernel. */
+import { randomFillSync, randomUUID } from "node:crypto";
+import { eventually } from "./eventually.ts";
+import { LineConnection } from "./line-connection.ts";
+import type { TestLab } from "./test-lab.ts";
+
+/** Environment variable by which the kernel knows a container's processes, wherever they run. */
+export const MARK = "DRAYAGE_TEST_MARK";
+export const NETWORK = "dray";
+
+export interface StartOptions {
+  readonly node: string;
+  readonly name: string;
+  readonly image: string;
+  /** Address in the macvlan network; none for no such network (then give `--network` yourself). */
+  readonly address?: string;
+  readonly macAddress?: string;
+  /** More arguments of `docker run`. */
+  readonly options?: readonly string[];
+  readonly command?: readonly string[];
+  /** OCI runtime; Docker's default if not given. */
+  readonly runtime?: string;
+}
+
+export interface StartedContainer {
+  readonly name: string;
+  readonly mark: string;
+  readonly dockerId: string;
+  readonly address: string;
+}
+
+export async function startContainer(lab: TestLab, options: StartOptions): Promise<StartedContainer> {
+  const mark = randomUUID();
+  const network = options.address === undefined ? [] : [`--network=${NETWORK}`, `--ip=${options.address}`];
+  const mac = options.macAddress === undefined ? [] : [`--mac-address=${options.macAddress}`];
+  const runtime = options.runtime === undefined ? [] : [`--runtime=${options.runtime}`];
+  const dockerId = await lab.docker(
+    options.node,
+    ...["run", "--detach", `--name=${options.name}`, `--env=${MARK}=${mark}`],
+    ...[...network, ...mac, ...runtime, ...(options.options ?? [])],
+    ...[options.image, ...(options.command ?? [])],
+  );
+  return { name: options.name, mark, dockerId, address: options.address ?? "" };
+}
+
+/** A Redis that answers, with about `megabytes` of data, half of it incompressible. */
+export async function startRedis(
+  lab: TestLab,
+  options: Omit<StartOptions, "image"> & { readonly megabytes?: number; readonly address: string },
+): Promise<StartedContainer> {
+  const started = await startContainer(lab, { image: "redis:latest", ...options });
+  const client = await eventually(() => LineConnection.open({ host: options.address, port: 6379 }), {
+    what: `Redis at ${options.address} listens`,
+    deadlineMs: 30_000,
+  });
+  try {
+    if (options.megabytes !== undefined) await fillRedis(client, options.megabytes);
+  } finally {
+    client.close();
+  }
+  return started;
+}
+
+const VALUE_BYTES = 1024 * 1024;
+
+async function fillRedis(client: LineConnection, megabytes: number): Promise<void> {
+  const value = Buffer.alloc(VALUE_BYTES, "x");
+  for (let index = 0; index < megabytes; index++) {
+    // Half of it random, half of it one letter.
+    randomFillSync(value, 0, VALUE_BYTES / 2);
+    const reply = await client.ask(encodeCommand(["SET", `fill:${index}`, value]));
+    if (reply !== "+OK") throw new Error(`filling Redis: ${reply}`);
+  }
+}
+
+/** A command as Redis reads it. */
+export function encodeCommand(words: readonly (string | Buffer)[]): Buffer {
+  const parts = words.map((word) => (typeof word === "string" ? Buffer.from(word) : word));
+  const pieces = parts.flatMap((part) => [Buffer.from(`$${part.length}\r\n`), part, Buffer.from("\r\n")]);
+  return Buffer.concat([Buffer.from(`*${parts.length}\r\n`), ...pieces]);
+}
+
+/** Removes a container from every node, whatever became of it. */
+export async function removeContainer(lab: TestLab, name: string): Promise<void> {
+  for (const node of lab.nodes) await lab.tryExec(node, ["docker", "rm", "--force", "--volumes", name]).catch(() => undefined);
+}

@@ -1,0 +1,118 @@
+/**
+ * Runs the tests and ends with one plain line, `N passed, N failed`, alone and last on stdout; everything else goes to
+ * stderr.
+ *
+ * usage: tests/run [all | unit | integration | e2e | bench] [--suite forky|trixie] [--keep] [-- vitest arguments]
+ *
+ *   unit         pure logic and loopback; milliseconds each
+ *   integration  real etcd, mounts, processes of this host
+ *   e2e          one lab of three nodes per suite, forky then trixie
+ *   all          those three (the default)
+ *   bench        page path and downtime; writes tables to dist/bench
+ *
+ * --keep leaves the lab of the e2e part up, and uses it again the next time.
+ */
+import { parseArgs } from "node:util";
+import { installMissing, type Requirement } from "../deploy/lab/src/host/requirements.ts";
+import { createProgress } from "../deploy/lab/src/progress.ts";
+import type { Suite } from "./harness/test-lab.ts";
+import { runBenchmarks } from "./runner/bench-part.ts";
+import { withLab } from "./runner/lab-part.ts";
+import { add, closingLine, NOTHING, type Tally } from "./runner/tally.ts";
+import { runVitest } from "./runner/vitest-part.ts";
+
+const PARTS = ["unit", "integration", "e2e", "bench"] as const;
+type Part = (typeof PARTS)[number];
+const SUITES: readonly Suite[] = ["forky", "trixie"];
+const OWN_CONFIG = "tests/vitest.config.ts";
+
+/** What integration tests need of the host beyond what a lab needs. */
+const REQUIREMENTS: readonly Requirement[] = [
+  { needs: "etcd", package: "etcd-server", why: "integration tests use a real etcd" },
+  { needs: "python3", package: "python3", why: "integration tests compare trees of files" },
+  { needs: "gcc", package: "gcc", why: "builds the memory prover" },
+  { needs: "/usr/include/stdlib.h", package: "libc6-dev", why: "builds the memory prover" },
+];
+
+interface Options {
+  readonly suites: readonly Suite[];
+  readonly keep: boolean;
+  readonly more: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+const RUN: Readonly<Record<Part, (options: Options) => Promise<Tally>>> = {
+  async unit({ more, signal }) {
+    const product = await runVitest({ project: "unit", more }, signal);
+    return add(product, await runVitest({ project: "harness", config: OWN_CONFIG, more }, signal));
+  },
+  async integration({ more, signal }) {
+    await installMissing(createProgress(), signal, REQUIREMENTS);
+    return await runVitest({ project: "integration", more }, signal);
+  },
+  async e2e({ suites, keep, more, signal }) {
+    let tally = NOTHING;
+    for (const suite of suites) {
+      const name = `e2e-${suite}`;
+      const environment = { DRAYAGE_LAB: name };
+      const part = { project: "e2e", config: OWN_CONFIG, more, environment };
+      tally = add(tally, await timed(`e2e ${suite}`, () => withLab({ name, suite, faults: true, keep }, signal, () => runVitest(part, signal)), signal));
+    }
+    return tally;
+  },
+  async bench({ keep, signal }) {
+    return await withLab({ name: "bench", suite: "forky", faults: false, keep }, signal, () => runBenchmarks("bench", signal));
+  },
+};
+
+const times: string[] = [];
+
+/** A part that throws is one failure, and the next part still runs; an interruption ends everything. */
+async function timed(what: string, part: () => Promise<Tally>, signal: AbortSignal): Promise<Tally> {
+  const startedAt = performance.now();
+  try {
+    return await part();
+  } catch (error) {
+    signal.throwIfAborted();
+    process.stderr.write(`tests: ${what}: ${error instanceof Error ? error.message : String(error)}\n`);
+    return { passed: 0, failed: 1, skipped: 0 };
+  } finally {
+    times.push(`${what} ${((performance.now() - startedAt) / 1000).toFixed(0)} s`);
+  }
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { suite: { type: "string" }, keep: { type: "boolean", default: false } },
+  });
+  const [asked = "all", ...more] = positionals;
+  const parts: readonly Part[] = asked === "all" ? ["unit", "integration", "e2e"] : PARTS.filter((part) => part === asked);
+  const suites = SUITES.filter((suite) => values.suite === undefined || suite === values.suite);
+  if (parts.length === 0 || suites.length === 0) {
+    process.stderr.write(`usage: tests/run [all | ${PARTS.join(" | ")}] [--suite ${SUITES.join("|")}] [--keep] [-- vitest arguments]\n`);
+    return 2;
+  }
+  const interruption = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(name, () => {
+      process.stderr.write("tests: interrupted; cleaning up\n");
+      interruption.abort();
+    });
+  }
+  const options: Options = { suites, keep: values.keep, more, signal: interruption.signal };
+  let tally = NOTHING;
+  try {
+    for (const part of parts) {
+      tally = add(tally, part === "e2e" ? await RUN.e2e(options) : await timed(part, () => RUN[part](options), options.signal));
+    }
+  } catch (error) {
+    if (!interruption.signal.aborted) throw error;
+    return 130;
+  }
+  process.stderr.write(`tests: ${times.join(", ")}${tally.skipped > 0 ? `; ${tally.skipped} skipped` : ""}\n`);
+  process.stdout.write(`${closingLine(tally)}\n`);
+  return tally.failed === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();
