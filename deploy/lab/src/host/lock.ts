@@ -2,12 +2,17 @@
  * One command at a time on one thing. The lock is an abstract UNIX socket: the
  * kernel gives it up with the process, so that no crash leaves a stale one.
  */
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { hasCode, LabError } from "../errors.ts";
 
 /** Holds the lock until disposed; undefined when another process has it. */
 export async function tryLock(name: string): Promise<AsyncDisposable | undefined> {
-  const server = createServer((socket) => socket.on("error", () => socket.destroy()));
+  const waiting = new Set<Socket>();
+  const server = createServer((socket) => {
+    waiting.add(socket);
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => waiting.delete(socket));
+  });
   try {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -18,7 +23,13 @@ export async function tryLock(name: string): Promise<AsyncDisposable | undefined
     throw error;
   }
   server.unref();
-  return { [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())) };
+  const release = () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      // Those who wait learn of the release by the end of their connections.
+      for (const socket of waiting) socket.destroy();
+    });
+  return { [Symbol.asyncDispose]: release };
 }
 
 /** Holds the lock, or refuses with a sentence. */
@@ -42,6 +53,7 @@ export async function lockOrWait(name: string, signal?: AbortSignal, onWait?: ()
 }
 
 async function holderGone(name: string, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
   await new Promise<void>((resolve) => {
     const socket = connect(`\0drayage-lab/${name}`);
     const stop = () => socket.destroy();

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { LabError } from "../errors.ts";
-import { run } from "../host/run.ts";
+import { runRaw } from "../host/run.ts";
 import { findNode, type Lab } from "./lab.ts";
 
 /** Runs a command in a node with this process's stdin, stdout and stderr; gives its exit code. */
@@ -61,14 +61,17 @@ export async function copy(lab: Lab, source: Place, target: Place, signal?: Abor
   const base = basename(source.path);
   const pack = ["tar", "--create", "--numeric-owner", "--directory", dirname(source.path), "--", base];
   const unpack = ["/bin/sh", "-c", UNPACK, "sh", target.path, base];
-  const at = (place: Place, argv: string[]) =>
+  const at = async (place: Place, argv: string[]) =>
     place.node === undefined ? argv : lab.driver.command(findNode(lab, place.node).record.name, argv);
-  const [file = "", ...args] = await at(source, pack);
+  // Both before the packer starts: what it writes while nobody reads is lost when it ends.
+  const [[file = "", ...args], unpackArgv] = await Promise.all([at(source, pack), at(target, unpack)]);
   const packer = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"], ...(signal ? { signal } : {}) });
   const packed = new Promise<number>((done, fail) => {
     packer.once("error", fail);
     packer.once("close", (code) => done(code ?? 1));
   });
-  const [, code] = await Promise.all([run(await at(target, unpack), { stdin: packer.stdout, signal }), packed]);
+  const label = `unpacking at ${target.node ?? "the host"}`;
+  const [unpacked, code] = await Promise.all([runRaw(unpackArgv, { stdin: packer.stdout, signal }), packed]);
   if (code !== 0) throw new LabError("failed", `cannot read ${source.path}: tar ended with exit code ${code}`);
+  if (unpacked.exitCode !== 0) throw new LabError("failed", `${label}: ${unpacked.stderr.trim()}`);
 }
