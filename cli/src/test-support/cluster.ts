@@ -49,7 +49,7 @@ export class TestCluster {
       throw new DrayError("INTERNAL", "not scripted");
     };
     const unscriptedStream = async function* () {
-      throw new DrayError("INTERNAL", "not scripted");
+      yield await unscripted();
     };
     const server = createRpcServer({
       identity: await issueIdentity(this.#authority, { role: "coordinator", name }),
