@@ -24,6 +24,7 @@ import { runVitest } from "./runner/vitest-part.ts";
 const PARTS = ["unit", "integration", "e2e", "bench"] as const;
 type Part = (typeof PARTS)[number];
 const SUITES: readonly Suite[] = ["forky", "trixie"];
+const BENCH_LAB = "benchmark";
 const OWN_CONFIG = "tests/vitest.config.ts";
 
 /** What integration tests need of the host beyond what a lab needs. */
@@ -61,7 +62,7 @@ const RUN: Readonly<Record<Part, (options: Options) => Promise<Tally>>> = {
     return tally;
   },
   async bench({ keep, signal }) {
-    return await withLab({ name: "bench", suite: "forky", faults: false, keep }, signal, () => runBenchmarks("bench", signal));
+    return await withLab({ name: BENCH_LAB, suite: "forky", faults: false, keep }, signal, () => runBenchmarks(BENCH_LAB, signal));
   },
 };
 

@@ -1,7 +1,8 @@
 /** Starting containers in the lab, marked so that every process of theirs can be found by the kernel. */
-import { randomFillSync, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { eventually } from "./eventually.ts";
-import { LineConnection } from "./line-connection.ts";
+import { LineConnection } from "../../deploy/held-client/line-connection.ts";
+import { fillRedis } from "../../deploy/held-client/redis.ts";
 import type { TestLab } from "./test-lab.ts";
 
 /** Environment variable by which the kernel knows a container's processes, wherever they run. */
@@ -59,25 +60,6 @@ export async function startRedis(
     client.close();
   }
   return started;
-}
-
-const VALUE_BYTES = 1024 * 1024;
-
-async function fillRedis(client: LineConnection, megabytes: number): Promise<void> {
-  const value = Buffer.alloc(VALUE_BYTES, "x");
-  for (let index = 0; index < megabytes; index++) {
-    // Half of it random, half of it one letter.
-    randomFillSync(value, 0, VALUE_BYTES / 2);
-    const reply = await client.ask(encodeCommand(["SET", `fill:${index}`, value]));
-    if (reply !== "+OK") throw new Error(`filling Redis: ${reply}`);
-  }
-}
-
-/** A command as Redis reads it. */
-export function encodeCommand(words: readonly (string | Buffer)[]): Buffer {
-  const parts = words.map((word) => (typeof word === "string" ? Buffer.from(word) : word));
-  const pieces = parts.flatMap((part) => [Buffer.from(`$${part.length}\r\n`), part, Buffer.from("\r\n")]);
-  return Buffer.concat([Buffer.from(`*${parts.length}\r\n`), ...pieces]);
 }
 
 /** Removes a container from every node, whatever became of it. */

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually } from "./eventually.ts";
-import { HeldConnection } from "./held-connection.ts";
+import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
 import { buildProver, Prover } from "./memory-prover.ts";
 
 let directory: string;

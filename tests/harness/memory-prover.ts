@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run } from "../../deploy/lab/src/host/run.ts";
-import { LineConnection } from "./line-connection.ts";
+import { LineConnection } from "../../deploy/held-client/line-connection.ts";
 import type { TestLab } from "./test-lab.ts";
 
 export const PROVER_IMAGE = "memory-prover:latest";

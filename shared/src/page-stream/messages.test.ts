@@ -36,7 +36,7 @@ test("anything that is not the message is CORRUPT_STREAM", () => {
         expect((error as DrayError).reason).toBe("CORRUPT_STREAM");
       }
     }),
-    { numRuns: 1000 },
+    { numRuns: 200 },
   );
 });
 
