@@ -1,0 +1,27 @@
+/** One way to move a running Redis from the first node of the lab to the second. */
+export interface Measurement {
+  /** Milliseconds without service; `DOWNTIME` says how it is seen. */
+  readonly downtimeMs: number;
+  /** From the first command to the first reply at the new place, or the end of the last command if that is later. */
+  readonly totalMs: number;
+}
+
+export interface Way {
+  readonly name: WayName;
+  /** Once, before all runs. */
+  prepare(): Promise<void>;
+  /** One run from a fresh Redis with that much data; leaves nothing behind. */
+  measure(megabytes: number): Promise<Measurement>;
+  /** Once, after all runs. */
+  cleanUp(): Promise<void>;
+}
+
+export const WAYS = ["docker", "podman", "runc", "drayage"] as const;
+export type WayName = (typeof WAYS)[number];
+
+export const LABELS: Readonly<Record<WayName, string>> = {
+  docker: "`docker checkpoint`, copy, `docker start --checkpoint`",
+  podman: "`podman container checkpoint --export`, copy, `restore --import`",
+  runc: "`runc checkpoint`, copy, `runc restore` in a script",
+  drayage: "`dray migrate`, the connection lives on",
+};
