@@ -16,10 +16,10 @@ export interface Answerers<T> {
 export const PATIENCE_MS = 20_000;
 const RETRY_MS = 200;
 
-/** Failures that say "ask the next leader", not "no". */
-export function isLeaderless(thrown: unknown): boolean {
+/** Failures that say "ask again, perhaps the next leader", not "no". */
+export function isPassing(thrown: unknown): boolean {
   const { reason } = toDrayError(thrown);
-  return reason === "NO_LEADER" || reason === "NOT_LEADER";
+  return reason === "NO_LEADER" || reason === "NOT_LEADER" || reason === "ETCD_UNAVAILABLE";
 }
 
 export class LeaderSeat {
@@ -62,7 +62,7 @@ export class LeaderSeat {
     try {
       return await answerers.there(client);
     } catch (thrown) {
-      if (isLeaderless(thrown)) this.#dropLink();
+      if (isPassing(thrown)) this.#dropLink();
       throw thrown;
     }
   }
@@ -75,7 +75,7 @@ export class LeaderSeat {
         return await this.answer(isForwarded, answerers);
       } catch (thrown) {
         const isOver = isForwarded || signal.aborted || performance.now() - startedAt > PATIENCE_MS;
-        if (isOver || !isLeaderless(thrown)) throw thrown;
+        if (isOver || !isPassing(thrown)) throw thrown;
         await pause(RETRY_MS, signal);
       }
     }
@@ -89,7 +89,7 @@ export class LeaderSeat {
     try {
       yield* answerers.there(client);
     } catch (thrown) {
-      if (isLeaderless(thrown)) this.#dropLink();
+      if (isPassing(thrown)) this.#dropLink();
       throw thrown;
     }
   }

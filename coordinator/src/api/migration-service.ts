@@ -16,7 +16,7 @@ import { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import type { ClusterView } from "../cluster/view.ts";
 import { pause } from "../pause.ts";
 import type { SagaSupervisor } from "../saga/supervisor.ts";
-import { isLeaderless, type LeaderSeat, PATIENCE_MS } from "./leader-seat.ts";
+import { isPassing, type LeaderSeat, PATIENCE_MS } from "./leader-seat.ts";
 import { toMigration } from "./to-proto.ts";
 
 export interface MigrationServiceOptions {
@@ -110,7 +110,7 @@ async function* watch(
       }
     } catch (thrown) {
       const isOver = forwarded || context.signal.aborted || performance.now() - heardAt > PATIENCE_MS;
-      if (isOver || !isLeaderless(thrown)) throw thrown;
+      if (isOver || !isPassing(thrown)) throw thrown;
     }
     if (forwarded) throw new DrayError("NOT_LEADER", "the leader changed");
     await pause(RETRY_MS, context.signal);

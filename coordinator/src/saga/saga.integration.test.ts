@@ -257,17 +257,6 @@ describe("after the commit", () => {
     expect(last.outcome).toBe(Outcome.OUTCOME_COMPLETED);
     expect(cluster.world.running()).toEqual(["n2"]);
   });
-
-  test("a lost copy is told honestly, and the source stays frozen", async () => {
-    cluster.agent("n2").onOrder = async (name) => {
-      if (name === "activate") throw new DrayError("NOT_FOUND", "the copy is gone");
-    };
-    const { last } = await runToEnd();
-    expect(last.outcome).toBe(Outcome.OUTCOME_FAILED);
-    expect(last.reason).toContain("kept frozen");
-    expect(cluster.world.get("n1")).toBe("frozen");
-    expect(cluster.agent("n1").orders).not.toContain("finish");
-  });
 });
 
 describe("the cluster", () => {

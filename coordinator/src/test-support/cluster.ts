@@ -20,7 +20,9 @@ import { createLogger } from "@drayage/shared/observe/logger.ts";
 import { type Connection, connect, serverStream, unary } from "@drayage/shared/rpc/client.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { OwnerRecord } from "@drayage/shared/state/owner.ts";
+import { type Coordinator, startCoordinator } from "../coordinator.ts";
 import { inOrder } from "../election/candidate.ts";
+import type { SagaTimes } from "../saga/context.ts";
 import { FakeAgent, UUID, World } from "./fake-agent.ts";
 
 const MAIN = fileURLToPath(new URL("../main.ts", import.meta.url));
@@ -115,7 +117,29 @@ export class TestCluster {
     return coordinator;
   }
 
-  async connect(coordinators: readonly CoordinatorProcess[]): Promise<Connection> {
+  /** A coordinator in this process, with waiting times of the test's choice. */
+  async startCoordinator(name: string, times: SagaTimes): Promise<Coordinator> {
+    const coordinator = await startCoordinator({
+      config: {
+        name,
+        listen: "127.0.0.1:0",
+        advertiseAddresses: ["127.0.0.1"],
+        metricsListen: "127.0.0.1:0",
+        etcdEndpoints: [this.etcd.endpoint],
+        pkiDirectory: "/nonexistent",
+        leaseTtlSeconds: LEASE_TTL_SECONDS,
+        logLevel: "silent",
+      },
+      identity: await issueIdentity(this.etcd.authority, { role: "coordinator", name }),
+      authority: null,
+      logger: createLogger({ level: "silent", part: "coordinator", node: name }),
+      times,
+    });
+    await this.untilLeader(name);
+    return coordinator;
+  }
+
+  async connect(coordinators: readonly Pick<CoordinatorProcess, "port">[]): Promise<Connection> {
     const addresses = coordinators.map(({ port }) => `127.0.0.1:${port}`);
     const endsAt = Date.now() + 20_000;
     for (;;) {

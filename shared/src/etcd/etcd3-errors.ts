@@ -33,6 +33,11 @@ export function wasNeverSent(thrown: unknown): boolean {
 /** The error of a call, by whether it was a write. */
 export function toEtcdError(thrown: unknown, what: string, isWrite: boolean): DrayError {
   if (thrown instanceof DrayError) return thrown;
+  if (isBrokenCircuitError(thrown)) {
+    return new DrayError("ETCD_UNAVAILABLE", `etcd was not asked for ${what}: every endpoint has just failed`, {
+      cause: thrown,
+    });
+  }
   const message = thrown instanceof Error ? thrown.message.split("\n", 1)[0] : String(thrown);
   if (isRefusal(thrown)) {
     const full = thrown instanceof etcd3.GRPCResourceExhastedError;

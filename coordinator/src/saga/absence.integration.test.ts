@@ -1,0 +1,136 @@
+/** Agents that stay away, copies that are lost, an etcd that hangs: what is said, and that nothing doubles. */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { Outcome } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
+import type { Connection } from "@drayage/shared/rpc/client.ts";
+import { keys } from "@drayage/shared/state/keys.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { Coordinator } from "../coordinator.ts";
+import { getMigration, startMigration, TestCluster, watchMigration } from "../test-support/cluster.ts";
+
+let cluster: TestCluster;
+let coordinator: Coordinator;
+let api: Connection;
+
+beforeAll(async () => {
+  cluster = await TestCluster.start(["n1", "n2"]);
+  coordinator = await cluster.startCoordinator("c1", { graceMs: 800, tidyMs: 2_000 });
+  api = await cluster.connect([coordinator]);
+}, 60_000);
+
+afterAll(async () => {
+  await coordinator?.stop();
+  await cluster?.stop();
+});
+
+beforeEach(() => cluster.reset());
+afterEach(() => expect(cluster.world.breaches).toEqual([]));
+
+async function untilDone(id: string): Promise<void> {
+  while ((await getMigration(api, id)).phase !== "done") await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
+test("a copy that stays lost is told as failed, and the source stays frozen", async () => {
+  cluster.agent("n2").onOrder = async (name) => {
+    if (name === "activate") throw new DrayError("NOT_FOUND", "the copy is gone");
+  };
+  const { id } = await startMigration(api);
+  const last = (await watchMigration(api, id)).at(-1);
+  expect(last).toMatchObject({ outcome: Outcome.OUTCOME_FAILED, error: { reason: "NOT_FOUND", phase: "activate" } });
+  expect(last?.reason).toContain("kept frozen");
+  expect(cluster.world.get("n1")).toBe("frozen");
+  expect(cluster.agent("n1").orders).not.toContain("finish");
+  // The container may not be moved while it belongs to nobody that runs it.
+  await expect(startMigration(api)).rejects.toMatchObject({ reason: "NOT_OWNER" });
+});
+
+test("a destination that stays away after the commit: unknown, and completed when it is back", async () => {
+  let isAway = true;
+  cluster.agent("n2").onOrder = async (name) => {
+    if (name === "activate" && isAway) throw new DrayError("AGENT_UNAVAILABLE", "no route to host");
+  };
+  const { id } = await startMigration(api);
+  const last = (await watchMigration(api, id)).at(-1);
+  expect(last).toMatchObject({ outcome: Outcome.OUTCOME_UNKNOWN, phase: "activate" });
+  expect(last?.reason).toContain("must not be resumed");
+  expect(cluster.world.get("n1")).toBe("frozen");
+  await expect(startMigration(api)).rejects.toMatchObject({ reason: "ALREADY_MIGRATING" });
+  isAway = false;
+  await untilDone(id);
+  expect((await getMigration(api, id)).outcome).toBe(Outcome.OUTCOME_COMPLETED);
+  expect(cluster.world.running()).toEqual(["n2"]);
+});
+
+test("a source that stays away before the commit: unknown, and rolled back when it is back", async () => {
+  let isAway = true;
+  cluster.agent("n1").onOrder = async (name) => {
+    if (name === "switch") throw new DrayError("AGENT_UNAVAILABLE", "connection lost");
+    if (name === "abort" && isAway) throw new DrayError("AGENT_UNAVAILABLE", "no route to host");
+  };
+  const { id } = await startMigration(api);
+  const last = (await watchMigration(api, id)).at(-1);
+  expect(last).toMatchObject({ outcome: Outcome.OUTCOME_UNKNOWN, phase: "abort" });
+  expect(cluster.world.running()).toEqual([]);
+  isAway = false;
+  await untilDone(id);
+  expect((await getMigration(api, id)).outcome).toBe(Outcome.OUTCOME_ROLLED_BACK);
+  expect(cluster.world.running()).toEqual(["n1"]);
+});
+
+test("a source that stays away after the end: completed, with a warning", async () => {
+  cluster.agent("n1").onOrder = async (name) => {
+    if (name === "finish") throw new DrayError("AGENT_UNAVAILABLE", "no route to host");
+  };
+  const { id } = await startMigration(api);
+  expect((await watchMigration(api, id)).at(-1)).toMatchObject({ outcome: Outcome.OUTCOME_COMPLETED, phase: "finish" });
+  await untilDone(id);
+  const ended = await getMigration(api, id);
+  expect(ended.outcome).toBe(Outcome.OUTCOME_COMPLETED);
+  expect(ended.reason).toContain("n1 has not cleaned up yet");
+  cluster.world.set("n1", "none");
+});
+
+test("the source that takes its container back before the commit wins", async () => {
+  cluster.agent("n1").onOrder = async (name) => {
+    if (name !== "switch") return;
+    const owner = await cluster.owner();
+    // As its agent does after a restart in the middle.
+    await cluster.client.put(keys.owner(owner?.uuid ?? ""), JSON.stringify({ ...owner, epoch: 2, state: "running" }));
+  };
+  const { id } = await startMigration(api);
+  const last = (await watchMigration(api, id)).at(-1);
+  expect(last).toMatchObject({ outcome: Outcome.OUTCOME_ROLLED_BACK });
+  expect(cluster.world.running()).toEqual(["n1"]);
+});
+
+test("the destination's agent restarts before the commit: rolled back", async () => {
+  cluster.agent("n1").onOrder = async (name) => {
+    if (name !== "switch") return;
+    const entry = await cluster.client.get(keys.node("n2"));
+    const leaseId = await cluster.client.grantBareLease({ ttlSeconds: 600 });
+    await cluster.client.put(keys.node("n2"), entry?.value ?? "", { leaseId });
+  };
+  const { id } = await startMigration(api);
+  expect((await watchMigration(api, id)).at(-1)).toMatchObject({
+    outcome: Outcome.OUTCOME_ROLLED_BACK,
+    error: { reason: "AGENT_UNAVAILABLE", phase: "commit", node: "n2" },
+  });
+  expect(cluster.world.running()).toEqual(["n1"]);
+});
+
+test.each(["sync", "switch"] as const)(
+  "etcd hangs in %s and comes back: the next term ends the migration",
+  async (order) => {
+    let hung = false;
+    cluster.agent("n1").onOrder = async (name) => {
+      if (name !== order || hung) return;
+      hung = true;
+      cluster.etcd.suspend();
+      setTimeout(() => cluster.etcd.resume(), 4_000);
+    };
+    const { id } = await startMigration(api);
+    const last = (await watchMigration(api, id)).at(-1);
+    await untilDone(id);
+    expect([Outcome.OUTCOME_COMPLETED, Outcome.OUTCOME_ROLLED_BACK]).toContain(last?.outcome);
+    expect(cluster.world.running()).toHaveLength(1);
+  },
+);
