@@ -1,6 +1,7 @@
 /** Restore records and session files on disk; written whole, synced, private. */
 import { mkdir, open, readdir, readFile, rename, rm, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { decodeRecord, encodeRecord, type RestoreRecord } from "./restore-record.ts";
 
 export class RecordStore {
@@ -21,12 +22,12 @@ export class RecordStore {
   }
 
   sessionFile(dockerId: string, name: string): string {
-    return join(this.#sessionDirectory, dockerId, name);
+    return join(this.#sessionDirectory, checkedId(dockerId), name);
   }
 
   /** The files that the action script and the network hook need without any agent. */
   async createSession(dockerId: string, files: Readonly<Record<string, string>>): Promise<void> {
-    const directory = join(this.#sessionDirectory, dockerId);
+    const directory = join(this.#sessionDirectory, checkedId(dockerId));
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { mode: 0o700 });
     for (const name of ["criu-action", "network-hook"]) await symlink(this.#runtimePath, join(directory, name));
@@ -54,10 +55,16 @@ export class RecordStore {
   }
 
   async remove(dockerId: string): Promise<void> {
-    await rm(join(this.#recordDirectory, dockerId), { force: true });
+    await rm(join(this.#recordDirectory, checkedId(dockerId)), { force: true });
     await syncDirectory(this.#recordDirectory);
-    await rm(join(this.#sessionDirectory, dockerId), { recursive: true, force: true });
+    await rm(join(this.#sessionDirectory, checkedId(dockerId)), { recursive: true, force: true });
   }
+}
+
+/** It becomes part of a path: nothing but an id may. */
+function checkedId(dockerId: string): string {
+  if (!/^[0-9a-f]{64}$/.test(dockerId)) throw new DrayError("BAD_REQUEST", `${JSON.stringify(dockerId)} is no Docker id`);
+  return dockerId;
 }
 
 /** Replaces a file as a whole: readers see the old one or the new one. */
