@@ -7,7 +7,7 @@ import { waitFor } from "../host/wait.ts";
 import type { Lab } from "../lab/lab.ts";
 import { runInNode, writeInNode } from "../lab/node-files.ts";
 import type { Progress } from "../progress.ts";
-import { setUpClient } from "./client.ts";
+import { readyNodes, setUpClient } from "./client.ts";
 import { agentConfig, CONFIG_DIRECTORY, clientConfig, coordinatorConfig } from "./drayage-config.ts";
 import { ETCD_DROP_IN, ETCD_DROP_IN_FILE, ETCD_ENVIRONMENT_FILE, ETCD_PKI_DIRECTORY, etcdEnvironment } from "./etcd-config.ts";
 import { admitNode } from "./join.ts";
@@ -58,7 +58,8 @@ export async function bringUpCluster(
     signal,
     lab.plan.nodes.map((node) => (stop) => startAgent(lab, node, stop)),
   );
-  progress.step("agents run on all nodes");
+  await awaitNodes(lab, signal);
+  progress.step("agents run on all nodes, and dray on this host sees them");
 }
 
 async function startEtcd(lab: Lab, node: NodePlan, signal: AbortSignal): Promise<void> {
@@ -103,6 +104,26 @@ async function startAgent(lab: Lab, node: NodePlan, signal: AbortSignal): Promis
   const config = agentConfig(lab.plan, node, clusterName(lab));
   await writeInNode(lab, node.name, `${CONFIG_DIRECTORY}/agent.yaml`, config, { signal });
   await startUnit(lab, node, "drayage-agent.service", signal);
+}
+
+/** Asks the coordinators as a user of the host would, until they call every node ready. */
+async function awaitNodes(lab: Lab, signal: AbortSignal): Promise<void> {
+  const names = lab.plan.nodes.map(({ name }) => name);
+  let said = "";
+  await waitFor(
+    async () => {
+      const ready = await readyNodes(lab, signal);
+      said = `ready: ${[...ready].join(", ") || "none"}`;
+      return names.every((name) => ready.has(name)) ? true : undefined;
+    },
+    { what: "all nodes are ready", deadlineMs: UNIT_DEADLINE_MS, everyMs: 250, signal },
+  ).catch((error: unknown) => {
+    if (!(error instanceof LabError)) throw error;
+    throw new LabError("timeout", `${error.message} (${said})`, {
+      remedy: "look at what `dray node ls` says of them",
+      cause: error,
+    });
+  });
 }
 
 /** Enables and starts a unit, and says with its journal why it does not start. */

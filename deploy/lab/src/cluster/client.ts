@@ -2,7 +2,7 @@
 import { chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode } from "../errors.ts";
-import { run } from "../host/run.ts";
+import { run, runRaw } from "../host/run.ts";
 import type { Lab } from "../lab/lab.ts";
 import { removeTree } from "../rootfs/cache.ts";
 import { clientConfig } from "./drayage-config.ts";
@@ -10,6 +10,7 @@ import type { ProductPackage } from "./package.ts";
 import { deliverOperatorToHost } from "./pki.ts";
 
 export const CLIENT_CONFIG = "client.yaml";
+const ASK_DEADLINE_MS = 30_000;
 
 export async function setUpClient(lab: Lab, product: ProductPackage, signal?: AbortSignal): Promise<void> {
   const { clientDirectory, binDirectory, directory } = lab.layout;
@@ -38,6 +39,20 @@ async function unpackOnHost(product: ProductPackage, target: string, signal: Abo
   await writeFile(join(fresh, "package"), product.sha256);
   await removeTree(target);
   await rename(fresh, target);
+}
+
+/** The nodes that the coordinators call ready, asked with the host's `dray`; none while no coordinator answers. */
+export async function readyNodes(lab: Pick<Lab, "layout">, signal?: AbortSignal): Promise<ReadonlySet<string>> {
+  const { binDirectory, clientDirectory } = lab.layout;
+  const env = { ...process.env, DRAYAGE_CONFIG: join(clientDirectory, CLIENT_CONFIG) };
+  const { exitCode, stdout } = await runRaw([join(binDirectory, "dray"), "node", "ls", "--json"], {
+    env,
+    signal,
+    deadlineMs: ASK_DEADLINE_MS,
+  });
+  if (exitCode !== 0) return new Set();
+  const nodes = JSON.parse(stdout) as { readonly name: string; readonly state: string }[];
+  return new Set(nodes.filter(({ state }) => state === "ready").map(({ name }) => name));
 }
 
 /** Shell text for `eval`: puts `dray` into PATH and points it at this lab. */

@@ -11,16 +11,17 @@ import { PKI_DIRECTORY } from "./drayage-config.ts";
 import { ETCD_PKI_DIRECTORY } from "./etcd-config.ts";
 import { firstNode, memberNodes } from "./members.ts";
 
-/** Where certificates wait on the first node until they are fetched; on tmpfs. */
-const ISSUED_DIRECTORY = "/run/lab-pki";
+/** Where the first node keeps what it has issued. */
+const ISSUED_DIRECTORY = "/etc/lab/pki";
 const OPERATOR_NAME = "lab";
 
-/** One `drayage pki` after the other, in one shell: what is there already is kept. */
+/** One `drayage pki` after the other, in one shell; what is there already is kept. */
 const ISSUE = `set -eu
+umask 077
 cluster=$1 out=$2; shift 2
-drayage pki init --cluster "$cluster"
+[ -e /etc/drayage/pki/ca.key ] || drayage pki init --cluster "$cluster"
 while [ $# -gt 0 ]; do
-  drayage pki issue --role "$1" --name "$2" --san "$3" --out "$out/$4"
+  [ -e "$out/$4/$1.key" ] || drayage pki issue --role "$1" --name "$2" --san "$3" --out "$out/$4"
   shift 4
 done
 `;

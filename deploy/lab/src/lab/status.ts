@@ -30,14 +30,19 @@ export interface LabStatus {
 export async function labStatus(lab: Lab): Promise<LabStatus> {
   const { state, plan, layout } = lab;
   const nodes = await Promise.all(
-    labNodes(lab).map(async ({ record, spec }) => ({
-      name: record.name,
-      state: await lab.driver.state(record.name),
-      ipv4: spec.plan.ipv4,
-      partitioned: ((await isPortForwarding(spec.plan.port)) ?? !record.partitioned) === false,
-      rate_bits_per_second: record.rateBitsPerSecond,
-      image_store: record.imageStore,
-    })),
+    labNodes(lab).map(async ({ record, spec }) => {
+      const nodeState = await lab.driver.state(record.name);
+      const forwarding = nodeState === "running" ? await isPortForwarding(spec.plan.port) : undefined;
+      return {
+        name: record.name,
+        state: nodeState,
+        ipv4: spec.plan.ipv4,
+        // A node without a running port will be cut off when it boots, if it was before.
+        partitioned: forwarding === undefined ? record.partitioned : !forwarding,
+        rate_bits_per_second: record.rateBitsPerSecond,
+        image_store: record.imageStore,
+      };
+    }),
   );
   return {
     name: layout.name,
