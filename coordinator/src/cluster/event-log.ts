@@ -20,7 +20,7 @@ export interface EventLog {
   add(event: NewEvent): void;
 }
 
-export const EVENTS_KEPT = 1_000;
+const EVENTS_KEPT = 1_000;
 /** Operations in one transaction; etcd refuses more than 128. */
 const BATCH = 100;
 

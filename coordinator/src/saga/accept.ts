@@ -16,7 +16,7 @@ import { parseConstraint } from "../placement/constraint.ts";
 import { toFindingRecord } from "../preflight/findings.ts";
 import { type PreflightDeps, type PreflightVerdict, preflight } from "../preflight/preflight.ts";
 import { VERDICT_DEADLINE_MS } from "./journal.ts";
-import { chooseMode } from "./mode.ts";
+import { chooseMode, unmetWishes } from "./mode.ts";
 
 export interface AcceptDeps extends PreflightDeps {
   readonly coordinator: string;
@@ -84,7 +84,7 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
     memoryBytes: 0,
     wireBytes: 0,
     phases: [{ name: "preflight", startedAtMs, durationMs: performance.now() - startedAt, node: deps.coordinator }],
-    findings: verdict.findings.map(toFindingRecord),
+    findings: [...verdict.findings, ...unmetWishes(request)].map(toFindingRecord),
     error: null,
     cancelRequested: false,
   };

@@ -1,5 +1,6 @@
 /** Which way a migration goes, and why. Pure. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { type Finding, Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
 import { Mode } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import type { MigrationMode } from "@drayage/shared/state/migration.ts";
 
@@ -21,6 +22,39 @@ export function chooseMode(asked: Mode): ModeChoice {
         remedy: "Use --mode stop-copy or --mode auto; this version offers no other.",
       });
   }
+}
+
+/** Wishes that this version takes note of but cannot meet, as findings. */
+export function unmetWishes(wishes: {
+  readonly bandwidthBytesPerSecond: number;
+  readonly maxDowntimeMs: number;
+}): Finding[] {
+  const note = (code: string, message: string): Finding => ({
+    code,
+    severity: Severity.SEVERITY_NOTE,
+    node: "",
+    message,
+    remedy: "",
+    allowFlag: "",
+  });
+  const findings: Finding[] = [];
+  if (wishes.bandwidthBytesPerSecond > 0) {
+    findings.push(
+      note(
+        "bandwidth-not-capped",
+        "This version of Drayage does not cap the page stream; it uses what the link gives.",
+      ),
+    );
+  }
+  if (wishes.maxDowntimeMs > 0) {
+    findings.push(
+      note(
+        "downtime-not-aimed-at",
+        "A stop-copy migration takes as long as its memory takes to copy, whatever --max-downtime says.",
+      ),
+    );
+  }
+  return findings;
 }
 
 function shown(mode: Mode): string {

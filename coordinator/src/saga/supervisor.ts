@@ -38,7 +38,7 @@ interface Running {
 }
 
 /** Ended migrations that are kept. */
-export const MIGRATIONS_KEPT = 500;
+const MIGRATIONS_KEPT = 500;
 
 export class SagaSupervisor {
   readonly feed = new MigrationFeed();
@@ -146,8 +146,16 @@ export class SagaSupervisor {
         metrics.migrationsInProgress.dec({ role: "coordinator" });
         this.#running.delete(record.id);
         this.feed.forget(record.id);
+        return this.#pruneIfLeading();
       });
     this.#running.set(record.id, { journal, stop, ended });
+  }
+
+  /** A failure is not the migration's: the next end tries again. */
+  async #pruneIfLeading(): Promise<void> {
+    const { leadership, logger } = this.#options;
+    if (leadership.lost.aborted) return;
+    await this.#prune().catch((thrown: unknown) => logger.warn({ err: thrown }, "old migrations were not removed"));
   }
 
   /** Removes the oldest ended migrations beyond those kept, with their request keys. */

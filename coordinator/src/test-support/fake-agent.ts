@@ -94,6 +94,7 @@ export class FakeAgent {
   readonly #options: FakeAgentOptions;
   readonly #server: RpcServer;
   #lease: Lease | undefined;
+  #stopped = false;
   #highestTerm = 0;
   #migration = { id: "", epoch: 0, lockedAtMs: 0, thawedAtMs: 0 };
 
@@ -116,9 +117,11 @@ export class FakeAgent {
     await this.register(port);
   }
 
+  /** Registers on a new lease, and again whenever that is lost. */
   async register(port: number): Promise<void> {
     const { etcd, node, world, runningContainers } = this.#options;
     this.#lease = await etcd.grantLease({ ttlSeconds: 5 });
+    this.#lease.lost.addEventListener("abort", () => void this.#registerAgain(port), { once: true });
     const record = { ...nodeRecord(node), addresses: [`127.0.0.1:${port}`], runningContainers: runningContainers ?? 0 };
     await etcd.put(keys.node(node), JSON.stringify(record), { leaseId: this.#lease.id });
     if (world.get(node) === "running") {
@@ -127,7 +130,19 @@ export class FakeAgent {
     }
   }
 
+  async #registerAgain(port: number): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        return await this.register(port);
+      } catch (thrown) {
+        if (!(thrown instanceof DrayError)) throw thrown;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    }
+  }
+
   async stop(): Promise<void> {
+    this.#stopped = true;
     await this.#lease?.revoke();
     await this.#server.shutdown(100);
   }

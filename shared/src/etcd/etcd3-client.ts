@@ -19,7 +19,7 @@ import { GuardedLease, type Lease, type LeaseCalls } from "./guarded-lease.ts";
 import { watchPrefix } from "./watch.ts";
 import { prefixEnd, toEntries, toKeyValue, toRawCompare, toRawOperation } from "./wire.ts";
 
-export const DEFAULT_DEADLINE_MS = 3_000;
+const DEFAULT_DEADLINE_MS = 3_000;
 /** An endpoint that hangs costs a read so much before the next one is asked. */
 const ATTEMPT_MS = 1_000;
 const RETRY_PAUSE_MS = 50;
@@ -52,8 +52,9 @@ export function openEtcd(options: EtcdOptions): EtcdPort {
       },
       // etcd3 would repeat calls by itself; a repeated transaction that had
       // been applied the first time answers "condition not met".
-      faultHandling: { global: noop, host: endpointBreaker },
+      faultHandling: { global: noop, host: options.endpoints.length > 1 ? endpointBreaker : () => noop },
     }),
+    options.endpoints.length > 1 ? ATTEMPT_MS : Number.POSITIVE_INFINITY,
   );
 }
 
@@ -61,15 +62,18 @@ export function openEtcd(options: EtcdOptions): EtcdPort {
 function endpointBreaker(): CircuitBreakerPolicy {
   return circuitBreaker(
     handleWhen((error) => isRecoverableError(error)),
-    { halfOpenAfter: 1_000, breaker: new ConsecutiveBreaker(3) },
+    { halfOpenAfter: 500, breaker: new ConsecutiveBreaker(5) },
   );
 }
 
 class Etcd3Client implements EtcdPort {
   readonly #client: Etcd3;
+  readonly #attemptMs: number;
 
-  constructor(client: Etcd3) {
+  /** @param attemptMs limit of one attempt at a read */
+  constructor(client: Etcd3, attemptMs: number) {
     this.#client = client;
+    this.#attemptMs = attemptMs;
   }
 
   async get(key: string, options: CallOptions = {}): Promise<KeyValue | null> {
@@ -164,7 +168,7 @@ class Etcd3Client implements EtcdPort {
       if (options.signal?.aborted) throw cancelled(what, options.signal.reason);
       const leftMs = endsAtMs - Date.now();
       try {
-        return await withAbort(send(Date.now() + Math.min(ATTEMPT_MS, leftMs)), options.signal);
+        return await withAbort(send(Date.now() + Math.min(this.#attemptMs, leftMs)), options.signal);
       } catch (thrown) {
         if (options.signal?.aborted && thrown === options.signal.reason) throw cancelled(what, thrown);
         const retryable = thrown instanceof Error && (isRecoverableError(thrown) || wasNeverSent(thrown));

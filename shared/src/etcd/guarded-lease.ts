@@ -51,7 +51,7 @@ export class GuardedLease implements Lease {
     this.#clock = clock;
     this.#confirmedAtMs = sentAtMs;
     this.#armGuard();
-    this.#scheduleKeepAlive(this.ttlSeconds * 1000 * KEEPALIVE_FRACTION);
+    this.#scheduleKeepAlive(this.#periodMs);
   }
 
   get lost(): AbortSignal {
@@ -71,6 +71,10 @@ export class GuardedLease implements Lease {
     await this.#calls.revoke(this.id).catch(() => undefined);
   }
 
+  get #periodMs(): number {
+    return this.ttlSeconds * 1000 * KEEPALIVE_FRACTION;
+  }
+
   #remainingMs(): number {
     const guardMs = this.ttlSeconds * 1000 * GUARD_FRACTION;
     return this.#confirmedAtMs + guardMs - BOOT_CLOCK_STEP_MS - this.#clock();
@@ -87,24 +91,28 @@ export class GuardedLease implements Lease {
   }
 
   #scheduleKeepAlive(delayMs: number): void {
-    this.#keepAliveTimer = setTimeout(() => void this.#keepAlive(), delayMs);
+    clearTimeout(this.#keepAliveTimer);
+    this.#keepAliveTimer = setTimeout(() => {
+      if (!this.held()) return;
+      // The next is sent whether or not this one is answered in time: a slow
+      // answer counts as long as the guard's limit is not reached.
+      this.#scheduleKeepAlive(this.#periodMs);
+      void this.#keepAlive();
+    }, delayMs);
   }
 
   async #keepAlive(): Promise<void> {
     const sentAtMs = this.#clock();
-    const periodMs = this.ttlSeconds * 1000 * KEEPALIVE_FRACTION;
-    let nextMs = periodMs;
     try {
-      const remaining = await this.#calls.keepAlive(this.id, Math.max(500, periodMs));
+      const remaining = await this.#calls.keepAlive(this.id, Math.max(1, this.#remainingMs()));
       if (remaining <= 0) return this.#lose("etcd says that the lease is gone");
       if (!this.held()) return;
-      this.#confirmedAtMs = sentAtMs;
+      this.#confirmedAtMs = Math.max(this.#confirmedAtMs, sentAtMs);
       this.#armGuard();
     } catch {
       // The guard decides when missed keepalives are too many.
-      nextMs = RETRY_MS;
+      if (this.held()) this.#scheduleKeepAlive(Math.min(RETRY_MS, this.#periodMs));
     }
-    if (this.held()) this.#scheduleKeepAlive(nextMs);
   }
 
   #lose(why: string): void {
