@@ -60,11 +60,12 @@ async function gatherProcesses(
     const ownNetwork = inspect.HostConfig.NetworkMode !== "host";
     const sockets = async (option: string): Promise<string> =>
       ownNetwork ? (await runInNetworkNamespace(pid, ["ss", "-H", "-a", "-n", option], { signal })).stdout : "";
-    const processes = ownPids ? await processesOf(pid, signal) : [];
+    // Sockets before their holders: one that is closed in between has no holder, and is none of anybody's.
+    const unixSockets = parseUnixSockets(await sockets("-x"));
     return {
       mountTable,
-      processes,
-      unixSockets: parseUnixSockets(await sockets("-x")),
+      unixSockets,
+      processes: ownPids ? await processesOf(pid, signal) : [],
       mptcpSockets: parseMptcpSockets(await sockets("-M")),
       establishedConnections: countEstablished(tcp) + countEstablished(tcp6),
     };

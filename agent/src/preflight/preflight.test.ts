@@ -100,6 +100,13 @@ describe("on the source", () => {
     ["tmpfs mounts", { mounts: [{ ...bind, Type: "tmpfs", Destination: "/t" }], mountTable: [mount("/t", "tmpfs")] }],
     ["a lock in the container", { processes: processWith({ locks: [{ kind: "FLOCK", path: "/l", mountId: 100 }] }) }],
     ["an old CRIU on an old kernel", { host: hostWith({ kernel: "6.12.48+deb13-amd64", criuVersion: 40_101 }) }],
+    [
+      "a health check under way",
+      {
+        inspect: { ...inspect, Config: { Healthcheck: { Test: ["CMD-SHELL", "ping db"] } } },
+        execs: [{ ID: "abc", Running: true, Pid: 9, ProcessConfig: { entrypoint: "/bin/sh", arguments: ["-c", "ping db"] } }],
+      },
+    ],
     ["the runtime drayage", { inspect: withHostConfig({ Runtime: "drayage" }) }],
     ["datagrams to the log", { unixSockets: [{ kind: "u_dgr", state: "ESTAB", path: "*", inode: 10, peerInode: 99 }] }],
   ])("%s is no finding", (_, change) => {

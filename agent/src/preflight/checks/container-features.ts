@@ -1,5 +1,6 @@
 /** What a container was given that ties it to its host, or a state in which it cannot be dumped. */
-import type { Json } from "../../docker/types.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { ContainerInspect, ExecInspect, Json } from "../../docker/types.ts";
 import { type Check, when } from "../check.ts";
 import type { SourceFacts } from "../source-facts.ts";
 
@@ -123,13 +124,23 @@ export const CONTAINER_FEATURE_CHECKS: readonly Check<SourceFacts>[] = [
   {
     code: "exec-sessions",
     severity: "blocking",
-    find: ({ execs }) =>
-      execs.map(({ ID, ProcessConfig }) => ({
+    find: ({ execs, inspect }) =>
+      execs.filter((exec) => !isHealthProbe(exec, inspect)).map(({ ID, ProcessConfig }) => ({
         message: `An exec session is open: ${commandOf(ProcessConfig)} (${ID.slice(0, 12)}).`,
         remedy: "End the `docker exec` session; it cannot be moved.",
       })),
   },
 ];
+
+/** Docker runs health checks as exec sessions of its own; they end by themselves. */
+function isHealthProbe({ ProcessConfig }: ExecInspect, { Config }: ContainerInspect): boolean {
+  const healthcheck = (Config.Healthcheck ?? {}) as { readonly Test?: readonly string[] };
+  const [kind, ...test] = healthcheck.Test ?? [];
+  if (ProcessConfig === undefined) return false;
+  const argv = [ProcessConfig.entrypoint, ...(ProcessConfig.arguments ?? [])];
+  if (kind === "CMD-SHELL") return argv.at(-1) === test[0];
+  return kind === "CMD" && isDeepStrictEqual(argv, test);
+}
 
 function commandOf(config: { entrypoint: string; arguments?: readonly string[] | null } | undefined): string {
   return config === undefined ? "unknown command" : [config.entrypoint, ...(config.arguments ?? [])].join(" ");

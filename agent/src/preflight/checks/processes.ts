@@ -46,13 +46,12 @@ export const PROCESS_CHECKS: readonly Check<SourceFacts>[] = [
     severity: "blocking",
     find: ({ processes, unixSockets }) => {
       const own = new Set(processes.flatMap(({ socketInodes }) => socketInodes));
-      // A connection that waits to be accepted belongs to no process, but to a listener of the container.
-      const inNamespace = new Set(unixSockets.map(({ inode }) => inode));
       return unixSockets
-        .filter(({ kind, state, inode, peerInode }) => {
-          const outside = peerInode !== 0 && !own.has(peerInode) && !inNamespace.has(peerInode);
-          return kind !== "u_dgr" && state === "ESTAB" && own.has(inode) && outside;
-        })
+        .filter(
+          ({ kind, state, inode, peerInode }) =>
+            // The end that waits to be accepted has no inode yet; it belongs to a listener of the container.
+            kind !== "u_dgr" && state === "ESTAB" && own.has(inode) && peerInode !== 0 && !own.has(peerInode),
+        )
         .map(({ inode, path }) => {
           const holder = processes.find(({ socketInodes }) => socketInodes.includes(inode));
           return {

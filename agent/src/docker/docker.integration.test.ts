@@ -1,0 +1,147 @@
+/**
+ * The Docker port, images and carried configurations on a real Docker.
+ *
+ *   DOCKER_TEST_SOCKET  socket of a Docker that may be used freely
+ *   DOCKER_TEST_IMAGE   an image in it with `sh` and `sleep`
+ */
+import { randomBytes } from "node:crypto";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { exportImage, imageIdentity, importImage } from "../image/image-transfer.ts";
+import { carryConfiguration } from "./carry-configuration.ts";
+import type { DockerPort } from "./docker-port.ts";
+import { openDocker } from "./open-docker.ts";
+import type { ContainerInspect, JsonObject, NetworkInspect } from "./types.ts";
+
+const SOCKET = process.env.DOCKER_TEST_SOCKET ?? "";
+const IMAGE = process.env.DOCKER_TEST_IMAGE ?? "";
+
+describe.skipIf(SOCKET === "")("a real Docker", () => {
+  const docker: DockerPort = openDocker({ socketPath: SOCKET });
+  let name = "";
+  const made: string[] = [];
+
+  beforeEach(() => {
+    name = `drayage-test-${randomBytes(4).toString("hex")}`;
+  });
+  afterEach(async () => {
+    for (const id of made.splice(0)) await docker.removeContainer(id, { force: true, volumes: true });
+  });
+
+  async function create(body: JsonObject, as = name): Promise<string> {
+    const { id } = await docker.createContainer({ name: as, body: { Image: IMAGE, Cmd: ["sleep", "1d"], ...body } });
+    made.push(id);
+    return id;
+  }
+
+  async function networks(): Promise<NetworkInspect[]> {
+    const listed = await docker.listNetworks();
+    return Promise.all(listed.map(({ Id }) => docker.inspectNetwork(Id)));
+  }
+
+  test("a container's life, seen in events", async () => {
+    const controller = new AbortController();
+    const seen: string[] = [];
+    const ready = Promise.withResolvers<void>();
+    const following = (async () => {
+      for await (const notice of docker.events({ type: ["container"] }, controller.signal)) {
+        if (notice.kind === "resync") ready.resolve();
+        else if (notice.event.Actor.Attributes.name?.startsWith(name) === true) seen.push(notice.event.Action);
+        if (seen.at(-1) === "destroy") break;
+      }
+    })();
+    await ready.promise;
+    const id = await create({});
+    await docker.startContainer(id);
+    await docker.pauseContainer(id);
+    expect((await docker.inspectContainer(id)).State).toMatchObject({ Paused: true });
+    await docker.unpauseContainer(id);
+    await docker.updateRestartPolicy(id, { Name: "on-failure", MaximumRetryCount: 2 });
+    await docker.renameContainer(id, `${name}-renamed`);
+    const ended = docker.waitContainer(id);
+    await docker.killContainer(id);
+    expect(await ended).toBe(137);
+    const inspect = await docker.inspectContainer(id);
+    expect(inspect.Name).toBe(`/${name}-renamed`);
+    expect(inspect.HostConfig.RestartPolicy).toEqual({ Name: "on-failure", MaximumRetryCount: 2 });
+    await docker.removeContainer(id);
+    await docker.removeContainer(id);
+    await following;
+    expect(seen.filter((action) => !action.startsWith("exec"))).toEqual(
+      expect.arrayContaining(["create", "start", "pause", "unpause", "kill", "die", "destroy"]),
+    );
+  });
+
+  test.each<[string, JsonObject]>([
+    ["nothing set", {}],
+    ["no entry point", { Entrypoint: [""], Cmd: ["sh", "-c", "sleep 1d"] }],
+    [
+      "much set",
+      {
+        Env: ["A=1", "B=two words"],
+        Labels: { a: "b" },
+        User: "1000:1000",
+        Hostname: "host-of-its-own",
+        WorkingDir: "/tmp",
+        StopSignal: "SIGINT",
+        StopTimeout: 7,
+        Tty: true,
+        OpenStdin: true,
+        Healthcheck: { Test: ["CMD", "true"], Interval: 5_000_000_000 },
+        ExposedPorts: { "80/tcp": {} },
+        HostConfig: {
+          Init: true,
+          CapAdd: ["CAP_NET_ADMIN"],
+          CapDrop: ["CAP_MKNOD"],
+          SecurityOpt: ["seccomp=unconfined"],
+          Sysctls: { "net.core.somaxconn": "1024" },
+          Ulimits: [{ Name: "nofile", Soft: 1000, Hard: 2000 }],
+          ShmSize: 33_554_432,
+          Tmpfs: { "/run": "size=1m" },
+          Mounts: [{ Type: "tmpfs", Target: "/cache", TmpfsOptions: { SizeBytes: 1_048_576, Mode: 0o1770 } }],
+          ExtraHosts: ["foo:1.2.3.4"],
+          Dns: ["9.9.9.9"],
+          LogConfig: { Type: "json-file", Config: { "max-size": "1m" } },
+          RestartPolicy: { Name: "always", MaximumRetryCount: 0 },
+          PortBindings: { "80/tcp": [{ HostIp: "127.0.0.1", HostPort: "" }] },
+          ReadonlyRootfs: true,
+          OomScoreAdj: 100,
+        },
+      },
+    ],
+  ])("a copy is the same container: %s", async (_, body) => {
+    const id = await create(body);
+    await docker.startContainer(id);
+    const inspect = await docker.inspectContainer(id);
+    const options = { image: inspect.Image, networks: await networks(), runtime: "runc", name: `${name}-copy` };
+    const carried = carryConfiguration(inspect, options);
+    expect(carried.findings).toEqual([]);
+    await docker.killContainer(id);
+    const { id: copyId } = await docker.createContainer(carried.request);
+    made.push(copyId);
+    const created = await docker.inspectContainer(copyId);
+    expect(carryConfiguration(created, options).request).toEqual(carried.request);
+    await docker.startContainer(copyId);
+    const copy = await docker.inspectContainer(copyId);
+    expect(carryConfiguration(copy, options).request).toEqual(carried.request);
+    expect(settingsOf(copy)).toEqual({ ...settingsOf(inspect), RestartPolicy: { Name: "no", MaximumRetryCount: 0 } });
+  });
+
+  test("an image goes out and comes in", async () => {
+    const { Id } = await docker.inspectImage(IMAGE);
+    const identity = await imageIdentity(docker, Id);
+    expect(identity.tags).toContain(IMAGE);
+    expect(identity.diffIds.length).toBeGreaterThan(0);
+    expect(await importImage(docker, await exportImage(docker, Id), identity)).toBe(Id);
+    const other = { ...identity, configDigest: `sha256:${"0".repeat(64)}` };
+    await expect(importImage(docker, await exportImage(docker, Id), other)).rejects.toMatchObject({
+      reason: "CORRUPT_STREAM",
+    });
+  });
+});
+
+/** All settings but those that are wanted otherwise in a copy. */
+function settingsOf({ Config, HostConfig }: ContainerInspect): JsonObject {
+  const { Image: _image, Entrypoint: _entrypoint, MacAddress: _mac, ...config } = Config;
+  const { PortBindings: _ports, Runtime: _runtime, NetworkMode: _mode, ...host } = HostConfig;
+  return { ...config, ...host };
+}
