@@ -67,7 +67,10 @@ async function demonstrate(): Promise<void> {
   const before = held.verdict();
   print(`  longest gap between two replies before any migration: ${ms(before.longestGap.durationMs)}`);
 
-  for (const [source, destination] of [[first, second], [second, first]] as const) {
+  for (const [source, destination] of [
+    [first, second],
+    [second, first],
+  ] as const) {
     say(`dray migrate ${CONTAINER} --to ${destination}`);
     const migration = await migrate(lab, destination);
     await held.moreReplies(REPLIES_BEFORE);
@@ -80,31 +83,44 @@ async function demonstrate(): Promise<void> {
   const keysAfter = await keyCount(checker);
   checker.close();
   // The counter itself is one key more.
-  if (keysAfter !== keys + 1) throw new DemoFailure(`${keys + 1} keys were expected after both moves, ${keysAfter} are there`);
+  if (keysAfter !== keys + 1)
+    throw new DemoFailure(`${keys + 1} keys were expected after both moves, ${keysAfter} are there`);
 
   say("It held");
   print(`  ${replies} replies on one TCP connection: none lost, none repeated, none out of order; it never broke`);
-  print(`  all ${keys} values are there; the whole demonstration took ${((performance.now() - startedAt) / 1000).toFixed(0)} s`);
+  print(
+    `  all ${keys} values are there; the whole demonstration took ${((performance.now() - startedAt) / 1000).toFixed(0)} s`,
+  );
   sayHowToGoOn();
 }
 
 async function labUp(name: string): Promise<void> {
-  const child = spawn(LAB, ["up", "--name", name, "--suite", "forky", "--nodes", "3"], { stdio: ["ignore", "inherit", "inherit"] });
+  const child = spawn(LAB, ["up", "--name", name, "--suite", "forky", "--nodes", "3"], {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   // Ctrl-C reaches it through the terminal; a SIGTERM has to be passed on.
   interruption.signal.addEventListener("abort", () => child.kill("SIGTERM"), { once: true });
-  const code = await new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
+  const code = await new Promise<number | null>((resolve, reject) =>
+    child.once("error", reject).once("close", resolve),
+  );
   interruption.signal.throwIfAborted();
-  if (code !== 0) throw new DemoFailure(`the lab did not come up (exit code ${code}); see above, and: deploy/lab/lab doctor`);
+  if (code !== 0)
+    throw new DemoFailure(`the lab did not come up (exit code ${code}); see above, and: deploy/lab/lab doctor`);
 }
 
 async function removeEarlier(lab: Lab): Promise<void> {
   for (const { name } of lab.plan.nodes) {
-    await runRaw(await lab.driver.command(name, ["docker", "rm", "--force", CONTAINER]), { signal: interruption.signal });
+    await runRaw(await lab.driver.command(name, ["docker", "rm", "--force", CONTAINER]), {
+      signal: interruption.signal,
+    });
   }
 }
 
 async function inNode(lab: Lab, node: string, argv: readonly string[]): Promise<string> {
-  return await run(await lab.driver.command(node, argv), { signal: interruption.signal, label: `${node}: ${argv.slice(0, 3).join(" ")}` });
+  return await run(await lab.driver.command(node, argv), {
+    signal: interruption.signal,
+    label: `${node}: ${argv.slice(0, 3).join(" ")}`,
+  });
 }
 
 async function connected(address: string): Promise<LineConnection> {
@@ -129,11 +145,15 @@ async function migrate(lab: Lab, destination: string): Promise<Migration> {
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
     output += chunk;
   });
-  const code = await new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
+  const code = await new Promise<number | null>((resolve, reject) =>
+    child.once("error", reject).once("close", resolve),
+  );
   const migration = output.trim() === "" ? undefined : (JSON.parse(output) as Migration);
   if (code === 0 && migration?.outcome === "completed") return migration;
   const why = migration?.error ?? undefined;
-  throw new DemoFailure(`the migration to ${destination} did not complete (exit code ${code})${why ? `: ${why.reason}: ${why.message}\n  ${why.remedy}` : ""}`);
+  throw new DemoFailure(
+    `the migration to ${destination} did not complete (exit code ${code})${why ? `: ${why.reason}: ${why.message}\n  ${why.remedy}` : ""}`,
+  );
 }
 
 async function runsOnlyOn(lab: Lab, expected: string): Promise<void> {
@@ -148,7 +168,9 @@ async function runsOnlyOn(lab: Lab, expected: string): Promise<void> {
 function report(migration: Migration, source: string, { longestGap }: HeldVerdict): void {
   const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   print("");
-  print(`  ${source} → ${migration.destination}   memory ${mib(migration.memory_bytes)}, on the wire ${mib(migration.wire_bytes)}`);
+  print(
+    `  ${source} → ${migration.destination}   memory ${mib(migration.memory_bytes)}, on the wire ${mib(migration.wire_bytes)}`,
+  );
   for (const { name, node, duration_ms } of migration.phases) {
     print(`    ${name.padEnd(28)} ${node.padEnd(4)} ${ms(duration_ms).padStart(10)}`);
   }

@@ -57,12 +57,21 @@ const RUN: Readonly<Record<Part, (options: Options) => Promise<Tally>>> = {
       const name = `e2e-${suite}`;
       const environment = { DRAYAGE_LAB: name };
       const part = { project: "e2e", config: OWN_CONFIG, more, environment };
-      tally = add(tally, await timed(`e2e ${suite}`, () => withLab({ name, suite, faults: true, keep }, signal, () => runVitest(part, signal)), signal));
+      tally = add(
+        tally,
+        await timed(
+          `e2e ${suite}`,
+          () => withLab({ name, suite, faults: true, keep }, signal, () => runVitest(part, signal)),
+          signal,
+        ),
+      );
     }
     return tally;
   },
   async bench({ keep, signal }) {
-    return await withLab({ name: BENCH_LAB, suite: "forky", faults: false, keep }, signal, () => runBenchmarks(BENCH_LAB, signal));
+    return await withLab({ name: BENCH_LAB, suite: "forky", faults: false, keep }, signal, () =>
+      runBenchmarks(BENCH_LAB, signal),
+    );
   },
 };
 
@@ -88,10 +97,13 @@ async function main(): Promise<number> {
     options: { suite: { type: "string" }, keep: { type: "boolean", default: false } },
   });
   const [asked = "all", ...more] = positionals;
-  const parts: readonly Part[] = asked === "all" ? ["unit", "integration", "e2e"] : PARTS.filter((part) => part === asked);
+  const parts: readonly Part[] =
+    asked === "all" ? ["unit", "integration", "e2e"] : PARTS.filter((part) => part === asked);
   const suites = SUITES.filter((suite) => values.suite === undefined || suite === values.suite);
   if (parts.length === 0 || suites.length === 0) {
-    process.stderr.write(`usage: tests/run [all | ${PARTS.join(" | ")}] [--suite ${SUITES.join("|")}] [--keep] [-- vitest arguments]\n`);
+    process.stderr.write(
+      `usage: tests/run [all | ${PARTS.join(" | ")}] [--suite ${SUITES.join("|")}] [--keep] [-- vitest arguments]\n`,
+    );
     return 2;
   }
   const interruption = new AbortController();
@@ -105,7 +117,10 @@ async function main(): Promise<number> {
   let tally = NOTHING;
   try {
     for (const part of parts) {
-      tally = add(tally, part === "e2e" ? await RUN.e2e(options) : await timed(part, () => RUN[part](options), options.signal));
+      tally = add(
+        tally,
+        part === "e2e" ? await RUN.e2e(options) : await timed(part, () => RUN[part](options), options.signal),
+      );
     }
   } catch (error) {
     if (!interruption.signal.aborted) throw error;

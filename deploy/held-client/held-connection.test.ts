@@ -9,7 +9,9 @@ afterEach(() => {
 });
 
 /** A Redis that answers the n-th INCR with what `reply` says. */
-async function redis(reply: (n: number, socket: Socket) => string | undefined): Promise<{ host: string; port: number }> {
+async function redis(
+  reply: (n: number, socket: Socket) => string | undefined,
+): Promise<{ host: string; port: number }> {
   let n = 0;
   server = createServer((socket) => {
     socket.on("error", () => undefined);

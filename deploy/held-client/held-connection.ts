@@ -120,7 +120,9 @@ export class HeldConnection {
       }
       if (this.#connection.localPort !== this.#localPort) throw new Error("the connection is another one");
     } catch (error) {
-      this.#failure = new Error(`held connection failed after ${this.#replies} replies: ${(error as Error).message}`, { cause: error });
+      this.#failure = new Error(`held connection failed after ${this.#replies} replies: ${(error as Error).message}`, {
+        cause: error,
+      });
       this.#connection.close();
     }
   }

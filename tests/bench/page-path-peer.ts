@@ -11,7 +11,13 @@ export type Way = "raw" | "page" | "page-store";
 
 export type Order =
   | { readonly act: "listen"; readonly directory: string; readonly target: string }
-  | { readonly act: "send"; readonly way: Way; readonly port: number; readonly source: string; readonly totalBytes: number }
+  | {
+      readonly act: "send";
+      readonly way: Way;
+      readonly port: number;
+      readonly source: string;
+      readonly totalBytes: number;
+    }
   | { readonly act: "usage" };
 
 export interface Answer {

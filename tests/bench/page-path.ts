@@ -81,7 +81,9 @@ async function usedCpuMs(): Promise<number> {
 }
 
 function peer(identity: Identity): ChildProcess {
-  return fork(new URL("./page-path-peer.ts", import.meta.url), [], { env: { ...process.env, BENCH_IDENTITY: JSON.stringify(identity) } });
+  return fork(new URL("./page-path-peer.ts", import.meta.url), [], {
+    env: { ...process.env, BENCH_IDENTITY: JSON.stringify(identity) },
+  });
 }
 
 function ask(process: ChildProcess, order: Order): Promise<Answer> {
@@ -124,7 +126,11 @@ function report(samples: Map<Way, Sample[]>, senderBytes: number, receiverBytes:
   }
   for (const way of WAYS) {
     const share = `${((100 * rate(way)) / rate("raw")).toFixed(0)} %`;
-    console.log(`${LABELS[way].padEnd(48)}${rate(way).toFixed(0).padStart(6)} MiB/s${share.padStart(7)}${cpu(way).toFixed(0).padStart(7)} ms CPU/GiB`);
+    console.log(
+      `${LABELS[way].padEnd(48)}${rate(way).toFixed(0).padStart(6)} MiB/s${share.padStart(7)}${cpu(way).toFixed(0).padStart(7)} ms CPU/GiB`,
+    );
   }
-  console.log(`peak resident: sender ${result.peak_resident_mib.sender} MiB, receiver ${result.peak_resident_mib.receiver} MiB`);
+  console.log(
+    `peak resident: sender ${result.peak_resident_mib.sender} MiB, receiver ${result.peak_resident_mib.receiver} MiB`,
+  );
 }

@@ -23,10 +23,13 @@ test.each([
 
 test("the interval always encloses the median", () => {
   fc.assert(
-    fc.property(fc.array(fc.double({ noNaN: true, min: -1e9, max: 1e9 }), { minLength: 1, maxLength: 60 }), (values) => {
-      const { low, median: middle, high } = summarise(values);
-      expect(low).toBeLessThanOrEqual(middle);
-      expect(middle).toBeLessThanOrEqual(high);
-    }),
+    fc.property(
+      fc.array(fc.double({ noNaN: true, min: -1e9, max: 1e9 }), { minLength: 1, maxLength: 60 }),
+      (values) => {
+        const { low, median: middle, high } = summarise(values);
+        expect(low).toBeLessThanOrEqual(middle);
+        expect(middle).toBeLessThanOrEqual(high);
+      },
+    ),
   );
 });

@@ -1,7 +1,7 @@
 /** Starting containers in the lab, marked so that every process of theirs can be found by the kernel. */
 import { randomUUID } from "node:crypto";
 import { eventually } from "./eventually.ts";
-import { LineConnection } from "../../deploy/held-client/line-connection.ts";
+import { LineConnection } from "./line-connection.ts";
 import { fillRedis } from "../../deploy/held-client/redis.ts";
 import type { TestLab } from "./test-lab.ts";
 
@@ -64,5 +64,6 @@ export async function startRedis(
 
 /** Removes a container from every node, whatever became of it. */
 export async function removeContainer(lab: TestLab, name: string): Promise<void> {
-  for (const node of lab.nodes) await lab.tryExec(node, ["docker", "rm", "--force", "--volumes", name]).catch(() => undefined);
+  for (const node of lab.nodes)
+    await lab.tryExec(node, ["docker", "rm", "--force", "--volumes", name]).catch(() => undefined);
 }

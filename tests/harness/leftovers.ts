@@ -40,7 +40,10 @@ export async function residueOf(lab: TestLab, node: string): Promise<Residue> {
   return residue;
 }
 
-export async function residueOfAll(lab: TestLab, nodes: readonly string[] = lab.nodes): Promise<Readonly<Record<string, Residue>>> {
+export async function residueOfAll(
+  lab: TestLab,
+  nodes: readonly string[] = lab.nodes,
+): Promise<Readonly<Record<string, Residue>>> {
   return Object.fromEntries(await Promise.all(nodes.map(async (node) => [node, await residueOf(lab, node)] as const)));
 }
 
@@ -59,13 +62,17 @@ export async function assertNothingLeft(
   await eventually(
     async () => {
       after = await residueOfAll(lab, nodes);
-      return nodes.every((node) => isDeepStrictEqual(without(before[node] ?? {}, moved), without(after[node] ?? {}, moved)))
+      return nodes.every((node) =>
+        isDeepStrictEqual(without(before[node] ?? {}, moved), without(after[node] ?? {}, moved)),
+      )
         ? true
         : undefined;
     },
     { what: "nothing is left over", deadlineMs: settleMs, everyMs: 500 },
   ).catch((error: unknown) => {
-    const differences = nodes.flatMap((node) => differencesOf(node, without(before[node] ?? {}, moved), without(after[node] ?? {}, moved)));
+    const differences = nodes.flatMap((node) =>
+      differencesOf(node, without(before[node] ?? {}, moved), without(after[node] ?? {}, moved)),
+    );
     throw new Error(`something is left over or missing:\n  ${differences.join("\n  ")}`, { cause: error });
   });
 }

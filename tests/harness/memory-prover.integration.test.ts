@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually } from "./eventually.ts";
-import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
+import { HeldConnection } from "./held-connection.ts";
 import { buildProver, Prover } from "./memory-prover.ts";
 
 let directory: string;
@@ -18,9 +18,20 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "prover-test-"));
   const program = await buildProver(directory);
   port = await freePort();
-  const options = { "--mb": 32, "--port": port, "--threads": 5, "--seed": 7, "--dirty": 20_000, "--directory": directory };
+  const options = {
+    "--mb": 32,
+    "--port": port,
+    "--threads": 5,
+    "--seed": 7,
+    "--dirty": 20_000,
+    "--directory": directory,
+  };
   child = spawn(program, Object.entries(options).flat().map(String), { stdio: "ignore" });
-  prover = await eventually(() => Prover.open("127.0.0.1", port), { what: "the prover listens", deadlineMs: 10_000, everyMs: 20 });
+  prover = await eventually(() => Prover.open("127.0.0.1", port), {
+    what: "the prover listens",
+    deadlineMs: 10_000,
+    everyMs: 20,
+  });
 });
 
 afterAll(async () => {

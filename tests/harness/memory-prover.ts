@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run } from "../../deploy/lab/src/host/run.ts";
-import { LineConnection } from "../../deploy/held-client/line-connection.ts";
+import { LineConnection } from "./line-connection.ts";
 import type { TestLab } from "./test-lab.ts";
 
 export const PROVER_IMAGE = "memory-prover:latest";
@@ -32,7 +32,16 @@ export async function importProver(lab: TestLab, nodes: readonly string[]): Prom
     await buildProver(tree);
     await mkdir(join(tree, "data"));
     const archive = join(directory, "image.tar");
-    await run(["tar", "--create", "--owner=0", "--group=0", "--numeric-owner", `--file=${archive}`, `--directory=${tree}`, "."]);
+    await run([
+      "tar",
+      "--create",
+      "--owner=0",
+      "--group=0",
+      "--numeric-owner",
+      `--file=${archive}`,
+      `--directory=${tree}`,
+      ".",
+    ]);
     const changes = ["--change", 'ENTRYPOINT ["/memory-prover"]', "--change", `EXPOSE ${PROVER_PORT}`];
     for (const node of nodes) {
       await lab.exec(node, ["docker", "import", ...changes, "-", PROVER_IMAGE], { stdin: createReadStream(archive) });

@@ -14,14 +14,30 @@ export interface MigrationDocument {
   readonly total_ms: number;
   readonly memory_bytes: number;
   readonly wire_bytes: number;
-  readonly phases: readonly { readonly name: string; readonly node: string; readonly started_at: string; readonly duration_ms: number }[];
-  readonly error: { readonly reason: string; readonly message: string; readonly remedy: string; readonly phase: string; readonly node: string } | null;
+  readonly phases: readonly {
+    readonly name: string;
+    readonly node: string;
+    readonly started_at: string;
+    readonly duration_ms: number;
+  }[];
+  readonly error: {
+    readonly reason: string;
+    readonly message: string;
+    readonly remedy: string;
+    readonly phase: string;
+    readonly node: string;
+  } | null;
 }
 
 export const PHASES = ["preflight", "reserve", "sync", "switch", "commit", "activate", "finish"] as const;
 
 /** Moves the container; throws unless it completed with exit code 0 and a whole report. */
-export async function migrate(lab: TestLab, container: string, to: string, ...more: string[]): Promise<MigrationDocument> {
+export async function migrate(
+  lab: TestLab,
+  container: string,
+  to: string,
+  ...more: string[]
+): Promise<MigrationDocument> {
   const { exitCode, document, stderr } = await lab.dray<MigrationDocument>(["migrate", container, "--to", to, ...more]);
   if (exitCode !== 0 || document?.outcome !== "completed") {
     const error = document?.error === undefined ? "" : `\n${JSON.stringify(document.error, null, 2)}`;

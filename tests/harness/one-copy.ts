@@ -95,7 +95,10 @@ export async function assertOneCopy(
 ): Promise<void> {
   const wrong: string[] = [];
   for (const each of lab.nodes.filter((name) => !options.offNodes?.includes(name))) {
-    const [tasks, copy] = await Promise.all([markedTasks(lab, each, container.mark), dockerCopy(lab, each, container.name)]);
+    const [tasks, copy] = await Promise.all([
+      markedTasks(lab, each, container.mark),
+      dockerCopy(lab, each, container.name),
+    ]);
     if (each !== node) {
       if (tasks.length > 0) wrong.push(`${each} has processes of it: ${JSON.stringify(tasks)}`);
       if (copy !== undefined) wrong.push(`Docker on ${each} still has it: ${JSON.stringify(copy)}`);
@@ -107,7 +110,8 @@ export async function assertOneCopy(
     const strangers = tasks.filter(({ cgroup }) => copy !== undefined && !cgroup.includes(copy.id));
     if (strangers.length > 0) wrong.push(`tasks outside the container's cgroup: ${JSON.stringify(strangers)}`);
   }
-  if (wrong.length > 0) throw new Error(`not exactly one copy of ${container.name} on ${node}:\n  ${wrong.join("\n  ")}`);
+  if (wrong.length > 0)
+    throw new Error(`not exactly one copy of ${container.name} on ${node}:\n  ${wrong.join("\n  ")}`);
   const { uuid } = await eventually(
     async () => {
       const found = await containerDocument(lab, container.name);
@@ -122,7 +126,11 @@ export async function assertOneCopy(
 }
 
 /** How many copies run at this moment, by the kernel alone; for watching while things go wrong. */
-export async function runningCopies(lab: TestLab, mark: string, nodes: readonly string[] = lab.nodes): Promise<string[]> {
+export async function runningCopies(
+  lab: TestLab,
+  mark: string,
+  nodes: readonly string[] = lab.nodes,
+): Promise<string[]> {
   const found = await Promise.all(
     nodes.map(async (node) => ((await markedTasks(lab, node, mark)).some(({ frozen }) => !frozen) ? [node] : [])),
   );

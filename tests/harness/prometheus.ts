@@ -19,7 +19,7 @@ export function parseMetrics(text: string): Sample[] {
       const match = LINE.exec(line);
       if (match === null) throw new Error(`not a sample: ${line}`);
       const [, name = "", labels = "", value = ""] = match;
-      const pairs = [...labels.matchAll(LABEL)].map(([, key = "", quoted = ""]) => [key, unescape(quoted)] as const);
+      const pairs = [...labels.matchAll(LABEL)].map(([, key = "", quoted = ""]) => [key, unquoted(quoted)] as const);
       return { name, labels: Object.fromEntries(pairs), value: numberOf(value) };
     });
 }
@@ -27,16 +27,20 @@ export function parseMetrics(text: string): Sample[] {
 /** Sum over all samples of the name whose labels include these. */
 export function sumOf(samples: readonly Sample[], name: string, labels: Readonly<Record<string, string>> = {}): number {
   return samples
-    .filter((sample) => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value))
+    .filter(
+      (sample) => sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value),
+    )
     .reduce((sum, { value }) => sum + value, 0);
 }
 
 export async function metricsOf(lab: TestLab, node: string, part: "agent" | "coordinator"): Promise<Sample[]> {
   const port = part === "agent" ? 7402 : 7412;
-  return parseMetrics(await lab.exec(node, ["curl", "--silent", "--show-error", "--fail", `http://127.0.0.1:${port}/metrics`]));
+  return parseMetrics(
+    await lab.exec(node, ["curl", "--silent", "--show-error", "--fail", `http://127.0.0.1:${port}/metrics`]),
+  );
 }
 
-function unescape(quoted: string): string {
+function unquoted(quoted: string): string {
   return quoted.replaceAll(/\\(.)/g, (_, escaped: string) => (escaped === "n" ? "\n" : escaped));
 }
 

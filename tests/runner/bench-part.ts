@@ -17,7 +17,10 @@ export async function runBenchmarks(lab: string, signal: AbortSignal): Promise<T
   const pagePath = JSON.parse(await script("page-path.ts", ["--json"], signal)) as { ratio: Record<string, number> };
   await writeFile(join(directory, "page-path.json"), `${JSON.stringify(pagePath, null, 2)}\n`);
   const ratio = pagePath.ratio["page"] ?? 0;
-  checks.push([`page path at ${(100 * ratio).toFixed(0)} % of a raw TLS socket, at least ${100 * PAGE_PATH_RATIO_MIN} % wanted`, ratio >= PAGE_PATH_RATIO_MIN]);
+  checks.push([
+    `page path at ${(100 * ratio).toFixed(0)} % of a raw TLS socket, at least ${100 * PAGE_PATH_RATIO_MIN} % wanted`,
+    ratio >= PAGE_PATH_RATIO_MIN,
+  ]);
 
   const downtime = JSON.parse(await script("downtime.ts", ["--lab", lab, "--output", directory], signal)) as {
     goals: readonly { readonly what: string; readonly reached: boolean }[];

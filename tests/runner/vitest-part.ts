@@ -38,7 +38,12 @@ export async function runVitest(part: VitestPart, signal: AbortSignal): Promise<
 async function run(argv: readonly string[], env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<number> {
   signal.throwIfAborted();
   // Our stdout ends in one plain line; the tests' own reports go where progress goes.
-  const child = spawn(process.execPath, argv, { cwd: REPOSITORY, env, stdio: ["ignore", process.stderr, "inherit"], detached: true });
+  const child = spawn(process.execPath, argv, {
+    cwd: REPOSITORY,
+    env,
+    stdio: ["ignore", process.stderr, "inherit"],
+    detached: true,
+  });
   let farewell: NodeJS.Timeout | undefined;
   const stop = () => {
     child.kill("SIGINT");

@@ -118,7 +118,9 @@ describe("frames", () => {
   test("a decoder that failed once stays shut", () => {
     const decoder = new FrameDecoder();
     expect(reasonOf(() => decoder.push(Buffer.alloc(64), () => undefined))).toContain("bad magic");
-    expect(reasonOf(() => decoder.push(encodeFrame("ping", 0, Buffer.alloc(0)), () => undefined))).toContain("bad magic");
+    expect(reasonOf(() => decoder.push(encodeFrame("ping", 0, Buffer.alloc(0)), () => undefined))).toContain(
+      "bad magic",
+    );
     expect(reasonOf(() => decoder.finish())).toContain("bad magic");
   });
 

@@ -10,7 +10,7 @@ import type { Frame } from "./frame.ts";
 import type { FramedSocket } from "./framed-socket.ts";
 import { IncomingContent } from "./incoming-file.ts";
 import { decodeMessage, errorOf, failureOf, STREAM_LIMIT } from "./messages.ts";
-import type { IncomingFile, TransferGrant } from "./transfer-types.ts";
+import type { IncomingFile, JsonValue, TransferGrant } from "./transfer-types.ts";
 
 interface Stream {
   readonly content: IncomingContent;
@@ -53,7 +53,8 @@ export class IncomingConnection {
 
   /** To be called at the end of the connection: whoever still reads gets the reason. */
   onEnd(error: DrayError | undefined): void {
-    const reason = error ?? new DrayError("PEER_UNAVAILABLE", "the sender closed the page connection before the file was complete");
+    const reason =
+      error ?? new DrayError("PEER_UNAVAILABLE", "the sender closed the page connection before the file was complete");
     for (const { content } of this.#streams.values()) content.destroy(reason);
     this.#streams.clear();
   }
@@ -66,8 +67,10 @@ export class IncomingConnection {
   #open(frame: Frame): void {
     const opening = decodeMessage("openFile", frame);
     const { streamId } = frame;
-    if (streamId <= this.#lastStreamId) throw new DrayError("CORRUPT_STREAM", `page stream: stream ${streamId} opened twice`);
-    if (this.#streams.size >= STREAM_LIMIT) throw new DrayError("CORRUPT_STREAM", "page stream: too many files at a time");
+    if (streamId <= this.#lastStreamId)
+      throw new DrayError("CORRUPT_STREAM", `page stream: stream ${streamId} opened twice`);
+    if (this.#streams.size >= STREAM_LIMIT)
+      throw new DrayError("CORRUPT_STREAM", "page stream: too many files at a time");
     this.#lastStreamId = streamId;
     const onRead = (bytes: number) => this.#socket.send("credit", streamId, { bytes });
     const content = new IncomingContent({ onRead, pool: this.#pool });
@@ -85,7 +88,7 @@ export class IncomingConnection {
   async #receive(streamId: number, file: IncomingFile & { content: IncomingContent }): Promise<void> {
     const { content } = file;
     try {
-      const reply = (await this.#grant.receive(file)) ?? null;
+      const reply = (await (this.#grant.receive(file) as Promise<JsonValue | undefined>)) ?? null;
       if (!content.readableEnded) {
         throw content.errored ?? new DrayError("INTERNAL", `${file.name}: the receiver did not read it to its end`);
       }
@@ -108,7 +111,8 @@ export class IncomingConnection {
   #data(frame: Frame): void {
     const stream = this.#find(frame);
     if (stream === undefined) return;
-    if (stream.closed) throw new DrayError("CORRUPT_STREAM", `page stream: data after the end of stream ${frame.streamId}`);
+    if (stream.closed)
+      throw new DrayError("CORRUPT_STREAM", `page stream: data after the end of stream ${frame.streamId}`);
     this.#onBytes(frame.payload.length);
     if (!stream.content.destroyed) stream.content.accept(frame);
   }
@@ -137,7 +141,10 @@ export class IncomingConnection {
   #find(frame: Frame): Stream | undefined {
     const stream = this.#streams.get(frame.streamId);
     if (stream === undefined && (frame.streamId === 0 || frame.streamId > this.#lastStreamId)) {
-      throw new DrayError("CORRUPT_STREAM", `page stream: ${frame.type} for stream ${frame.streamId}, which is not open`);
+      throw new DrayError(
+        "CORRUPT_STREAM",
+        `page stream: ${frame.type} for stream ${frame.streamId}, which is not open`,
+      );
     }
     return stream;
   }

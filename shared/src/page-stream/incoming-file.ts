@@ -52,7 +52,10 @@ export class IncomingContent extends Readable {
   /** Ends the content; CORRUPT_STREAM if what came is not what was sent. */
   finish(closing: Message<"closeFile">, sizeBytes: number | undefined): void {
     if (closing.bytes !== this.#receivedBytes || closing.digest !== this.#digest) {
-      throw new DrayError("CORRUPT_STREAM", `${closing.bytes} bytes were sent, ${this.#receivedBytes} came, or not the same ones`);
+      throw new DrayError(
+        "CORRUPT_STREAM",
+        `${closing.bytes} bytes were sent, ${this.#receivedBytes} came, or not the same ones`,
+      );
     }
     if (sizeBytes !== undefined && sizeBytes !== this.#receivedBytes) {
       throw new DrayError("CORRUPT_STREAM", `${sizeBytes} bytes were announced, ${this.#receivedBytes} came`);

@@ -15,12 +15,20 @@ const types = ["hello", "welcome", "refusal", "openFile", "closeFile", "delivere
 test("an opening comes back with all that was in it", () => {
   // Keys called __proto__ are dropped on arrival.
   const value = fc.jsonValue().map((some) => JSON.parse(JSON.stringify(some).replaceAll("__proto__", "proto")));
-  const metadata = fc.dictionary(fc.string().filter((key) => key !== "__proto__"), value);
+  const metadata = fc.dictionary(
+    fc.string().filter((key) => key !== "__proto__"),
+    value,
+  );
   fc.assert(
-    fc.property(fc.string({ minLength: 1, unit: "grapheme" }), metadata, fc.option(fc.nat(), { nil: undefined }), (name, extra, size) => {
-      const sent = { kind: "layer", name, metadata: extra, ...(size === undefined ? {} : { sizeBytes: size }) };
-      expect(decodeMessage("openFile", frameOf(encodeMessage("openFile", 3, sent)))).toEqual(sent);
-    }),
+    fc.property(
+      fc.string({ minLength: 1, unit: "grapheme" }),
+      metadata,
+      fc.option(fc.nat(), { nil: undefined }),
+      (name, extra, size) => {
+        const sent = { kind: "layer", name, metadata: extra, ...(size === undefined ? {} : { sizeBytes: size }) };
+        expect(decodeMessage("openFile", frameOf(encodeMessage("openFile", 3, sent)))).toEqual(sent);
+      },
+    ),
   );
 });
 
@@ -52,7 +60,9 @@ test("metadata beyond the limit is refused before it is sent", () => {
 
 test("an error keeps reason, message, remedy and node across the wire", () => {
   const sent = new DrayError("NO_SPACE", "disk full", { remedy: "delete something", node: "n2" });
-  const { reason, message, remedy, node } = errorOf(decodeMessage("error", frameOf(encodeMessage("error", 1, failureOf(sent)))));
+  const { reason, message, remedy, node } = errorOf(
+    decodeMessage("error", frameOf(encodeMessage("error", 1, failureOf(sent)))),
+  );
   expect({ reason, message, remedy, node }).toEqual({
     reason: "NO_SPACE",
     message: "disk full",

@@ -6,6 +6,8 @@ import type { FramedSocket } from "./framed-socket.ts";
 import { failureOf, type Message } from "./messages.ts";
 import type { FileDescription, SendOptions, SendResult } from "./transfer-types.ts";
 
+/** Frames are sealed thousands of times a second; nobody looks that often. */
+const PROGRESS_EVERY_MS = 100;
 /** One is filled, one is sealed and waits, one is being encrypted. */
 const BUFFERS = 3;
 
@@ -17,6 +19,7 @@ export class OutgoingFile {
   readonly #settled = Promise.withResolvers<SendResult>();
   #source: FrameSource | undefined;
   #creditBytes: number;
+  #reportedAtMs = 0;
   #opened = false;
   #sentBytes = 0;
   #failure: DrayError | undefined;
@@ -66,7 +69,10 @@ export class OutgoingFile {
 
   onDelivered({ bytes, reply }: Message<"delivered">): void {
     if (bytes === this.#sentBytes) this.#settled.resolve({ bytes, reply });
-    else this.fail(new DrayError("CORRUPT_STREAM", `${this.#description.name}: ${this.#sentBytes} bytes sent, ${bytes} arrived`));
+    else
+      this.fail(
+        new DrayError("CORRUPT_STREAM", `${this.#description.name}: ${this.#sentBytes} bytes sent, ${bytes} arrived`),
+      );
   }
 
   /** Ends the file on this side alone: the receiver reported an error, or the connection is gone. */
@@ -86,7 +92,12 @@ export class OutgoingFile {
 
   async #sendContent(source: FrameSource): Promise<void> {
     const { kind, name, metadata = {}, sizeBytes } = this.#description;
-    this.#socket.send("openFile", this.#streamId, { kind, name, metadata, ...(sizeBytes === undefined ? {} : { sizeBytes }) });
+    this.#socket.send("openFile", this.#streamId, {
+      kind,
+      name,
+      metadata,
+      ...(sizeBytes === undefined ? {} : { sizeBytes }),
+    });
     this.#opened = true;
     const buffers = Array.from({ length: BUFFERS }, () => Buffer.allocUnsafeSlow(HEADER_BYTES + DATA_BYTES));
     const written: Promise<void>[] = buffers.map(() => Promise.resolve());
@@ -101,7 +112,7 @@ export class OutgoingFile {
         digest = chainDigest(digest, sealFrame(frame, "data", this.#streamId, bytes));
         written[turn] = this.#socket.writeData(frame);
         this.#sentBytes += bytes;
-        this.#options.onProgress?.(this.#sentBytes);
+        this.#reportProgress();
         turn = (turn + 1) % BUFFERS;
         await written[turn];
         this.#check();
@@ -113,7 +124,15 @@ export class OutgoingFile {
       // On an error, nothing may still use the buffers when this returns.
       await Promise.allSettled(written);
     }
+    this.#options.onProgress?.(this.#sentBytes);
     this.#socket.send("closeFile", this.#streamId, { bytes: this.#sentBytes, digest });
+  }
+
+  #reportProgress(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#reportedAtMs < PROGRESS_EVERY_MS) return;
+    this.#reportedAtMs = nowMs;
+    this.#options.onProgress?.(this.#sentBytes);
   }
 
   async #takeCredit(bytes: number): Promise<void> {

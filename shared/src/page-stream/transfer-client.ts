@@ -10,7 +10,14 @@ import { FramedSocket } from "./framed-socket.ts";
 import { sendGrowingDirectory } from "./growing-directory.ts";
 import { decodeMessage, errorOf, type Message, PROTOCOL_VERSIONS, STREAM_LIMIT } from "./messages.ts";
 import { OutgoingFile } from "./outgoing-file.ts";
-import type { FileDescription, FileSource, SendOptions, SendResult, TransferConnection, TransferTarget } from "./transfer-types.ts";
+import type {
+  FileDescription,
+  FileSource,
+  SendOptions,
+  SendResult,
+  TransferConnection,
+  TransferTarget,
+} from "./transfer-types.ts";
 
 export type * from "./transfer-types.ts";
 
@@ -71,7 +78,9 @@ class OutgoingConnection implements TransferConnection {
       onEnd: (error) => this.#onEnd(error),
     });
     const deadline = setTimeout(() => {
-      this.#socket.end(new DrayError("TIMEOUT", `${target.peerName} (${address}): no page connection within ${deadlineMs} ms`));
+      this.#socket.end(
+        new DrayError("TIMEOUT", `${target.peerName} (${address}): no page connection within ${deadlineMs} ms`),
+      );
     }, deadlineMs);
     const onAbort = () => this.#socket.end(new DrayError("CANCELLED", "the transfer was cancelled"));
     target.signal?.addEventListener("abort", onAbort, { once: true });
@@ -164,7 +173,10 @@ class OutgoingConnection implements TransferConnection {
     }
     const welcome: Message<"welcome"> = decodeMessage("welcome", frame);
     if (!PROTOCOL_VERSIONS.includes(welcome.version)) {
-      throw new DrayError("PROTOCOL_MISMATCH", `page stream: ${this.#target.peerName} chose version ${welcome.version}`);
+      throw new DrayError(
+        "PROTOCOL_MISMATCH",
+        `page stream: ${this.#target.peerName} chose version ${welcome.version}`,
+      );
     }
     this.#window = welcome.windowBytes;
     this.#socket.setSilenceLimit(Math.min(this.#target.silenceLimitMs ?? SILENCE_LIMIT_MS, welcome.silenceLimitMs));

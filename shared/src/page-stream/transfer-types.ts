@@ -25,7 +25,7 @@ export interface FileSource {
 export interface SendOptions {
   /** Ends this file alone; the receiver gets the error, the connection goes on. */
   readonly signal?: AbortSignal;
-  /** Called after each frame handed to the socket, with the bytes of this file so far. */
+  /** Called with the bytes of this file handed to the socket so far: now and then, ten times a second at most, and at its end. */
   readonly onProgress?: (sentBytes: number) => void;
 }
 
@@ -71,7 +71,12 @@ export interface TransferConnection {
    * Sends a file that another process still appends to. Waits for it to appear; reads to its end after `done`
    * resolved. NOT_FOUND if it never appeared.
    */
-  sendGrowingFile(file: FileDescription, path: string, done: Promise<unknown>, options?: SendOptions): Promise<SendResult>;
+  sendGrowingFile(
+    file: FileDescription,
+    path: string,
+    done: Promise<unknown>,
+    options?: SendOptions,
+  ): Promise<SendResult>;
   /** Sends all files of a directory: followed ones while they grow, the others after `done`. Resolves when all are delivered. */
   sendGrowingDirectory(source: GrowingDirectory, options?: SendOptions): Promise<{ files: number; bytes: number }>;
   /** Changes the cap for everything sent from now on; undefined lifts it. */
@@ -107,7 +112,7 @@ export interface TransferGrant {
    * Called for each file, several at a time. Must read `content` to its end. When it resolves, the sender is told that
    * the file is delivered, so resolve after whatever durability that shall mean. A rejection goes to the sender.
    */
-  receive(file: IncomingFile): Promise<JsonValue | void>;
+  receive(file: IncomingFile): Promise<JsonValue> | Promise<void>;
 }
 
 export interface Authorisation {

@@ -59,7 +59,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-function authorise(receive: (file: IncomingFile) => Promise<JsonValue | void>) {
+function authorise(receive: (file: IncomingFile) => Promise<JsonValue> | Promise<void>) {
   return server.authorise({ token, migrationId: "m1", peerName: "n1", receive });
 }
 
@@ -125,17 +125,33 @@ describe("content", () => {
     const target = join(directory, "stored");
     const grant = authorise(async ({ content }) => storeFile(content, target, { sync: true }));
     const connection = await dial();
-    expect(await connection.send({ kind: "k", name: "n" }, Readable.from([bytes]))).toEqual({ bytes: 1_500_000, reply: 1_500_000 });
+    expect(await connection.send({ kind: "k", name: "n" }, Readable.from([bytes]))).toEqual({
+      bytes: 1_500_000,
+      reply: 1_500_000,
+    });
     expect(await readFile(target)).toEqual(bytes);
     expect(grant.receivedBytes).toBe(1_500_000);
     expect(connection.wireBytes).toBeGreaterThan(1_500_000);
+  });
+
+  test("progress is told now and then, and at the end", async () => {
+    authorise(async ({ content }) => sha(content));
+    const connection = await dial();
+    const told: number[] = [];
+    const onProgress = (bytes: number) => void told.push(bytes);
+    await connection.send({ kind: "k", name: "n" }, Readable.from([Buffer.alloc(20_000_000)]), { onProgress });
+    expect(told.at(-1)).toBe(20_000_000);
+    expect(told).toEqual([...told].sort((a, b) => a - b));
+    expect(told.length).toBeLessThan(100);
   });
 
   test("more files than places at a time all arrive", async () => {
     authorise(async ({ content }) => sha(content));
     const connection = await dial();
     const files = Array.from({ length: STREAM_LIMIT * 5 }, (_, index) => randomBytes(1000 * index));
-    const results = await Promise.all(files.map((bytes) => connection.send({ kind: "k", name: "n" }, Readable.from([bytes]))));
+    const results = await Promise.all(
+      files.map((bytes) => connection.send({ kind: "k", name: "n" }, Readable.from([bytes]))),
+    );
     expect(results.map(({ reply }) => reply)).toEqual(files.map(shaOf));
   });
 
@@ -158,7 +174,8 @@ describe("content", () => {
     const connection = await dial();
     const slow = connection.send({ kind: "k", name: "slow" }, endless);
     await opened.promise;
-    for (let turn = 0; turn < 20; turn++) await connection.send({ kind: "k", name: "fast" }, Readable.from([randomBytes(2_000_000)]));
+    for (let turn = 0; turn < 20; turn++)
+      await connection.send({ kind: "k", name: "fast" }, Readable.from([randomBytes(2_000_000)]));
     expect(produced).toBeLessThan(16);
     release.resolve();
     expect((await slow).bytes).toBe(64 * 1024 * 1024);
@@ -243,7 +260,9 @@ describe("growing", () => {
     const connection = await dial();
     const done = Promise.reject(new DrayError("CRIU_DUMP_FAILED", "at once"));
     expect(await reasonOf(connection.sendGrowingDirectory({ kind: "k", directory, done }))).toBe("CRIU_DUMP_FAILED");
-    expect(await reasonOf(connection.sendGrowingFile({ kind: "k", name: "n" }, join(directory, "p"), done))).toBe("CRIU_DUMP_FAILED");
+    expect(await reasonOf(connection.sendGrowingFile({ kind: "k", name: "n" }, join(directory, "p"), done))).toBe(
+      "CRIU_DUMP_FAILED",
+    );
   });
 
   test("a file that never appears is NOT_FOUND", async () => {
@@ -270,7 +289,9 @@ describe("failures", () => {
   test("a receiver that reads only a part is no success", async () => {
     authorise(async () => "done");
     const connection = await dial();
-    expect(await reasonOf(connection.send({ kind: "k", name: "n" }, Readable.from([Buffer.alloc(10)])))).toBe("INTERNAL");
+    expect(await reasonOf(connection.send({ kind: "k", name: "n" }, Readable.from([Buffer.alloc(10)])))).toBe(
+      "INTERNAL",
+    );
   });
 
   test("another size than announced is CORRUPT_STREAM on both sides", async () => {
@@ -393,7 +414,12 @@ describe("the door", () => {
   });
 
   test("a client without a certificate gets nowhere", async () => {
-    const socket = connectTls({ host: "127.0.0.1", port: server.port, ca: n1.caPem, checkServerIdentity: () => undefined });
+    const socket = connectTls({
+      host: "127.0.0.1",
+      port: server.port,
+      ca: n1.caPem,
+      checkServerIdentity: () => undefined,
+    });
     const error = await new Promise<Error>((resolve) => socket.on("error", resolve));
     expect(error.message).toMatch(/certificate required/i);
     await expect.poll(() => incidents).toContain("page connection refused: no valid certificate");
@@ -401,8 +427,20 @@ describe("the door", () => {
 
   test("whoever says nothing is shown out", async () => {
     const silentTcp = connectTcp(server.port, "127.0.0.1");
-    const silentTls = connectTls({ host: "127.0.0.1", port: server.port, ...tlsClientOptions(n1, { role: "agent", name: "n2" }) });
-    const closed = [silentTcp, silentTls].map((socket) => new Promise((resolve) => socket.on("error", () => undefined).on("close", resolve).resume()));
+    const silentTls = connectTls({
+      host: "127.0.0.1",
+      port: server.port,
+      ...tlsClientOptions(n1, { role: "agent", name: "n2" }),
+    });
+    const closed = [silentTcp, silentTls].map(
+      (socket) =>
+        new Promise((resolve) =>
+          socket
+            .on("error", () => undefined)
+            .on("close", resolve)
+            .resume(),
+        ),
+    );
     await Promise.all(closed);
     await expect.poll(() => incidents).toContain("page connection refused: no Hello");
   });
@@ -420,7 +458,11 @@ describe("the door", () => {
     ["data before the Hello", encodeFrame("data", 1, Buffer.alloc(5)), "data where hello must come"],
     ["a Hello that is no JSON", encodeFrame("hello", 0, Buffer.from("{")), "not JSON"],
   ])("answers %s with an error and closes", async (_what, bytes, message) => {
-    const socket = connectTls({ host: "127.0.0.1", port: server.port, ...tlsClientOptions(n1, { role: "agent", name: "n2" }) });
+    const socket = connectTls({
+      host: "127.0.0.1",
+      port: server.port,
+      ...tlsClientOptions(n1, { role: "agent", name: "n2" }),
+    });
     socket.write(bytes);
     const answers: string[] = [];
     const decoder = new FrameDecoder();
@@ -431,7 +473,11 @@ describe("the door", () => {
   });
 
   test("a version that is not spoken here is refused by name", async () => {
-    const socket = connectTls({ host: "127.0.0.1", port: server.port, ...tlsClientOptions(n1, { role: "agent", name: "n2" }) });
+    const socket = connectTls({
+      host: "127.0.0.1",
+      port: server.port,
+      ...tlsClientOptions(n1, { role: "agent", name: "n2" }),
+    });
     socket.write(encodeMessage("hello", 0, { versions: [77], migrationId: "m1", token, silenceLimitMs: 1000 }));
     const reasons: string[] = [];
     const decoder = new FrameDecoder();

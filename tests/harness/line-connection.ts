@@ -1,0 +1,2 @@
+/** The raw connection, as tests know it. */
+export * from "../../deploy/held-client/line-connection.ts";
