@@ -56,9 +56,13 @@ export function migrationService(host: AgentHost, migrations: Migrations): RpcSe
       },
 
       async abort(request) {
-        const migration = await migrations.find(await migrations.admit(request.order));
+        const id = await migrations.admit(request.order);
+        const migration = await migrations.find(id);
         // Unknown here means that it never began: the container was not touched.
-        if (migration === undefined) return { sourceRunning: true, epoch: 0 };
+        if (migration === undefined) {
+          migrations.refuse(id);
+          return { sourceRunning: true, epoch: 0 };
+        }
         if (migration instanceof DestinationMigration) {
           await migration.abort(request.reason);
           return { sourceRunning: false, epoch: 0 };

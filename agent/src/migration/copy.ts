@@ -1,7 +1,7 @@
 /**
  * The destination container. It is created under a name that says which
  * migration it belongs to, so that it is found again after a crash between
- * Docker's answer and the journal; then it gets its own name.
+ * Docker's answer and the journal; after that it gets its own name.
  */
 import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
@@ -15,7 +15,7 @@ function provisionalName(migrationId: string): string {
   return `drayage-incoming-${migrationId}`;
 }
 
-/** Creates the container, or finds the one that was; resolves with its Docker id. */
+/** Creates the container under its provisional name, or finds the one that was; resolves with its Docker id. */
 export async function createCopy(
   host: AgentHost,
   description: SourceDescription,
@@ -24,17 +24,15 @@ export async function createCopy(
 ): Promise<string> {
   const { docker } = host;
   const reference = await findImage(docker, image);
-  if (reference === undefined) throw new DrayError("NOT_FOUND", `image ${image.configDigest} is not on ${host.node}`, { node: host.node });
-  let dockerId = await findCopy(docker, migrationId);
-  if (dockerId === undefined) {
-    const { inspect } = parseDescription(description);
-    // By the name that the user gave if it means the same image here, so that `docker ps` shows it.
-    const preferred = await preferredReference(docker, inspect, reference);
-    const { request } = carryDescription(description, { image: preferred, name: provisionalName(migrationId) });
-    dockerId = (await docker.createContainer(request)).id;
-  }
-  await docker.renameContainer(dockerId, description.name);
-  return dockerId;
+  if (reference === undefined)
+    throw new DrayError("NOT_FOUND", `image ${image.configDigest} is not on ${host.node}`, { node: host.node });
+  const present = await findCopy(docker, migrationId);
+  if (present !== undefined) return present;
+  const { inspect } = parseDescription(description);
+  // By the name that the user gave if it means the same image here, so that `docker ps` shows it.
+  const preferred = await preferredReference(docker, inspect, reference);
+  const { request } = carryDescription(description, { image: preferred, name: provisionalName(migrationId) });
+  return (await docker.createContainer(request)).id;
 }
 
 /** The container that an earlier `createCopy` of this migration made, while it has its provisional name. */

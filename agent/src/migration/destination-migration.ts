@@ -39,12 +39,15 @@ import { type Endpoint, endpointsOf, macsByParent } from "./endpoints.ts";
 import { IncomingTransfer } from "./incoming-transfer.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
 import { bundleRoot } from "./oci-bundle.ts";
+import { pause, type Question } from "./ownership.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
+import { Serial } from "../runtime-gate/serial.ts";
 import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
 
 /** How long drayage-runc waits for this agent and for a verdict. */
 const HOLD_DEADLINE_MS = 30 * 60_000;
 const REMOVE_DEADLINE_MS = 30_000;
+const PERSIST_MS = 2_000;
 
 export class DestinationMigration {
   private readonly host: AgentHost;
@@ -58,6 +61,10 @@ export class DestinationMigration {
   private prepareRun: JoinableRun<PrepareResult> | undefined;
   private activation: Promise<ActivateResponse> | undefined;
   private aborting: Promise<void> | undefined;
+  private finishing: Promise<void> | undefined;
+  /** The latest Reserve: an abort must not overtake it. */
+  private reserving: Promise<ReserveResponse> | undefined;
+  private readonly writing = new Serial();
   /** Settles when Docker's start has; undefined if this process did not call it. */
   private startSettled: Promise<unknown> | undefined;
   /** Ends the wait for a verdict when the migration has ended otherwise. */
@@ -79,7 +86,8 @@ export class DestinationMigration {
   /** Journals the intent and makes room for the images. NO_SPACE if there is none. */
   static async begin(host: AgentHost, request: ReserveRequest): Promise<DestinationMigration> {
     const { description, order } = request;
-    if (description === undefined || order === undefined) throw new DrayError("BAD_REQUEST", "Reserve needs an order and a description");
+    if (description === undefined || order === undefined)
+      throw new DrayError("BAD_REQUEST", "Reserve needs an order and a description");
     const transit = transitOptionsOf(host.config);
     const entry: DestinationEntry = {
       role: "destination",
@@ -98,8 +106,12 @@ export class DestinationMigration {
       descriptionJson: JSON.stringify(SourceDescription.toJSON(description)),
       thawedAtMs: null,
     };
+    await faultPoint("destination.before-journal-reserving");
     await host.journal.write(entry);
-    return new DestinationMigration(host, entry);
+    await faultPoint("destination.after-journal-reserving");
+    const migration = new DestinationMigration(host, entry);
+    migration.followClosing();
+    return migration;
   }
 
   /** Takes up what an earlier process of the agent left; `recover` says what follows. */
@@ -112,7 +124,13 @@ export class DestinationMigration {
   }
 
   /** Authorises the transfer and, if the image is here, creates the container. Idempotent until `holding`. */
-  async reserve(): Promise<ReserveResponse> {
+  reserve(): Promise<ReserveResponse> {
+    const reserving = (this.reserving ?? Promise.resolve()).catch(() => undefined).then(() => this.runReserve());
+    this.reserving = reserving;
+    return reserving;
+  }
+
+  private async runReserve(): Promise<ReserveResponse> {
     if (this.entryNow.state !== "reserving" && this.entryNow.state !== "reserved") throw this.outOfTurn("Reserve");
     const imagePresent = (await findImage(this.host.docker, this.imageIdentity())) !== undefined;
     if (imagePresent) await this.ensureContainer();
@@ -141,42 +159,61 @@ export class DestinationMigration {
   async activate(): Promise<ActivateResponse> {
     const verdict = await this.verdict();
     if (verdict.kind !== "committed") {
-      throw new DrayError("NOT_OWNER", `container ${this.entryNow.containerName} is not committed to this node (${verdict.kind})`);
+      throw new DrayError(
+        "NOT_OWNER",
+        `container ${this.entryNow.containerName} is not committed to this node (${verdict.kind})`,
+      );
     }
     return this.activateOnce();
   }
 
   /** After "running": policy back, files gone. Idempotent. */
   async finish(): Promise<string[]> {
-    const { state, dockerId, migrationId, restartPolicy } = this.entryNow;
-    if (state === "finished") return [];
-    if (state !== "running") throw this.outOfTurn("Finish");
+    if (this.entryNow.state === "finished") return [];
+    if (this.entryNow.state !== "running") throw this.outOfTurn("Finish");
+    this.finishing ??= this.runFinish().catch((thrown: unknown) => {
+      this.finishing = undefined;
+      throw thrown;
+    });
+    await this.finishing;
+    return [];
+  }
+
+  private async runFinish(): Promise<void> {
+    const { dockerId, migrationId, restartPolicy } = this.entryNow;
     await this.startSettled?.catch(() => undefined);
     await this.host.docker.updateRestartPolicy(dockerId, restartPolicy);
     await this.host.gate.disarm(dockerId);
     await unblockMac(migrationId);
     await this.removeFiles();
     await this.transition("finished");
-    return [];
+    this.settled.abort();
   }
 
   /**
    * Removes everything of this migration from this host. Idempotent. From
-   * `prepared` on only if etcd says that the source owns: TOO_LATE otherwise.
+   * `prepared` on only if etcd says that it can never be committed: TOO_LATE otherwise.
    */
   async abort(reason: string): Promise<void> {
     const { state } = this.entryNow;
     if (state === "aborted") return;
     if (state === "prepared" || state === "activating" || state === "running" || state === "finished") {
       const verdict = await this.verdict();
-      if (verdict.kind !== "aborted") {
-        throw new DrayError("TOO_LATE", `the copy of ${this.entryNow.containerName} is ${state} and etcd does not say that the source owns it (${verdict.kind})`);
+      if (verdict.kind !== "aborted" && !(verdict.kind === "superseded" && state === "prepared")) {
+        throw new DrayError(
+          "TOO_LATE",
+          `the copy of ${this.entryNow.containerName} is ${state} and etcd does not say that the source owns it (${verdict.kind})`,
+        );
       }
     }
     await this.abortOnce(reason);
   }
 
-  /** After a restart of the agent: a prepared copy waits for its verdict, anything earlier for the leader's Abort. */
+  /**
+   * After a restart of the agent: a prepared copy waits for its verdict. What
+   * is older waits for the leader's Abort, what runs for its Finish, or until
+   * the leader has closed the migration.
+   */
   async recover(): Promise<void> {
     switch (this.entryNow.state) {
       case "prepared":
@@ -185,15 +222,50 @@ export class DestinationMigration {
       case "reserved":
       case "holding":
         this.awaitOwnVerdict();
-        return;
-      case "aborting":
-        await this.abortOnce(this.entryNow.error);
+        this.followClosing();
         return;
       case "running":
+        this.followClosing();
+        return;
+      case "aborting":
+        await this.persist(() => this.abortOnce(this.entryNow.error));
+        return;
       case "finished":
       case "aborted":
         return;
     }
+  }
+
+  /** The leader gives up on a node that is away too long; then it tidies up by itself. */
+  private followClosing(): void {
+    const signal = AbortSignal.any([this.host.stopping, this.settled.signal]);
+    this.host.ownership
+      .awaitClosed(this.question, signal)
+      .then(async () => {
+        const { state } = this.entryNow;
+        if (state === "running") await this.persist(async () => void (await this.finish()));
+        else if (state === "reserving" || state === "reserved" || state === "holding") {
+          await this.persist(() => this.abort("the coordinator has ended the migration"));
+        }
+      })
+      .catch((thrown: unknown) => this.complain(signal, thrown));
+  }
+
+  /** Tries until it works: nobody else may be left to ask for it. */
+  private async persist(body: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        return await body();
+      } catch (thrown) {
+        if (this.host.stopping.aborted) throw thrown;
+        this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended, trying again");
+        await pause(PERSIST_MS, this.host.stopping);
+      }
+    }
+  }
+
+  private complain(signal: AbortSignal, thrown: unknown): void {
+    if (!signal.aborted) this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended");
   }
 
   private async runPrepare(report: Report, signal: AbortSignal): Promise<PrepareResult> {
@@ -210,7 +282,9 @@ export class DestinationMigration {
       const network = destinationFiles(migrationId, endpoints);
       const armed = await gate.arm({ dockerId, migrationId, deadlineMs: HOLD_DEADLINE_MS, network });
       this.startSettled = docker.startContainer(dockerId);
-      this.startSettled.catch((thrown: unknown) => this.logger.info({ err: toDrayError(thrown) }, "docker start has ended"));
+      this.startSettled.catch((thrown: unknown) =>
+        this.logger.info({ err: toDrayError(thrown) }, "docker start has ended"),
+      );
       await this.orFailedStart(armed.held, signal);
       return armed;
     });
@@ -236,7 +310,13 @@ export class DestinationMigration {
     return new Promise((resolve, reject) => {
       gate.then(resolve, reject);
       this.startSettled?.then(
-        () => reject(new DrayError("DOCKER_ERROR", "docker start ended before the verdict; the runtime did not hold the container")),
+        () =>
+          reject(
+            new DrayError(
+              "DOCKER_ERROR",
+              "docker start ended before the verdict; the runtime did not hold the container",
+            ),
+          ),
         reject,
       );
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
@@ -283,9 +363,10 @@ export class DestinationMigration {
     });
     await faultPoint("destination.after-thaw");
     await this.announceEndpoints();
-    await runPhase(context, "confirm-running", () => this.host.ownership.confirmRunning(uuid, epoch + 1, this.host.stopping));
+    await runPhase(context, "confirm-running", () =>
+      this.host.ownership.confirmRunning(uuid, epoch + 1, this.host.stopping),
+    );
     await this.transition("running", { thawedAtMs: thawed });
-    this.settled.abort();
     return { thawedAtMs: thawed, steps: this.times.slice(before) };
   }
 
@@ -312,6 +393,7 @@ export class DestinationMigration {
     const { migrationId } = this.entryNow;
     await this.transition("aborting", { error: reason });
     await this.prepareRun?.cancel(new DrayError("CANCELLED", reason));
+    await this.reserving?.catch(() => undefined);
     await this.authorisation?.revoke();
     const dockerId = this.entryNow.dockerId || (await findCopy(docker, migrationId)) || "";
     if (dockerId !== "") {
@@ -329,18 +411,16 @@ export class DestinationMigration {
 
   /** What etcd says decides, with or without a leader. */
   private awaitOwnVerdict(): void {
-    const { uuid, epoch, peerNode } = this.entryNow;
     const signal = AbortSignal.any([this.host.stopping, this.settled.signal]);
     this.host.ownership
-      .awaitVerdict({ uuid, epoch, source: peerNode }, (verdict) => verdict.kind !== "open", signal)
+      .awaitVerdict(this.question, (verdict) => verdict.kind !== "open", signal)
       .then(async (verdict) => {
         if (verdict.kind === "committed") await this.activateOnce();
-        else if (verdict.kind === "aborted") await this.abort("etcd says that the migration was rolled back");
-        else this.logger.error({ verdict }, "the owner has changed more than once since; the copy stays frozen");
+        else if (this.entryNow.state === "activating")
+          this.logger.error({ verdict }, "the owner has changed since the commit; the copy stays as it is");
+        else await this.persist(() => this.abort("etcd says that the migration was rolled back"));
       })
-      .catch((thrown: unknown) => {
-        if (!signal.aborted) this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended");
-      });
+      .catch((thrown: unknown) => this.complain(signal, thrown));
   }
 
   private async receiveImage(content: Readable): Promise<void> {
@@ -365,7 +445,11 @@ export class DestinationMigration {
     if (this.entryNow.dockerId !== "") return;
     const dockerId = await createCopy(this.host, this.description, this.entryNow.migrationId, this.imageIdentity());
     await this.host.identities.adopt(dockerId, this.entryNow.uuid);
+    await faultPoint("destination.before-journal-created");
     await this.transition(this.entryNow.state, { dockerId });
+    await faultPoint("destination.after-journal-created");
+    // Only now: until the journal knows it, it is found by its provisional name.
+    await this.host.docker.renameContainer(dockerId, this.description.name);
   }
 
   private async endpoints(): Promise<Endpoint[]> {
@@ -378,16 +462,24 @@ export class DestinationMigration {
     return { configDigest: imageDigest, diffIds: imageDiffIds, tags: imageTags };
   }
 
+  private get question(): Question {
+    const { uuid, epoch, migrationId, peerNode } = this.entryNow;
+    return { uuid, epoch, migrationId, source: peerNode };
+  }
+
   private verdict() {
-    const { uuid, epoch, peerNode } = this.entryNow;
-    return this.host.ownership.verdict(uuid, epoch, peerNode);
+    return this.host.ownership.verdict(this.question);
   }
 
   private outOfTurn(what: string): DrayError {
-    return new DrayError("CANCELLED", `${what} does not fit state ${this.entryNow.state} of migration ${this.entryNow.migrationId}`, {
-      node: this.host.node,
-      remedy: "The agent was restarted, or the migration is being rolled back; migrate again.",
-    });
+    return new DrayError(
+      "CANCELLED",
+      `${what} does not fit state ${this.entryNow.state} of migration ${this.entryNow.migrationId}`,
+      {
+        node: this.host.node,
+        remedy: "The agent was restarted, or the migration is being rolled back; migrate again.",
+      },
+    );
   }
 
   private get workDirectory(): string {
@@ -407,12 +499,18 @@ export class DestinationMigration {
     return { migrationId: this.entryNow.migrationId, node: host.node, logger, metrics: host.metrics, times };
   }
 
-  private async transition(state: DestinationState, patch: Partial<DestinationEntry> = {}): Promise<void> {
-    const next: DestinationEntry = { ...this.entryNow, ...patch, state, atMs: Date.now() };
-    await faultPoint(`destination.before-journal-${state}`);
-    await this.host.journal.write(next);
-    if (isEnded(next) && !isEnded(this.entryNow)) this.host.metrics.migrationsInProgress.dec({ role: "destination" });
-    this.entryNow = next;
-    await faultPoint(`destination.after-journal-${state}`);
+  /** One after the other. Refused once the way back has been taken: what was under way then must not undo it. */
+  private transition(state: DestinationState, patch: Partial<DestinationEntry> = {}): Promise<void> {
+    return this.writing.run(async () => {
+      const now = this.entryNow.state;
+      if ((now === "aborting" || now === "aborted") && state !== "aborting" && state !== "aborted")
+        throw this.outOfTurn(state);
+      const next: DestinationEntry = { ...this.entryNow, ...patch, state, atMs: Date.now() };
+      await faultPoint(`destination.before-journal-${state}`);
+      await this.host.journal.write(next);
+      if (isEnded(next) && !isEnded(this.entryNow)) this.host.metrics.migrationsInProgress.dec({ role: "destination" });
+      this.entryNow = next;
+      await faultPoint(`destination.after-journal-${state}`);
+    });
   }
 }

@@ -9,7 +9,13 @@ function container(networks: ContainerInspect["NetworkSettings"]["Networks"]): C
 const networks = [
   { Name: "dray", Id: "1".repeat(64), Driver: "macvlan", Scope: "local", Options: { parent: "host0" } },
   { Name: "front", Id: "abcdef0123456789", Driver: "bridge", Scope: "local", Options: {} },
-  { Name: "bridge", Id: "2".repeat(64), Driver: "bridge", Scope: "local", Options: { "com.docker.network.bridge.name": "docker0" } },
+  {
+    Name: "bridge",
+    Id: "2".repeat(64),
+    Driver: "bridge",
+    Scope: "local",
+    Options: { "com.docker.network.bridge.name": "docker0" },
+  },
 ] as NetworkInspect[];
 
 it("names the interface through which each address leaves", () => {
@@ -33,6 +39,9 @@ it("names the interface through which each address leaves", () => {
 });
 
 it("takes what was asked for while a container has not started", () => {
-  const [endpoint] = endpointsOf(container({ dray: { IPAMConfig: { IPv4Address: "10.0.0.9" }, IPAddress: "", MacAddress: "" } }), networks);
+  const [endpoint] = endpointsOf(
+    container({ dray: { IPAMConfig: { IPv4Address: "10.0.0.9" }, IPAddress: "", MacAddress: "" } }),
+    networks,
+  );
   expect(endpoint).toMatchObject({ ipv4: "10.0.0.9", ipv6: "", mac: "" });
 });

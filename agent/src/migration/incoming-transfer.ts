@@ -80,18 +80,24 @@ export class IncomingTransfer {
     let bytes = 0;
     for await (const chunk of file.content as AsyncIterable<Buffer>) {
       bytes += chunk.length;
-      if (bytes > MANIFEST_LIMIT_BYTES) throw new DrayError("CORRUPT_STREAM", "the manifest of the images is absurdly large");
+      if (bytes > MANIFEST_LIMIT_BYTES)
+        throw new DrayError("CORRUPT_STREAM", "the manifest of the images is absurdly large");
       chunks.push(chunk);
     }
     const parsed = ImageManifest.safeParse(JSON.parse(Buffer.concat(chunks).toString("utf8")));
-    if (!parsed.success) throw new DrayError("CORRUPT_STREAM", `the manifest of the images is not valid: ${parsed.error.message}`);
+    if (!parsed.success)
+      throw new DrayError("CORRUPT_STREAM", `the manifest of the images is not valid: ${parsed.error.message}`);
     for (const { name, bytes: expected } of parsed.data.files) {
       const here = this.received.get(name);
       if (here !== expected) {
-        throw new DrayError("CORRUPT_STREAM", `image ${name} has ${here ?? "no"} bytes here and ${expected} on the source`);
+        throw new DrayError(
+          "CORRUPT_STREAM",
+          `image ${name} has ${here ?? "no"} bytes here and ${expected} on the source`,
+        );
       }
     }
-    if (!this.layerRestDone) throw new DrayError("CORRUPT_STREAM", "the manifest came before the rest of the writable layer");
+    if (!this.layerRestDone)
+      throw new DrayError("CORRUPT_STREAM", "the manifest came before the rest of the writable layer");
     this.resolveComplete();
   }
 }

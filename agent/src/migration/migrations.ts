@@ -6,6 +6,7 @@ import type { AgentHost } from "./agent-host.ts";
 import { DestinationMigration } from "./destination-migration.ts";
 import { SourceMigration } from "./source-migration.ts";
 import type { TermGuard } from "./term-guard.ts";
+import { sweepTransitDirectories, transitOptionsOf } from "./transit-directory.ts";
 
 type AnyMigration = SourceMigration | DestinationMigration;
 type Kind<T extends AnyMigration> = (migration: AnyMigration) => migration is T;
@@ -18,6 +19,9 @@ export class Migrations {
   /** Promises, so that two copies of one order find the same machine. */
   private readonly byId = new Map<string, Promise<AnyMigration>>();
 
+  /** Called off before they began here. */
+  private readonly refused = new Set<string>();
+
   constructor(host: AgentHost, terms: TermGuard) {
     this.host = host;
     this.terms = terms;
@@ -26,14 +30,22 @@ export class Migrations {
   /** Takes up what the journal holds. Does not wait for verdicts. */
   async recover(): Promise<void> {
     await this.host.journal.prune(isEnded);
-    for (const entry of await this.host.journal.readAll()) {
+    const entries = await this.host.journal.readAll();
+    const underWay = entries.filter((entry) => !isEnded(entry)).map(({ migrationId }) => migrationId);
+    await sweepTransitDirectories(transitOptionsOf(this.host.config), underWay);
+    for (const entry of entries) {
       const migration =
-        entry.role === "source" ? SourceMigration.resume(this.host, entry) : DestinationMigration.resume(this.host, entry);
+        entry.role === "source"
+          ? SourceMigration.resume(this.host, entry)
+          : DestinationMigration.resume(this.host, entry);
       this.byId.set(entry.migrationId, Promise.resolve(migration));
       if (!isEnded(entry)) this.host.metrics.migrationsInProgress.inc({ role: entry.role });
       migration.recover().catch((thrown: unknown) => {
         if (this.host.stopping.aborted) return;
-        this.host.logger.error({ migration_id: entry.migrationId, err: toDrayError(thrown) }, "recovery of a migration failed");
+        this.host.logger.error(
+          { migration_id: entry.migrationId, err: toDrayError(thrown) },
+          "recovery of a migration failed",
+        );
       });
     }
   }
@@ -45,6 +57,11 @@ export class Migrations {
     }
     await this.terms.admit(order.term);
     return order.migrationId;
+  }
+
+  /** An order that comes after this one must not begin the migration: it has been called off. */
+  refuse(migrationId: string): void {
+    this.refused.add(migrationId);
   }
 
   source(request: SyncRequest): Promise<SourceMigration> {
@@ -74,21 +91,22 @@ export class Migrations {
     create: () => Promise<T>,
   ): Promise<T> {
     const id = await this.admit(order);
+    if (this.refused.has(id))
+      throw new DrayError("CANCELLED", `migration ${id} has been called off`, { node: this.host.node });
     let known = this.byId.get(id);
     if (known === undefined) {
       known = create();
       this.byId.set(id, known);
-      known.then(({ entry }) => this.host.metrics.migrationsInProgress.inc({ role: entry.role }), () => undefined);
+      known.then(
+        ({ entry }) => this.host.metrics.migrationsInProgress.inc({ role: entry.role }),
+        () => undefined,
+      );
       known.catch(() => this.byId.delete(id));
     }
     return this.demand(await known, kind, id);
   }
 
-  private demand<T extends AnyMigration>(
-    migration: AnyMigration | undefined,
-    kind: Kind<T>,
-    id: string,
-  ): T {
+  private demand<T extends AnyMigration>(migration: AnyMigration | undefined, kind: Kind<T>, id: string): T {
     if (migration !== undefined && kind(migration)) return migration;
     throw new DrayError("NOT_FOUND", `this agent has no such part in migration ${id}`, { node: this.host.node });
   }

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { verdictOf } from "./ownership.ts";
 
 const start: OwnerRecord = { uuid: "u", node: "n1", epoch: 7, state: "running", migrationId: "" };
+const question = { migrationId: "m", epoch: 7, source: "n1" };
 const rules = {
   enter: (record: OwnerRecord) => enterSwitch(record, 7, "n1", "m"),
   commit: (record: OwnerRecord) => commit(record, 7, "n2", "m"),
@@ -21,7 +22,7 @@ describe("verdictOf", () => {
         const seen = new Set<string>();
         for (const name of order) {
           record = rules[name](record) ?? record;
-          seen.add(verdictOf(record, 7, "n1").kind);
+          seen.add(verdictOf(record, question).kind);
         }
         expect(seen.has("aborted") && seen.has("committed")).toBe(false);
         expect(seen.has("superseded")).toBe(false);
@@ -30,12 +31,20 @@ describe("verdictOf", () => {
   });
 
   it("distinguishes entered from not yet entered", () => {
-    expect(verdictOf(null, 7, "n1")).toEqual({ kind: "open", entered: false });
-    expect(verdictOf(start, 7, "n1")).toEqual({ kind: "open", entered: false });
-    expect(verdictOf({ ...start, state: "switching" }, 7, "n1")).toEqual({ kind: "open", entered: true });
+    expect(verdictOf(null, question)).toEqual({ kind: "open", entered: false });
+    expect(verdictOf(start, question)).toEqual({ kind: "open", entered: false });
+    expect(verdictOf({ ...start, state: "switching", migrationId: "m" }, question)).toEqual({
+      kind: "open",
+      entered: true,
+    });
   });
 
   it("concludes nothing from an owner that came back by later migrations", () => {
-    expect(verdictOf({ ...start, epoch: 9 }, 7, "n1")).toEqual({ kind: "superseded", epoch: 9 });
+    expect(verdictOf({ ...start, epoch: 9 }, question)).toEqual({ kind: "superseded", epoch: 9 });
+  });
+
+  it("takes another migration's commit in the same epoch for no verdict on this one", () => {
+    const theirs: OwnerRecord = { ...start, node: "n3", epoch: 8, state: "committed", migrationId: "other" };
+    expect(verdictOf(theirs, question)).toEqual({ kind: "superseded", epoch: 8 });
   });
 });

@@ -4,7 +4,7 @@
  */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { changeOwner } from "@drayage/shared/etcd/change-owner.ts";
-import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
+import type { EtcdPort, KeyValue } from "@drayage/shared/etcd/etcd-port.ts";
 import { decodeRecord, readRecord } from "@drayage/shared/etcd/records.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { abort, confirmRunning, OwnerRecord } from "@drayage/shared/state/owner.ts";
@@ -20,17 +20,28 @@ export type Verdict =
   /** The destination owns; `running` once it is durable that the copy runs. */
   | { readonly kind: "committed"; readonly epoch: number; readonly running: boolean }
   /**
-   * The owner has changed more than once since. No leader begins a migration
-   * before the last one has ended on both sides, so this is never seen; if it
-   * is, nothing may be concluded from it and a frozen source stays frozen.
+   * Another migration has changed the owner since, so this one can never be
+   * committed any more. A copy that never ran may go; a frozen source stays
+   * frozen, since nothing says who has its newest state.
    */
   | { readonly kind: "superseded"; readonly epoch: number };
 
-/** Reads a record as the verdict on the migration from `source` in `epoch`. */
-export function verdictOf(record: OwnerRecord | null, epoch: number, source: string): Verdict {
+/** The migration that a verdict is asked for. */
+export interface Question {
+  readonly uuid: string;
+  readonly migrationId: string;
+  /** Owner epoch in which it runs. */
+  readonly epoch: number;
+  readonly source: string;
+}
+
+/** Reads a record as the verdict on a migration. */
+export function verdictOf(record: OwnerRecord | null, question: Omit<Question, "uuid">): Verdict {
+  const { migrationId, epoch, source } = question;
   if (record === null || record.epoch < epoch) return { kind: "open", entered: false };
-  if (record.epoch === epoch) return { kind: "open", entered: record.state === "switching" };
-  if (record.epoch === epoch + 1) {
+  const isOurs = record.migrationId === migrationId;
+  if (record.epoch === epoch) return { kind: "open", entered: record.state === "switching" && isOurs };
+  if (record.epoch === epoch + 1 && isOurs) {
     if (record.node === source) return { kind: "aborted", epoch: record.epoch };
     return { kind: "committed", epoch: record.epoch, running: record.state === "running" };
   }
@@ -46,9 +57,9 @@ export class Ownership {
     this.node = node;
   }
 
-  async verdict(uuid: string, epoch: number, source: string, signal?: AbortSignal): Promise<Verdict> {
-    const stored = await readRecord(this.etcd, OwnerRecord, keys.owner(uuid), { signal });
-    return verdictOf(stored?.record ?? null, epoch, source);
+  async verdict(question: Question, signal?: AbortSignal): Promise<Verdict> {
+    const stored = await readRecord(this.etcd, OwnerRecord, keys.owner(question.uuid), { signal });
+    return verdictOf(stored?.record ?? null, question);
   }
 
   /**
@@ -57,11 +68,14 @@ export class Ownership {
    * "open" with `entered: false` if the switch had not been entered, so that
    * there was nothing to decide. Rejects only when the signal fires.
    */
-  async abortAsSource(uuid: string, epoch: number, migrationId: string, signal: AbortSignal): Promise<Verdict> {
+  async abortAsSource(question: Question, signal: AbortSignal): Promise<Verdict> {
+    const { uuid, epoch, migrationId } = question;
     for (;;) {
       try {
-        const { record } = await changeOwner(this.etcd, uuid, (now) => abort(now, epoch, this.node, migrationId), { signal });
-        const verdict = verdictOf(record, epoch, this.node);
+        const { record } = await changeOwner(this.etcd, uuid, (now) => abort(now, epoch, this.node, migrationId), {
+          signal,
+        });
+        const verdict = verdictOf(record, question);
         if (verdict.kind !== "open" || !verdict.entered) return verdict;
       } catch (thrown) {
         if (signal.aborted || !isPassing(thrown)) throw thrown;
@@ -74,7 +88,9 @@ export class Ownership {
   async confirmRunning(uuid: string, epoch: number, signal: AbortSignal): Promise<void> {
     for (;;) {
       try {
-        const { record } = await changeOwner(this.etcd, uuid, (now) => confirmRunning(now, epoch, this.node), { signal });
+        const { record } = await changeOwner(this.etcd, uuid, (now) => confirmRunning(now, epoch, this.node), {
+          signal,
+        });
         if (record?.node === this.node && record.epoch === epoch && record.state === "running") return;
         if (record === null || record.epoch > epoch || record.node !== this.node) {
           throw new DrayError("NOT_OWNER", `container ${uuid} belongs to ${record?.node ?? "nobody"} in etcd`);
@@ -90,25 +106,48 @@ export class Ownership {
    * Waits until `accept` takes the verdict, told of every change by etcd.
    * Rejects only when the signal fires: without etcd it waits (invariant 3).
    */
-  async awaitVerdict(
-    question: { readonly uuid: string; readonly epoch: number; readonly source: string },
-    accept: (verdict: Verdict) => boolean,
+  awaitVerdict(question: Question, accept: (verdict: Verdict) => boolean, signal: AbortSignal): Promise<Verdict> {
+    return this.awaitValue(
+      keys.owner(question.uuid),
+      (entry) => {
+        const verdict = verdictOf(entry === undefined ? null : decodeRecord(OwnerRecord, entry).record, question);
+        return accept(verdict) ? verdict : undefined;
+      },
+      signal,
+    );
+  }
+
+  /**
+   * Waits until the leader has closed the migration: then it holds the
+   * container's lock no more. Rejects only when the signal fires.
+   */
+  async awaitClosed({ uuid, migrationId }: Pick<Question, "uuid" | "migrationId">, signal: AbortSignal): Promise<void> {
+    await this.awaitValue(
+      keys.migrationLock(uuid),
+      (entry) => (entry?.value === migrationId ? undefined : true),
+      signal,
+    );
+  }
+
+  /** What `judge` makes of a key, as soon as it makes something of it. */
+  private async awaitValue<T>(
+    key: string,
+    judge: (entry: KeyValue | undefined) => T | undefined,
     signal: AbortSignal,
-  ): Promise<Verdict> {
-    const key = keys.owner(question.uuid);
+  ): Promise<T> {
     for (;;) {
       signal.throwIfAborted();
       try {
         const { entries, revision } = await this.etcd.getPrefix(key, { signal });
-        const entry = entries.find((candidate) => candidate.key === key);
-        const now = verdictOf(entry === undefined ? null : decodeRecord(OwnerRecord, entry).record, question.epoch, question.source);
-        if (accept(now)) return now;
+        const now = judge(entries.find((candidate) => candidate.key === key));
+        if (now !== undefined) return now;
         for await (const step of this.etcd.watch(key, { fromRevision: revision + 1, signal })) {
           if (step.kind === "compacted") break;
           for (const change of step.changes) {
-            if (change.type !== "put" || change.entry.key !== key) continue;
-            const verdict = verdictOf(decodeRecord(OwnerRecord, change.entry).record, question.epoch, question.source);
-            if (accept(verdict)) return verdict;
+            const changed = change.type === "put" ? change.entry.key : change.key;
+            if (changed !== key) continue;
+            const later = judge(change.type === "put" ? change.entry : undefined);
+            if (later !== undefined) return later;
           }
         }
       } catch (thrown) {

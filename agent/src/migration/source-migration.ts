@@ -30,14 +30,24 @@ import { unblockMac } from "../network-lock/mac-block.ts";
 import { unlock } from "../network-lock/source-lock.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { restartPolicyOf } from "../docker/restart-policy.ts";
+import type { ContainerInspect } from "../docker/types.ts";
 import { endpointsOf, macsByParent } from "./endpoints.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
+import { pause, type Question } from "./ownership.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { FREEZE_DEADLINE_MS, runSwitchSteps, type SwitchTarget } from "./source-switch.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
-import { makeTransitDirectory, removeTransitDirectory, type TransitOptions, transitOptionsOf } from "./transit-directory.ts";
+import {
+  makeTransitDirectory,
+  removeTransitDirectory,
+  type TransitOptions,
+  transitOptionsOf,
+} from "./transit-directory.ts";
 
 const UNDO_DEADLINE_MS = 30_000;
+const PERSIST_MS = 2_000;
+/** Restart policies after which Docker starts a container with itself. */
+const STARTS_WITH_DOCKER: ReadonlySet<string> = new Set(["always", "unless-stopped"]);
 /**
  * In `sent` without a verdict for so long, the source makes its own: by then
  * a leader would have committed or rolled back, so there is none.
@@ -79,8 +89,12 @@ export class SourceMigration {
       dockerId: request.dockerId,
       frozen: null,
     };
+    await faultPoint("source.before-journal-syncing");
     await host.journal.write(entry);
-    return new SourceMigration(host, entry);
+    await faultPoint("source.after-journal-syncing");
+    const migration = new SourceMigration(host, entry);
+    migration.followClosing();
+    return migration;
   }
 
   /** Takes up what an earlier process of the agent left; `recover` says what follows. */
@@ -135,7 +149,10 @@ export class SourceMigration {
     if (this.entryNow.state === "finished") return [];
     const verdict = await this.verdict();
     if (verdict.kind !== "committed" || !verdict.running) {
-      throw new DrayError("NOT_OWNER", `the copy of ${this.entryNow.containerName} does not run yet by what etcd says (${verdict.kind})`);
+      throw new DrayError(
+        "NOT_OWNER",
+        `the copy of ${this.entryNow.containerName} does not run yet by what etcd says (${verdict.kind})`,
+      );
     }
     await this.endOnce(() => this.runFinish());
     return [];
@@ -150,21 +167,26 @@ export class SourceMigration {
     const cancelled = new DrayError("CANCELLED", reason);
     await this.syncRun?.cancel(cancelled);
     await this.switchRun?.cancel(cancelled);
-    const { uuid, epoch, migrationId } = this.entryNow;
+    const { epoch } = this.entryNow;
     await faultPoint("source.before-own-transaction");
-    const verdict = await this.host.ownership.abortAsSource(uuid, epoch, migrationId, this.host.stopping);
+    const verdict = await this.host.ownership.abortAsSource(this.question, this.host.stopping);
     await faultPoint("source.after-own-transaction");
     switch (verdict.kind) {
       case "committed":
         return { sourceRunning: false, epoch: verdict.epoch };
       case "superseded":
-        throw new DrayError("OUTCOME_UNKNOWN", `the owner of ${this.entryNow.containerName} is at epoch ${verdict.epoch}, far from ${epoch}`, {
-          remedy: "The container stays frozen here. Compare the owner in etcd with what runs, then remove the wrong copy by hand.",
-        });
+        throw new DrayError(
+          "OUTCOME_UNKNOWN",
+          `the owner of ${this.entryNow.containerName} is at epoch ${verdict.epoch}, far from ${epoch}`,
+          {
+            remedy:
+              "The container stays frozen here. Compare the owner in etcd with what runs, then remove the wrong copy by hand.",
+          },
+        );
       case "open":
       case "aborted":
         if (this.entryNow.state !== "aborted") await this.endOnce(() => this.revive(reason));
-        return { sourceRunning: true, epoch: verdict.kind === "aborted" ? verdict.epoch : epoch };
+        return { sourceRunning: await this.isRunning(), epoch: verdict.kind === "aborted" ? verdict.epoch : epoch };
     }
   }
 
@@ -176,16 +198,55 @@ export class SourceMigration {
         return;
       case "sent":
       case "finishing":
-        await this.ensureFrozen();
+        await this.persist(() => this.ensureFrozen());
         this.awaitOwnVerdict();
         return;
       default:
-        await this.abort("the agent was restarted in the middle");
+        await this.persist(async () => {
+          await this.abort("the agent was restarted in the middle");
+        });
     }
   }
 
+  /**
+   * Before anything is frozen no key of etcd tells this node that the
+   * migration is over, except that the leader has let go of the container.
+   */
+  private followClosing(): void {
+    const signal = AbortSignal.any([this.host.stopping, this.settled.signal]);
+    this.host.ownership
+      .awaitClosed(this.question, signal)
+      .then(async () => {
+        const { state } = this.entryNow;
+        if (state !== "syncing" && state !== "synced") return;
+        await this.persist(async () => {
+          await this.abort("the coordinator has ended the migration");
+        });
+      })
+      .catch((thrown: unknown) => this.complain(signal, thrown));
+  }
+
+  /** Tries until it works: nobody else may be left to ask for it. */
+  private async persist(body: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        return await body();
+      } catch (thrown) {
+        if (this.host.stopping.aborted) throw thrown;
+        this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended, trying again");
+        await pause(PERSIST_MS, this.host.stopping);
+      }
+    }
+  }
+
+  private complain(signal: AbortSignal, thrown: unknown): void {
+    if (!signal.aborted) this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended");
+  }
+
   private async runSync(request: SyncRequest, report: Report, signal: AbortSignal): Promise<SyncResult> {
-    const { dockerId, migrationId, peerNode } = this.entryNow;
+    const { dockerId, migrationId, peerNode, state } = this.entryNow;
+    if (state !== "syncing")
+      throw new DrayError("CANCELLED", `the source is ${state}, too late for a sync`, { node: this.host.node });
     this.connection = await connectTransfer({
       identity: this.host.identity,
       addresses: request.pageAddresses,
@@ -212,10 +273,15 @@ export class SourceMigration {
       const directory = await layerDirectory(this.host.docker, dockerId, signal);
       const manifest = await scanLayer(directory, signal);
       const difference = diffLayer(EMPTY_MANIFEST, manifest);
-      const sent = await connection.send({ kind: TRANSFER_KINDS.layer, name: "layer" }, packLayer(directory, difference, { live: true, signal }), {
-        signal,
-        onProgress: (doneBytes) => report({ step: "send-layer", doneBytes, totalBytes: difference.changedBytes, message: "" }),
-      });
+      const sent = await connection.send(
+        { kind: TRANSFER_KINDS.layer, name: "layer" },
+        packLayer(directory, difference, { live: true, signal }),
+        {
+          signal,
+          onProgress: (doneBytes) =>
+            report({ step: "send-layer", doneBytes, totalBytes: difference.changedBytes, message: "" }),
+        },
+      );
       this.baseline = manifest;
       return sent.bytes;
     });
@@ -232,20 +298,35 @@ export class SourceMigration {
     const { dockerId, migrationId } = this.entryNow;
     const inspect = await docker.inspectContainer(dockerId, { signal });
     if (!inspect.State.Running || inspect.State.Paused) {
-      throw new DrayError("PREFLIGHT", `container ${this.entryNow.containerName} is ${inspect.State.Status}, not running`, {
-        node: this.host.node,
-      });
+      throw new DrayError(
+        "PREFLIGHT",
+        `container ${this.entryNow.containerName} is ${inspect.State.Status}, not running`,
+        {
+          node: this.host.node,
+        },
+      );
     }
     const pid = inspect.State.Pid;
     const cgroup = await cgroupOfPid(pid);
     const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
-    const imageDirectory = await makeTransitDirectory(this.transit, `${migrationId}-source`, await residentBytes(cgroup));
+    const imageDirectory = await makeTransitDirectory(
+      this.transit,
+      `${migrationId}-source`,
+      await residentBytes(cgroup),
+    );
     const layer = await layerDirectory(docker, dockerId, signal);
     await this.transition("switching", {
-      frozen: { pid, macs: [...parents.values()].flat(), restartPolicy: restartPolicyOf(inspect), lockedAtMs: Date.now() },
+      frozen: {
+        pid,
+        macs: [...parents.values()].flat(),
+        restartPolicy: restartPolicyOf(inspect),
+        lockedAtMs: Date.now(),
+      },
     });
     const context = this.phaseContext();
-    await runPhase(context, "restart-policy-off", () => docker.updateRestartPolicy(dockerId, { Name: "no" }, { signal }));
+    await runPhase(context, "restart-policy-off", () =>
+      docker.updateRestartPolicy(dockerId, { Name: "no" }, { signal }),
+    );
     const target: SwitchTarget = {
       dockerId,
       migrationId,
@@ -293,8 +374,8 @@ export class SourceMigration {
     if (frozen !== null) {
       await runPhase(context, "revive", async () => {
         await stopTransientUnit(dumpUnit(migrationId));
-        const inspect = await docker.inspectContainer(dockerId);
-        if (inspect.State.Running) {
+        const inspect = await this.inspect();
+        if (inspect?.State.Running) {
           await unlock({ pid: inspect.State.Pid, migrationId });
           await unblockMac(migrationId);
           // The freezer may be shut behind Docker's back, or Docker may not know that it was opened.
@@ -303,7 +384,11 @@ export class SourceMigration {
         } else {
           await unblockMac(migrationId);
         }
+        if (inspect === null) return;
         await docker.updateRestartPolicy(dockerId, frozen.restartPolicy);
+        // It died with its host while the policy was off: what Docker would have done at its start is still to do.
+        if (!inspect.State.Running && STARTS_WITH_DOCKER.has(frozen.restartPolicy.Name))
+          await docker.startContainer(dockerId);
       });
     }
     await this.removeFiles();
@@ -313,36 +398,52 @@ export class SourceMigration {
 
   /** CRIU thaws while it dumps; after a crash of its caller nobody may have frozen again. */
   private async ensureFrozen(): Promise<void> {
-    const { frozen, dockerId } = this.entryNow;
-    if (frozen === null) return;
-    const inspect = await this.host.docker.inspectContainer(dockerId).catch((thrown: unknown) => {
+    if (this.entryNow.frozen === null) return;
+    const inspect = await this.inspect();
+    if (inspect?.State.Running)
+      await freezeCgroup(await cgroupOfPid(inspect.State.Pid), { deadlineMs: FREEZE_DEADLINE_MS });
+  }
+
+  /** Null if somebody has removed the container. */
+  private async inspect(): Promise<ContainerInspect | null> {
+    try {
+      return await this.host.docker.inspectContainer(this.entryNow.dockerId);
+    } catch (thrown) {
       if (toDrayError(thrown).reason === "NOT_FOUND") return null;
       throw thrown;
-    });
-    if (inspect?.State.Running) await freezeCgroup(await cgroupOfPid(inspect.State.Pid), { deadlineMs: FREEZE_DEADLINE_MS });
+    }
+  }
+
+  private async isRunning(): Promise<boolean> {
+    return (await this.inspect())?.State.Running ?? false;
   }
 
   /** In `sent`: what etcd says decides, with or without a leader. */
   private awaitOwnVerdict(): void {
-    const { uuid, epoch } = this.entryNow;
     const limit = AbortSignal.timeout(VERDICT_LIMIT_MS);
     const signal = AbortSignal.any([this.host.stopping, this.settled.signal, limit]);
-    const question = { uuid, epoch, source: this.host.node };
     this.host.ownership
-      .awaitVerdict(question, (verdict) => verdict.kind !== "open" && (verdict.kind !== "committed" || verdict.running), signal)
+      .awaitVerdict(
+        this.question,
+        (verdict) => verdict.kind !== "open" && (verdict.kind !== "committed" || verdict.running),
+        signal,
+      )
       .then(
-        async (verdict) => {
-          if (verdict.kind === "committed") await this.finish();
-          else await this.abort("etcd says that the migration was rolled back");
-        },
+        (verdict) =>
+          this.persist(async () => {
+            if (verdict.kind === "committed") await this.finish();
+            else await this.abort("etcd says that the migration was rolled back");
+          }),
         async (thrown: unknown) => {
           if (!limit.aborted || this.settled.signal.aborted || this.host.stopping.aborted) return;
           this.logger.warn({ err: toDrayError(thrown) }, "no verdict in time: asking for this node's own");
-          const { sourceRunning } = await this.abort("no coordinator decided in time");
-          if (!sourceRunning) this.awaitOwnVerdict();
+          await this.persist(async () => {
+            await this.abort("no coordinator decided in time");
+          });
+          if (this.entryNow.state === "sent") this.awaitOwnVerdict();
         },
       )
-      .catch((thrown: unknown) => this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended"));
+      .catch((thrown: unknown) => this.complain(signal, thrown));
   }
 
   /** Ends (finish or revive) happen once, whoever asks; a failed one may be tried again. */
@@ -359,13 +460,19 @@ export class SourceMigration {
     return this.ending;
   }
 
+  private get question(): Question {
+    const { uuid, epoch, migrationId } = this.entryNow;
+    return { uuid, epoch, migrationId, source: this.host.node };
+  }
+
   private verdict() {
-    const { uuid, epoch } = this.entryNow;
-    return this.host.ownership.verdict(uuid, epoch, this.host.node);
+    return this.host.ownership.verdict(this.question);
   }
 
   private async removeFiles(): Promise<void> {
-    await this.connection?.close().catch((thrown: unknown) => this.logger.debug({ err: thrown }, "closing the transfer"));
+    await this.connection
+      ?.close()
+      .catch((thrown: unknown) => this.logger.debug({ err: thrown }, "closing the transfer"));
     this.connection = undefined;
     const { migrationId } = this.entryNow;
     await removeTransitDirectory(this.transit, `${migrationId}-source`);

@@ -75,16 +75,21 @@ export async function runSwitchSteps(
     await holdNewConnections(lock, signal);
     const drain = await drainAcceptQueues(lock, DRAIN_LIMIT_MS, signal);
     if (!drain.drained) {
-      throw new DrayError("NETWORK_LOCK_FAILED", `${drain.remaining} connections still wait to be accepted after ${drain.waitedMs} ms`, {
-        node: host.node,
-        remedy: "The application does not accept its connections; see why it hangs, then migrate again.",
-      });
+      throw new DrayError(
+        "NETWORK_LOCK_FAILED",
+        `${drain.remaining} connections still wait to be accepted after ${drain.waitedMs} ms`,
+        {
+          node: host.node,
+          remedy: "The application does not accept its connections; see why it hangs, then migrate again.",
+        },
+      );
     }
   });
   const lockedAtMs = Date.now();
   await step("lock-network", async () => {
     await dropAll(lock, signal);
-    for (const [parent, macs] of target.parents) await blockMac({ migrationId: target.migrationId, parent, macs }, signal);
+    for (const [parent, macs] of target.parents)
+      await blockMac({ migrationId: target.migrationId, parent, macs }, signal);
   });
   await faultPoint("source.before-freeze");
   await step("freeze", async () => {

@@ -2,7 +2,7 @@
  * Directories for images in transit: on tmpfs if they fit, else on disk.
  * Root only; gone after use.
  */
-import { mkdir, rm, statfs } from "node:fs/promises";
+import { mkdir, readdir, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { AgentConfig } from "@drayage/shared/config/agent.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
@@ -26,9 +26,14 @@ const OVERHEAD_FACTOR = 1.05;
 const OVERHEAD_BYTES = 64 * 1024 * 1024;
 
 /** Makes `<base>/images/<name>` where `expectedBytes` of memory fit. NO_SPACE if they fit nowhere. */
-export async function makeTransitDirectory(options: TransitOptions, name: string, expectedBytes: number): Promise<string> {
+export async function makeTransitDirectory(
+  options: TransitOptions,
+  name: string,
+  expectedBytes: number,
+): Promise<string> {
   const neededBytes = expectedBytes * OVERHEAD_FACTOR + OVERHEAD_BYTES;
-  const bases = neededBytes <= options.tmpfsLimitBytes ? [options.runDirectory, options.stateDirectory] : [options.stateDirectory];
+  const bases =
+    neededBytes <= options.tmpfsLimitBytes ? [options.runDirectory, options.stateDirectory] : [options.stateDirectory];
   for (const base of bases) {
     const images = join(base, "images");
     await mkdir(images, { recursive: true, mode: 0o700 });
@@ -39,9 +44,28 @@ export async function makeTransitDirectory(options: TransitOptions, name: string
     await mkdir(directory, { mode: 0o700 });
     return directory;
   }
-  throw new DrayError("NO_SPACE", `${Math.ceil(neededBytes / 2 ** 20)} MiB for the images fit neither below ${bases.join(" nor ")}`, {
-    remedy: `Free space below ${options.stateDirectory}, or migrate to another node.`,
-  });
+  throw new DrayError(
+    "NO_SPACE",
+    `${Math.ceil(neededBytes / 2 ** 20)} MiB for the images fit neither below ${bases.join(" nor ")}`,
+    {
+      remedy: `Free space below ${options.stateDirectory}, or migrate to another node.`,
+    },
+  );
+}
+
+/** Removes the directories that belong to none of these migrations: made just before a crash, before any journal knew of them. */
+export async function sweepTransitDirectories(options: TransitOptions, migrationIds: readonly string[]): Promise<void> {
+  for (const base of [options.runDirectory, options.stateDirectory]) {
+    const images = join(base, "images");
+    const names = await readdir(images).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return [];
+      throw error;
+    });
+    for (const name of names) {
+      if (!migrationIds.some((id) => name.startsWith(id)))
+        await rm(join(images, name), { recursive: true, force: true });
+    }
+  }
 }
 
 /** Removes what `makeTransitDirectory` made for this name, wherever it is. */

@@ -93,7 +93,11 @@ async function publish(
   const runtimes = new Map<string, string>();
 
   const publishInventory = async (): Promise<number> => {
+    // Read before the list: whatever is new in the list has its identity from now on.
+    const known = await host.identities.all();
     const containers = await host.docker.listContainers({ signal });
+    const present = new Set(containers.map(({ Id }) => Id));
+    for (const dockerId of known.keys()) if (!present.has(dockerId)) await host.identities.forget(dockerId);
     const records = await Promise.all(
       containers.map(async (summary) => {
         const uuid = await host.identities.identityOf(summary.Id);

@@ -4,14 +4,18 @@
  * Compiled out unless the bundler defines __FAULTS__ as true; in runs from
  * source they are off unless globalThis.__FAULTS__ is set. The file of faults
  * has one `point action` a line; action is kill, hang or error. A fault fires
- * each time its point is passed for as long as the line is there.
+ * each time its point is passed for as long as the line is there; what hangs
+ * goes on when the line is gone. Each firing is told on stderr.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { DrayError } from "../errors/dray-error.ts";
 
 declare const __FAULTS__: boolean;
 
-export const FAULTS_FILE = "/run/drayage/faults";
+/** Readable by every user: the coordinator has one of its own. */
+export const FAULTS_FILE = "/run/drayage-faults";
+/** How soon what hangs sees that its line is gone. */
+const RECHECK_MS = 10;
 
 export type FaultAction = "kill" | "hang" | "error";
 
@@ -30,14 +34,17 @@ export function faultAt(point: string, text: string): FaultAction | null {
 export async function faultPoint(point: string): Promise<void> {
   // typeof, since the name exists only where it was defined.
   if (typeof __FAULTS__ === "undefined" || !__FAULTS__) return;
-  switch (faultAt(point, readFaults())) {
-    case null:
-      return;
+  const action = faultAt(point, readFaults());
+  if (action === null) return;
+  // Not by the logger: the process may not live long enough to flush it.
+  writeSync(2, `fault ${action} at ${point}\n`);
+  switch (action) {
     case "kill":
       process.kill(process.pid, "SIGKILL");
       return new Promise(() => undefined);
     case "hang":
-      return new Promise(() => undefined);
+      while (faultAt(point, readFaults()) === "hang") await new Promise((resolve) => setTimeout(resolve, RECHECK_MS));
+      return;
     case "error":
       throw new DrayError("INTERNAL", `fault at ${point}`);
   }

@@ -1,0 +1,224 @@
+/**
+ * The stage of all fault cases: one Redis that moves between the first two nodes, and one client that counts on one
+ * TCP connection through everything. A case that breaks either gets a new one for the next, so that cases do not
+ * depend on each other.
+ */
+import type { MigrationRecord } from "@drayage/shared/state/migration.ts";
+import { removeContainer, startRedis, type StartedContainer } from "../harness/containers.ts";
+import { eventually } from "../harness/eventually.ts";
+import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
+import { assertNothingLeft, type Residue, residueOfAll } from "../harness/leftovers.ts";
+import { assertOneCopy, containerDocument } from "../harness/one-copy.ts";
+import { TestLab } from "../harness/test-lab.ts";
+import { ClusterState } from "./cluster-state.ts";
+import { FaultPoints } from "./fault-points.ts";
+
+export const NAME = "held";
+const MAC = "02:64:72:00:fa:01";
+/** Long enough for any failover, restart and etcd pause of a case. */
+export const SETTLE_MS = 120_000;
+const READY_MS = 60_000;
+const REPLIES_AFTERWARDS = 20;
+
+export interface Actors {
+  readonly source: string;
+  readonly destination: string;
+  readonly other: string;
+}
+
+export class Stage {
+  readonly lab: TestLab;
+  readonly faults: FaultPoints;
+  readonly state: ClusterState;
+  readonly #before: Readonly<Record<string, Residue>>;
+  readonly #linksBefore: ReadonlyMap<string, string>;
+  #container: StartedContainer | undefined;
+  #client: HeldConnection | undefined;
+  #node = "";
+  #uuid = "";
+
+  private constructor(
+    lab: TestLab,
+    faults: FaultPoints,
+    state: ClusterState,
+    before: Readonly<Record<string, Residue>>,
+    links: ReadonlyMap<string, string>,
+  ) {
+    this.lab = lab;
+    this.faults = faults;
+    this.state = state;
+    this.#before = before;
+    this.#linksBefore = links;
+  }
+
+  static async open(name: string): Promise<Stage> {
+    const lab = await TestLab.open(name);
+    await lab.images(["redis"], lab.nodes);
+    await removeContainer(lab, NAME);
+    const [faults, state, before, links] = await Promise.all([
+      FaultPoints.open(lab),
+      ClusterState.open(lab),
+      residueOfAll(lab),
+      linksOfAll(lab),
+    ]);
+    return new Stage(lab, faults, state, before, links);
+  }
+
+  async close(): Promise<void> {
+    this.#client?.stop().catch(() => undefined);
+    this.faults.close();
+    this.state.close();
+    await removeContainer(this.lab, NAME);
+  }
+
+  get client(): HeldConnection {
+    if (this.#client === undefined) throw new Error("no case is set");
+    return this.#client;
+  }
+
+  get container(): StartedContainer {
+    if (this.#container === undefined) throw new Error("no case is set");
+    return this.#container;
+  }
+
+  get uuid(): string {
+    return this.#uuid;
+  }
+
+  /** Everything as a case expects it: all programs up, no faults, a Redis, a client. */
+  async set(): Promise<Actors> {
+    await this.faults.clear();
+    await this.ready();
+    if (!(await this.#isWhole())) await this.#renew();
+    return this.#actors();
+  }
+
+  /** Waits until the cluster would take a migration: a leader, all agents registered. */
+  async ready(nodes: readonly string[] = this.lab.nodes): Promise<void> {
+    await eventually(
+      async () => {
+        const { exitCode, document } = await this.lab.dray<readonly { name: string; state: string }[]>(["node", "ls"]);
+        if (exitCode !== 0) return undefined;
+        const ready = document.filter(({ state }) => state === "ready").map(({ name }) => name);
+        return nodes.every((node) => ready.includes(node)) ? true : undefined;
+      },
+      { what: `${nodes.join(", ")} are ready`, deadlineMs: READY_MS, everyMs: 200 },
+    );
+  }
+
+  /** Orders a migration and returns its id as soon as it is accepted. */
+  async begin(to: string, ...more: string[]): Promise<string> {
+    const { exitCode, document, stderr } = await this.lab.dray<{ id: string } | null>([
+      "migrate",
+      NAME,
+      "--to",
+      to,
+      "--detach",
+      ...more,
+    ]);
+    if (exitCode !== 0 || document === null) throw new Error(`dray migrate ended with ${exitCode}: ${stderr.trim()}`);
+    return document.id;
+  }
+
+  /** Waits until the leader has closed the migration and the agents have nothing more to do for it. */
+  async settled(id: string, nodes: readonly string[] = this.lab.nodes): Promise<MigrationRecord> {
+    const record = await this.state.migrationWhen(id, ({ phase }) => phase === "done", "is done", SETTLE_MS);
+    await this.state.ended(id, nodes, SETTLE_MS);
+    return record;
+  }
+
+  /** One copy, on `node`; the connection alive; nothing left over; and it can be moved again. */
+  async assertSound(node: string, options: { readonly onwards?: string } = {}): Promise<void> {
+    this.#node = node;
+    await assertOneCopy(this.lab, this.container, node, { settleMs: SETTLE_MS });
+    await this.client.moreReplies(REPLIES_AFTERWARDS);
+    this.client.verdict();
+    await this.#assertClean();
+    if (options.onwards !== undefined) await this.#moveOn(options.onwards);
+  }
+
+  async #moveOn(to: string): Promise<void> {
+    const id = await this.begin(to);
+    const record = await this.settled(id);
+    if (record.outcome !== "completed")
+      throw new Error(`the following migration: ${JSON.stringify(record.error)} ${record.reason}`);
+    await this.assertSound(to);
+  }
+
+  async #assertClean(): Promise<void> {
+    await assertNothingLeft(this.lab, this.#before, [NAME], SETTLE_MS);
+    for (const [node, links] of await linksOfAll(this.lab)) {
+      if (links !== this.#linksBefore.get(node))
+        throw new Error(`${node} has the links ${links}, and had ${this.#linksBefore.get(node)}`);
+    }
+    await Promise.all(this.lab.nodes.map((node) => this.#assertIdentities(node)));
+  }
+
+  /** An identity is kept for containers that Docker has, and for no others. */
+  async #assertIdentities(node: string): Promise<void> {
+    const listing = await this.lab.shell(
+      node,
+      "ls /var/lib/drayage/identities; echo --; docker ps --all --no-trunc --quiet",
+    );
+    const [files = "", containers = ""] = listing.split("--");
+    const strangers = files
+      .split("\n")
+      .filter((file) => file !== "" && !containers.includes(file.replace(/\..*$/, "")));
+    if (strangers.length > 0)
+      throw new Error(`${node} keeps identities of containers that are gone: ${strangers.join(", ")}`);
+  }
+
+  async #isWhole(): Promise<boolean> {
+    if (this.#client === undefined || this.#client.failure !== undefined) return false;
+    try {
+      await this.#client.moreReplies(1, 2000);
+      const document = await containerDocument(this.lab, NAME);
+      this.#node = document.node;
+      return document.state === "running" && document.migration_id === "";
+    } catch {
+      return false;
+    }
+  }
+
+  async #renew(): Promise<void> {
+    await this.#client?.stop().catch(() => undefined);
+    await removeContainer(this.lab, NAME);
+    await eventually(
+      async () => ((await containerDocument(this.lab, NAME).catch(() => undefined)) === undefined ? true : undefined),
+      {
+        what: "the inventory forgets the last container",
+        deadlineMs: READY_MS,
+        everyMs: 200,
+      },
+    );
+    const [first = ""] = this.lab.nodes;
+    const address = this.lab.freeAddress(0);
+    this.#container = await startRedis(this.lab, { node: first, name: NAME, address, macAddress: MAC, megabytes: 8 });
+    this.#client = await HeldConnection.redis({ host: address, port: 6379 }, "held", 2);
+    this.#node = first;
+    const document = await eventually(() => containerDocument(this.lab, NAME), {
+      what: "the inventory knows the container",
+      deadlineMs: READY_MS,
+      everyMs: 200,
+    });
+    this.#uuid = document.uuid;
+  }
+
+  #actors(): Actors {
+    const [first = "", second = "", third = ""] = this.lab.nodes;
+    const destination = this.#node === first ? second : first;
+    return { source: this.#node, destination, other: third === this.#node ? second : third };
+  }
+}
+
+/** Names of a node's network interfaces; containers have theirs in namespaces of their own. */
+async function linksOfAll(lab: TestLab): Promise<Map<string, string>> {
+  const names = async (node: string) => {
+    const listing = await lab.exec(node, ["ip", "-json", "link", "show"]);
+    return (JSON.parse(listing) as { ifname: string }[])
+      .map(({ ifname }) => ifname)
+      .sort()
+      .join(" ");
+  };
+  return new Map(await Promise.all(lab.nodes.map(async (node) => [node, await names(node)] as const)));
+}
