@@ -44,7 +44,7 @@ test("anything that is not the message is CORRUPT_STREAM", () => {
         expect((error as DrayError).reason).toBe("CORRUPT_STREAM");
       }
     }),
-    { numRuns: 200 },
+    { numRuns: 60 },
   );
 });
 
