@@ -149,29 +149,28 @@ static enum patience may_wait(const struct arguments *arguments)
 	bool create = !strcmp(arguments->subcommand, "create");
 
 	if (record.presence == RECORD_ABSENT) {
-		report("%s failed: the restore of this container has been called off; "
-		       "see `dray migration ls`, then start it again", arguments->subcommand);
+		report("the restore of this container has been called off; see `dray migration ls`, then start it again");
 		return DENIED;
 	}
 	if (record.presence == RECORD_UNREADABLE) {
-		report("%s failed: the restore record " RECORD_DIRECTORY "/%s cannot be read; "
-		       "the agent has to rewrite it: systemctl restart drayage-agent", arguments->subcommand, arguments->id);
+		report("the restore record " RECORD_DIRECTORY "/%s cannot be read; remove the container, then the record",
+		       arguments->id);
 		return DENIED;
 	}
 	if (!strcmp(record.state, "failed")) {
-		report("%s failed: the restore of this container has failed: %s; "
-		       "it is not started cold, see `dray migration ls`", arguments->subcommand, record.reason);
+		report("the restore of this container has failed or was called off: %s; "
+		       "it is not started cold, see `dray migration ls`", record.reason);
 		return DENIED;
 	}
 	if (!create && !strcmp(record.state, "committed"))
 		return GRANTED;
 	if (create && strcmp(record.state, "armed") && strcmp(record.state, "released")) {
-		report("create failed: the images of this container have been restored from already; "
+		report("the images of this container have been restored from already; "
 		       "wait until its migration is finished, see `dray migration ls`");
 		return DENIED;
 	}
 	if (create && boot_clock_ms() > record.deadline_ms) {
-		report("create failed: no answer from the agent in time; "
+		report("no answer from the agent in time; "
 		       "check it with `systemctl status drayage-agent`");
 		return DENIED;
 	}
@@ -208,13 +207,13 @@ static int carry_out(const struct arguments *arguments, char **fields, size_t co
 
 	if (create && !strcmp(fields[1], "run") && count >= 3 && fields[2][0] == '/') {
 		execv(fields[2], fields + 2);
-		report("create failed: cannot run %s: %s", fields[2], strerror(errno));
+		report("cannot run %s: %s", fields[2], strerror(errno));
 		return 1;
 	}
 	if (!create && !strcmp(fields[1], "ok"))
 		return 0;
 	if (!strcmp(fields[1], "fail") && count >= 3) {
-		report("%s failed: %s", arguments->subcommand, fields[2]);
+		report("%s", fields[2]);
 		return 1;
 	}
 	report("%s failed: the agent's answer makes no sense; agent and runtime must be of one version",

@@ -22,7 +22,6 @@ const EXEC = JSON.parse(process.env["TWO_PHASE_EXEC"] ?? "[]") as ExecPrefix;
 const COPY = JSON.parse(process.env["TWO_PHASE_COPY"] ?? "[]") as ExecPrefix;
 const CLIENT = JSON.parse(process.env["TWO_PHASE_CLIENT"] ?? "[]") as ExecPrefix;
 const ADDRESS = process.env["TWO_PHASE_ADDRESS"] ?? "10.99.0.10";
-const MAC = "02:42:0a:63:00:0a";
 const PARENT = process.env["TWO_PHASE_PARENT"] ?? "host0";
 const RUNTIME = process.env["TWO_PHASE_RUNTIME"] ?? "drayage";
 
@@ -34,18 +33,19 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
   let sourceId = "";
   let copyId = "";
   let migrationId = "";
+  /** A new one each time: switches remember where they saw the last. */
+  let mac = "";
   let start: Promise<string>;
 
   beforeEach(async () => {
     migrationId = randomBytes(6).toString("hex");
+    mac = `02:42:${migrationId.slice(0, 8).match(/../g)?.join(":")}`;
     source = new NodeDriver(SOURCE, EXEC);
     destination = new NodeDriver(DESTINATION, EXEC);
     source.start();
     destination.start();
-    const redis = ["redis:exp", "redis-server", "--save", "", "--protected-mode", "no"];
-    const place = ["--network", "lan", "--ip", ADDRESS, "--mac-address", MAC, "--runtime", RUNTIME];
-    sourceId = await source.run("docker", "run", "-d", "--name", `redis-${migrationId}`, ...place, ...redis);
-    copyId = await destination.run("docker", "create", "--name", `redis-${migrationId}`, ...place, ...redis);
+    sourceId = await source.run("docker", "run", "-d", "--name", `redis-${migrationId}`, ...container());
+    copyId = await destination.run("docker", "create", "--name", `redis-${migrationId}`, ...container());
     client = spawnWords(CLIENT, { address: ADDRESS });
     if (client.stdout === null) throw new Error("no stdout");
     reports = createInterface({ input: client.stdout })[Symbol.asyncIterator]();
@@ -69,8 +69,13 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
 
   const directory = () => `/run/drayage/images/${migrationId}`;
   const images = () => ({ imageDirectory: directory(), workDirectory: `${directory()}-work` });
-  const ofSource = () => ({ dockerId: sourceId, migrationId, parent: PARENT, mac: MAC });
-  const ofCopy = () => ({ dockerId: copyId, migrationId, parent: PARENT, mac: MAC, ipv4: ADDRESS });
+  const ofSource = () => ({ dockerId: sourceId, migrationId, parent: PARENT, mac });
+  const ofCopy = () => ({ dockerId: copyId, migrationId, parent: PARENT, mac, ipv4: ADDRESS });
+
+  function container(): string[] {
+    const redis = ["redis:exp", "redis-server", "--save", "", "--protected-mode", "no"];
+    return ["--network", "lan", "--ip", ADDRESS, "--mac-address", mac, "--runtime", RUNTIME, ...redis];
+  }
 
   async function nextReport(): Promise<unknown> {
     const { value, done } = await reports.next();
@@ -98,7 +103,7 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     await source.must("block", ofSource());
     await source.run("docker", "pause", sourceId);
     await source.must("dump", { ...ofSource(), ...images() });
-    await run(spawnWords(COPY, { from: SOURCE, to: DESTINATION, directory: directory() }));
+    await run(spawnWords(COPY, { from: source.node, to: destination.node, directory: directory() }));
   }
 
   async function toPrepared(): Promise<void> {
@@ -153,6 +158,67 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     expect(rules).not.toContain("drayage");
     // The record still stands: a second start would be one from consumed images.
     await destination.must("disarm", ofCopy());
+  });
+
+  test("moves there and back", async () => {
+    await toPrepared();
+    await commit();
+    await start;
+    await destination.must("disarm", ofCopy());
+    await expectCounting();
+    await source.run("docker", "rm", "-f", sourceId);
+    await source.must("unblock", ofSource());
+
+    [source, destination] = [destination, source];
+    [sourceId, copyId] = [copyId, await destination.run("docker", "create", "--name", `back-${migrationId}`, ...container())];
+    await run(spawnWords(EXEC, { node: source.node }, ["rm", "-rf", directory(), `${directory()}-work`]));
+    await run(spawnWords(EXEC, { node: destination.node }, ["rm", "-rf", directory(), `${directory()}-work`]));
+    await toPrepared();
+    await commit();
+    await start;
+    await expectCounting();
+  });
+
+  test("a copy without verdict is neither entered nor dumped nor thawed", async () => {
+    await toPrepared();
+    const runc = ["/usr/lib/drayage/drayage-runc", "--root", "/run/docker/runtime-runc/moby"];
+    for (const words of [
+      ["exec", copyId, "true"],
+      ["resume", copyId],
+      ["pause", copyId],
+      ["checkpoint", "--image-path", "/tmp/x", copyId],
+    ]) {
+      const { error } = await destination.order("run", { argv: [...runc, ...words], deadlineMs: 5000 });
+      expect(error, words[0]).toContain("refused");
+    }
+    expect(await destination.run(...runc, "state", copyId)).toContain('"status": "paused"');
+    expect(await destination.must("kernel", ofCopy())).toMatchObject({ frozen: true });
+  });
+
+  test("CRIU is killed in the restore", async () => {
+    await holdCreate();
+    await dump();
+    await destination.must("release", { ...ofCopy(), ...images() });
+    // However far it has come, nothing of it may run, and docker start must end.
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    await destination.order("run", { argv: ["pkill", "-KILL", "-x", "criu"], deadlineMs: 5000 });
+    const outcome = await Promise.race([start.then(String, String), destination.order("prepared", ofCopy())]);
+    if (typeof outcome !== "string") expect(outcome.error).toBeUndefined();
+    await destination.must("abort", { ...ofCopy(), reason: "CRIU was killed" });
+    await expect(start).rejects.toThrow();
+    expect(await destination.must("kernel", ofCopy())).toBeNull();
+    await reviveSource();
+    await expectCounting();
+  });
+
+  test("aborted in the middle of the restore", async () => {
+    await holdCreate();
+    await dump();
+    await destination.must("release", { ...ofCopy(), ...images() });
+    await destination.must("abort", { ...ofCopy(), reason: "as the test wants" });
+    await expect(start).rejects.toThrow();
+    await reviveSource();
+    await expectCounting();
   });
 
   test("aborted before the release", async () => {
@@ -238,8 +304,12 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
   });
 });
 
-function spawnWords(words: ExecPrefix, values: Readonly<Record<string, string>>): ChildProcess {
-  const [program = "", ...args] = words.map((word) => word.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? ""));
+function spawnWords(
+  words: ExecPrefix,
+  values: Readonly<Record<string, string>>,
+  more: readonly string[] = [],
+): ChildProcess {
+  const [program = "", ...args] = [...words, ...more].map((word) => word.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? ""));
   return spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
 }
 
