@@ -12,7 +12,7 @@ export interface Move {
   readonly destination: string;
   /** Shell script for the source; its last step sends to the destination. */
   readonly send: string;
-  /** Shell script for the destination; begins to listen, prints a line when it does, and ends with the copy running. */
+  /** Shell script for the destination: `receiving(…)`, then what makes the copy run. */
   readonly receive: string;
   /** The process on the host that will be stopped. */
   readonly pid: number;
@@ -23,36 +23,50 @@ export interface Move {
 export async function measureMove(lab: TestLab, move: Move): Promise<Measurement> {
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, AbortSignal.timeout(DEADLINE_MS)]);
-  const shell = (node: string, script: string) =>
-    lab.exec(node, ["/bin/sh", "-euc", script], { deadlineMs: DEADLINE_MS, signal });
-  const listening = Promise.withResolvers<void>();
-  const received = lab.exec(move.destination, ["/bin/sh", "-euc", move.receive], {
-    deadlineMs: DEADLINE_MS,
-    signal,
-    onStderrLine: (line) => {
-      if (line === LISTENING) listening.resolve();
-    },
-  });
-  received.catch(listening.reject);
   try {
-    await listening.promise;
-    const replied = firstReply(move.endpoint, signal);
-    const frozen = stopped(move.pid, signal);
-    const beganAt = performance.now();
-    const [repliedAt, frozenAt] = await Promise.all([replied, frozen, shell(move.source, move.send), received]);
-    return { downtimeMs: repliedAt - frozenAt, totalMs: Math.max(repliedAt, performance.now()) - beganAt };
+    return await overStream(lab, move, signal, async (send) => {
+      const replied = firstReply(move.endpoint, signal);
+      const frozen = stopped(move.pid, signal);
+      const beganAt = performance.now();
+      const [repliedAt, frozenAt] = await Promise.all([replied, frozen, send()]);
+      return { downtimeMs: repliedAt - frozenAt, totalMs: performance.now() - beganAt };
+    });
   } finally {
     ended.abort(new Error("the measurement has ended"));
-    await Promise.allSettled([received]);
   }
+}
+
+/** Copies between nodes: what `send` writes to the stream is read by `receive`. */
+export async function copyBetween(lab: TestLab, scripts: Omit<Move, "pid" | "endpoint">): Promise<void> {
+  await overStream(lab, scripts, AbortSignal.timeout(DEADLINE_MS), (send) => send());
+}
+
+/** Starts the receiver and, when it listens, `body`; its `send` ends when both scripts have ended. */
+async function overStream<T>(
+  lab: TestLab,
+  { source, destination, send, receive }: Omit<Move, "pid" | "endpoint">,
+  signal: AbortSignal,
+  body: (send: () => Promise<void>) => Promise<T>,
+): Promise<T> {
+  const listening = Promise.withResolvers<void>();
+  const options = { deadlineMs: DEADLINE_MS, signal };
+  const onStderrLine = (line: string) => {
+    if (line === LISTENING) listening.resolve();
+  };
+  const received = lab.exec(destination, ["/bin/bash", "-euc", receive], { ...options, onStderrLine });
+  received.catch(listening.reject);
+  await listening.promise;
+  return await body(async () => {
+    await Promise.all([received, lab.exec(source, ["/bin/bash", "-euc", send], options)]);
+  });
 }
 
 const LISTENING = "listening";
 const PORT = 7999;
 
-/** For `Move.receive`: what comes over the network, on stdout. */
+/** For `Move.receive`: what comes over the network goes into this command. */
 export function receiving(into: string): string {
-  return `echo ${LISTENING} >&2; nc -l -N ${PORT} | ${into}`;
+  return `set -o pipefail; echo ${LISTENING} >&2; nc -l -N ${PORT} | ${into}`;
 }
 
 /** For `Move.send`: sends stdin. */

@@ -1,0 +1,68 @@
+/** Debian packages for running nodes, fetched once: a node itself reaches no mirror. */
+import { createHash } from "node:crypto";
+import { spawn } from "node:child_process";
+import { mkdir, readdir, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { findMirror } from "../../../deploy/lab/src/host/mirror.ts";
+import { run } from "../../../deploy/lab/src/host/run.ts";
+import { createProgress } from "../../../deploy/lab/src/progress.ts";
+import { cached } from "../../../deploy/lab/src/rootfs/cache.ts";
+import type { TestLab } from "../../harness/test-lab.ts";
+
+const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const INSTALL_DEADLINE_MS = 300_000;
+
+/** Installs packages and whatever they need that the nodes lack. */
+export async function installPackages(lab: TestLab, nodes: readonly string[], packages: readonly string[]): Promise<void> {
+  for (const node of nodes) {
+    const present = await lab.tryExec(node, ["dpkg-query", "--show", "--showformat=${Status}\n", ...packages]);
+    if (present.exitCode === 0 && !/not-installed|deinstall/.test(present.stdout)) continue;
+    const status = await lab.exec(node, ["cat", "/var/lib/dpkg/status"]);
+    const directory = await fetchPackages(lab.suite, status, packages);
+    const archive = spawn("tar", ["-C", directory, "-c", "."], { stdio: ["ignore", "pipe", "inherit"] });
+    const unpack = "rm -rf /run/packages; mkdir /run/packages; tar -C /run/packages -x; DEBIAN_FRONTEND=noninteractive dpkg --install /run/packages/*.deb; rm -r /run/packages";
+    await lab.exec(node, ["/bin/sh", "-euc", unpack], { stdin: archive.stdout, deadlineMs: INSTALL_DEADLINE_MS });
+  }
+}
+
+/** Directory with the .deb files that a system with this dpkg status lacks for `packages`. */
+async function fetchPackages(suite: string, status: string, packages: readonly string[]): Promise<string> {
+  const digest = createHash("sha256").update(installedVersions(status)).update(packages.join()).digest("hex");
+  return await cached({
+    key: `packages-${suite}-${packages.join("-")}-${digest.slice(0, 16)}`,
+    progress: createProgress(),
+    build: async (target, scratch) => {
+      for (const name of ["lists/partial", "cache/archives/partial", "etc"]) await mkdir(join(scratch, name), { recursive: true });
+      await writeFile(join(scratch, "status"), `${status}\n`);
+      await writeFile(join(scratch, "sources.list"), `deb [signed-by=${KEYRING}] ${await findMirror()} ${suite} main\n`);
+      const settings = {
+        "Dir::State": scratch,
+        "Dir::State::status": join(scratch, "status"),
+        "Dir::State::lists": join(scratch, "lists"),
+        "Dir::Cache": join(scratch, "cache"),
+        "Dir::Etc::sourcelist": join(scratch, "sources.list"),
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::preferencesparts": "/dev/null",
+        "Acquire::Check-Valid-Until": "false",
+        "APT::Install-Recommends": "false",
+      };
+      const options = Object.entries(settings).map(([name, value]) => `--option=${name}=${value}`);
+      await run(["apt-get", ...options, "update"]);
+      await run(["apt-get", ...options, "--yes", "--download-only", "install", ...packages]);
+      const archives = join(scratch, "cache/archives");
+      await mkdir(target);
+      for (const name of await readdir(archives)) {
+        if (name.endsWith(".deb")) await rename(join(archives, name), join(target, name));
+      }
+    },
+  });
+}
+
+/** What is installed, without the order and the texts of dpkg's file. */
+function installedVersions(status: string): string {
+  return status
+    .split("\n\n")
+    .map((stanza) => (stanza.match(/^(?:Package|Version|Status): .*$/gm) ?? []).join(" "))
+    .sort()
+    .join("\n");
+}

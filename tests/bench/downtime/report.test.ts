@@ -1,0 +1,38 @@
+import { expect, test } from "vitest";
+import { chart } from "./chart.ts";
+import { judge, markdown, type Sample, summarise } from "./report.ts";
+import type { WayName } from "./way.ts";
+
+function samples(of: Partial<Record<WayName, number>>, megabytes: number): Sample[] {
+  return [0, 1, 2].flatMap((run) =>
+    Object.entries(of).map(([way, downtimeMs]) => ({ way: way as WayName, megabytes, run, downtimeMs, totalMs: 2 * downtimeMs })),
+  );
+}
+
+test("goals are reached exactly from their limit on", () => {
+  const reached = (of: Partial<Record<WayName, number>>, megabytes: number) => judge(samples(of, megabytes)).map((goal) => goal.reached);
+  expect(reached({ docker: 2000, runc: 250, drayage: 400 }, 100)).toEqual([true, true]);
+  expect(reached({ docker: 1999, runc: 249, drayage: 400 }, 100)).toEqual([false, false]);
+  expect(reached({ docker: 4000, drayage: 400 }, 1024)).toEqual([true]);
+  expect(reached({ docker: 3999, drayage: 400 }, 1024)).toEqual([false]);
+});
+
+test("a way that was not measured gives no goal", () => {
+  expect(judge(samples({ drayage: 400 }, 100))).toEqual([]);
+});
+
+test("the table has a row for each way and size, with the number of runs", () => {
+  const all = [...samples({ docker: 12_345, drayage: 400 }, 100), ...samples({ drayage: 900 }, 1024)];
+  const table = markdown(summarise(all), judge(all));
+  expect(table).toContain("12 345 ms (12 345 to 12 345) | 24 690 ms");
+  expect(table.match(/\| 3 \|$/gm)).toHaveLength(3);
+  expect(table).toContain("- Reached: downtime at 100 MB 30.9 times");
+});
+
+test("the chart draws a bar for every line and is one SVG document", () => {
+  const lines = summarise(samples({ docker: 2000, runc: 250, drayage: 400 }, 100));
+  const svg = chart(lines);
+  expect(svg.startsWith("<svg ")).toBe(true);
+  expect(svg.match(/class="bar/g)).toHaveLength(3);
+  expect(svg).not.toContain("NaN");
+});
