@@ -27,12 +27,15 @@ export async function runPhase<T>(
   if (options.journal === "within") journal.note({ phase: name });
   else if (journal.record.phase !== name) await journal.write(`phase-${name}`, { phase: name });
   logger.info("phase begins");
-  events.add({
-    type: "migration.phase",
-    migrationId: journal.record.id,
-    container: journal.record.container,
-    message: `phase ${name}`,
-  });
+  const tell = () =>
+    events.add({
+      type: "migration.phase",
+      migrationId: journal.record.id,
+      container: journal.record.container,
+      message: `phase ${name}`,
+    });
+  // Within the downtime no other write goes before the phase's own.
+  if (options.journal === "before") tell();
   let failure = "";
   try {
     return await body();
@@ -40,6 +43,7 @@ export async function runPhase<T>(
     failure = toDrayError(thrown).message;
     throw thrown;
   } finally {
+    if (options.journal === "within") tell();
     const durationMs = performance.now() - startedAt;
     metrics.phaseDurationSeconds.observe({ phase: name }, durationMs / 1000);
     journal.note({ phases: [...journal.record.phases, { name, startedAtMs, durationMs, node: context.coordinator }] });
