@@ -1,0 +1,85 @@
+/** The writable layer: thousands of changed files, deletions, everything that a tree can hold. */
+import { expect, test } from "vitest";
+import { eventually } from "../harness/eventually.ts";
+import { migrate } from "../harness/migrate.ts";
+import { assertOneCopy } from "../harness/one-copy.ts";
+import { Stage } from "./stage.ts";
+
+const stage = new Stage(30, ["debian-tools"]);
+
+/**
+ * Makes the tree, then waits. Descriptor 8 is a deleted file of 120 MB; on USR1 its digest is written down, on USR2 one
+ * file more is changed.
+ */
+const MAKE_TREE = `
+import hashlib, os, signal, time
+os.makedirs("/tree/deep/er", exist_ok=True)
+for n in range(5000):
+    os.makedirs("/tree/d%d" % (n % 50), exist_ok=True)
+    with open("/tree/d%d/f%d" % (n % 50, n), "w") as f: f.write("file %d\\n" % n * (n % 40))
+for n in range(0, 5000, 7): os.unlink("/tree/d%d/f%d" % (n % 50, n))
+os.system("rm -rf /usr/share/bash-completion /etc/skel; rm -f /usr/bin/free")
+os.system("rm -rf /usr/share/python3; mkdir -p /usr/share/python3; echo new >/usr/share/python3/only")
+os.link("/tree/d1/f1", "/tree/hard"); os.symlink("nowhere", "/tree/soft"); os.mkfifo("/tree/pipe")
+os.mknod("/tree/null", 0o20666, os.makedev(1, 3))
+with open("/tree/sparse", "wb") as f: f.seek(50 << 20); f.write(b"end")
+os.setxattr("/tree/d1/f1", "user.note", b"kept")
+os.chown("/tree/d2/f2", 1234, 4321); os.chmod("/tree/d2/f2", 0o4751); os.utime("/tree/d3/f3", ns=(123456789, 987654321012345678))
+held = os.open("/tree/held", os.O_RDWR | os.O_CREAT)
+block = bytes(range(256)) * 4096
+for n in range(120): os.write(held, block)
+os.unlink("/tree/held")
+def tell(*_):
+    os.lseek(held, 0, 0); digest = hashlib.sha256(); size = 0
+    while piece := os.read(held, 1 << 20): digest.update(piece); size += len(piece)
+    with open("/held.new", "w") as f: f.write("%d %s %d\\n" % (size, digest.hexdigest(), os.fstat(held).st_nlink))
+    os.rename("/held.new", "/held-digest")
+signal.signal(signal.SIGUSR1, tell)
+open("/ready", "w").close()
+while True: time.sleep(3600)
+`;
+
+/** Type, mode, owner, size, mtime, link count and content of everything in the root file system. */
+const PORTRAIT = `
+find / -xdev \\( -path /held-digest -o -path /held.new \\) -prune -o -printf '%P|%y|%m|%U:%G|%n|%T@|%l\\n' | grep -vE '^(etc/(hosts|hostname|resolv.conf)|)\\|' | sort >/dev/shm/names
+find / -xdev -type f ! -path '/held*' ! -path '/etc/host*' ! -path /etc/resolv.conf -print0 | sort -z | xargs -0 sha256sum >/dev/shm/contents
+getfattr -n user.note --only-values /tree/d1/f1
+du -k /tree/sparse | cut -f1
+wc -l </dev/shm/names
+sha256sum /dev/shm/names /dev/shm/contents
+rm /dev/shm/names /dev/shm/contents
+`;
+
+test("5,000 files, deletions, links, devices, attributes, holes, and a large deleted file held open", async () => {
+  const { lab } = stage;
+  const container = await stage.start({
+    node: stage.source,
+    name: "tree",
+    address: stage.address(),
+    image: "debian-tools:latest",
+    command: ["python3", "-c", MAKE_TREE],
+  });
+  const inside = async (node: string, script: string) =>
+    await lab.docker(node, "exec", container.name, "sh", "-c", script);
+  const heldDigest = async (node: string) => {
+    await inside(node, "rm -f /held-digest; kill -USR1 1");
+    return await eventually(async () => (await inside(node, "cat /held-digest 2>/dev/null || true")) || undefined, {
+      what: "the held file is read",
+      deadlineMs: 30_000,
+    });
+  };
+  await eventually(async () => ((await inside(stage.source, "ls /ready")) ? true : undefined), {
+    what: "the tree is made",
+    deadlineMs: 60_000,
+  });
+  const portrait = await inside(stage.source, PORTRAIT);
+  const held = await heldDigest(stage.source);
+  expect(held).toMatch(/^125829120 [0-9a-f]{64} 0$/);
+  for (const to of [stage.destination, stage.third, stage.source]) {
+    await migrate(lab, container.name, to);
+    expect(await inside(to, PORTRAIT)).toBe(portrait);
+    expect(await heldDigest(to)).toBe(held);
+    await assertOneCopy(lab, container, to);
+  }
+  await stage.nothingElseLeft();
+});

@@ -1,0 +1,101 @@
+/** More than one process: a shell, its children, pipes between them, signals to them, a terminal. */
+import { expect, test } from "vitest";
+import { eventually } from "../harness/eventually.ts";
+import { migrate } from "../harness/migrate.ts";
+import { assertOneCopy, markedTasks } from "../harness/one-copy.ts";
+import { Stage } from "./stage.ts";
+
+const stage = new Stage(20, ["debian-tools"]);
+const IMAGE = "debian-tools:latest";
+
+/**
+ * A producer counts into a pipe, a consumer demands every number in order and keeps the last one in a file; the shell
+ * counts signals; a grandchild holds a lock and sleeps. A wrong number ends the container.
+ */
+const FAMILY = `
+set -u
+signals=0
+trap 'signals=$((signals + 1)); echo "$signals" >/signals' USR1
+( n=0; while :; do n=$((n + 1)); echo "$n"; sleep 0.02; done ) |
+  ( last=0; while read -r n; do [ "$n" -eq $((last + 1)) ] || { kill -TERM 1; exit 1; }; last=$n; echo "$n" >/count; done ) &
+( sh -c 'exec 9>/lock; flock 9; while :; do sleep 1; done' & wait ) &
+echo 0 >/signals
+while :; do wait; sleep 0.1; done
+`;
+
+test("a shell with children, pipes, locks and signals", async () => {
+  const { lab } = stage;
+  const container = await stage.start({
+    node: stage.source,
+    name: "family",
+    address: stage.address(),
+    image: IMAGE,
+    command: ["bash", "-c", FAMILY],
+  });
+  const inside = async (node: string, script: string) =>
+    await lab.docker(node, "exec", container.name, "sh", "-c", script);
+  const countOn = async (node: string) => Number(await inside(node, "cat /count"));
+  const processes = "ps -e -o pid=,ppid=,comm= | grep -vE ' (ps|sh|grep|sleep)$' | sort -n";
+  await eventually(async () => ((await countOn(stage.source)) > 10 ? true : undefined), {
+    what: "it counts",
+    deadlineMs: 20_000,
+  });
+  const before = await inside(stage.source, processes);
+  const tasksBefore = (await markedTasks(lab, stage.source, container.mark)).length;
+  expect(tasksBefore).toBeGreaterThanOrEqual(6);
+  let signals = 0;
+  let count = await countOn(stage.source);
+  let at = stage.source;
+  for (const to of [stage.destination, stage.source]) {
+    await migrate(lab, container.name, to);
+    at = to;
+    expect(await inside(at, processes)).toBe(before);
+    await lab.docker(at, "kill", "--signal=USR1", container.name);
+    signals += 1;
+    const wanted = String(signals);
+    await eventually(async () => ((await inside(at, "cat /signals")) === wanted ? true : undefined), {
+      what: `signal ${signals} was counted`,
+      deadlineMs: 20_000,
+    });
+    await eventually(async () => ((await countOn(at)) > count + 20 ? true : undefined), {
+      what: "it counts on",
+      deadlineMs: 20_000,
+    });
+    count = await countOn(at);
+    expect(
+      (await lab.tryExec(at, ["docker", "exec", container.name, "flock", "--nonblock", "/lock", "true"])).exitCode,
+    ).toBe(1);
+    await assertOneCopy(lab, container, at);
+  }
+  await stage.nothingElseLeft();
+});
+
+test("a terminal: the shell at it goes on, its variables and its input with it", async () => {
+  const { lab } = stage;
+  const options = { node: stage.source, name: "terminal", address: stage.address(), image: IMAGE };
+  const container = await stage.start({
+    ...options,
+    options: ["--interactive", "--tty"],
+    command: ["bash", "--norc", "--noprofile"],
+  });
+  // `script` gives docker the terminal that attach to a terminal demands; the last two keys detach.
+  const type = async (node: string, line: string) =>
+    await lab.shell(
+      node,
+      `{ printf '%s\\n' "$2"; sleep 1; printf '\\020\\021'; sleep 1; } | script --quiet --return --command "docker attach $1" /dev/null`,
+      container.name,
+      line,
+    );
+  await type(stage.source, "kept=$((40 + 2)); stty rows 33");
+  await migrate(lab, container.name, stage.destination);
+  await type(stage.destination, 'echo "kept is $kept"; stty size');
+  const logs = await eventually(
+    async () => {
+      const text = await lab.docker(stage.destination, "logs", container.name);
+      return /^kept is 42/m.test(text) ? text : undefined;
+    },
+    { what: "the shell answers", deadlineMs: 20_000 },
+  );
+  expect(logs).toMatch(/^\d+ \d+\s*$/m);
+  await assertOneCopy(lab, container, stage.destination);
+});

@@ -1,0 +1,86 @@
+/** One Redis, one client, one TCP connection. */
+import { expect, test } from "vitest";
+import { startContainer } from "../harness/containers.ts";
+import { HeldConnection } from "../harness/held-connection.ts";
+import { migrate } from "../harness/migrate.ts";
+import { assertOneCopy } from "../harness/one-copy.ts";
+import { metricsOf, sumOf } from "../harness/prometheus.ts";
+import { Stage } from "./stage.ts";
+
+const ROUND_TRIPS = Number(process.env["DRAYAGE_ROUND_TRIPS"] ?? "20");
+const REPLIES_BETWEEN = 50;
+const stage = new Stage(0, ["redis", "debian-tools"]);
+
+test(`there and back ${ROUND_TRIPS} times on one connection`, { timeout: ROUND_TRIPS * 120_000 }, async () => {
+  const { lab } = stage;
+  const address = stage.address();
+  const redis = await stage.startRedis({ node: stage.source, name: "there-and-back", address, megabytes: 20 });
+  const held = await HeldConnection.redis({ host: address, port: 6379 });
+  const completedBefore = sumOf(await metricsOf(lab, stage.source, "agent"), "drayage_migrations_total", {
+    outcome: "completed",
+  });
+  for (let trip = 0; trip < ROUND_TRIPS; trip++) {
+    for (const to of [stage.destination, stage.source]) {
+      await held.moreReplies(REPLIES_BETWEEN);
+      const { downtime_ms: downtimeMs } = await migrate(lab, redis.name, to);
+      await held.moreReplies(REPLIES_BETWEEN);
+      const { longestGap } = held.verdict();
+      // The client's gap has the network lock in it, and what TCP waits before it sends again.
+      expect(longestGap.durationMs).toBeGreaterThan(downtimeMs * 0.5);
+      await assertOneCopy(lab, redis, to);
+    }
+  }
+  await stage.nothingElseLeft();
+  await held.stop();
+  const completed = sumOf(await metricsOf(lab, stage.source, "agent"), "drayage_migrations_total", {
+    outcome: "completed",
+  });
+  expect(completed).toBeGreaterThan(completedBefore);
+});
+
+test.each(["runc", "drayage"])("started with the runtime %s", async (runtime) => {
+  const address = stage.address();
+  const redis = await stage.startRedis({ node: stage.source, name: `runtime-${runtime}`, address, runtime });
+  const held = await HeldConnection.redis({ host: address, port: 6379 });
+  await held.moreReplies(REPLIES_BETWEEN);
+  for (const to of [stage.third, stage.source]) {
+    await migrate(stage.lab, redis.name, to);
+    await held.moreReplies(REPLIES_BETWEEN);
+    await assertOneCopy(stage.lab, redis, to);
+  }
+  await held.stop();
+});
+
+/** Counts on one connection, forever; ends at the first thing that is wrong. */
+const COUNTING_CLIENT = `
+import socket, sys, time
+connection = socket.create_connection((sys.argv[1], 6379))
+reader = connection.makefile("rb")
+last = 0
+while True:
+    connection.sendall(b"INCR other\\r\\n")
+    line = reader.readline()
+    value = int(line[1:]) if line.startswith(b":") else -1
+    if value != last + 1:
+        sys.exit("wrong reply %r after %d" % (line, last))
+    last = value
+    time.sleep(0.005)
+`;
+
+test("another container that talks to it notices nothing", async () => {
+  const { lab } = stage;
+  const address = stage.address();
+  const redis = await stage.startRedis({ node: stage.source, name: "talked-to", address });
+  await lab.images(["debian-tools"], [stage.third]);
+  const client = { node: stage.third, name: "talking", address: stage.address(), image: "debian-tools:latest" };
+  await startContainer(lab, { ...client, command: ["python3", "-c", COUNTING_CLIENT, address] });
+  try {
+    const held = await HeldConnection.redis({ host: address, port: 6379 });
+    await migrate(lab, redis.name, stage.destination);
+    await held.moreReplies(REPLIES_BETWEEN);
+    await held.stop();
+    expect(await lab.docker(stage.third, "inspect", "--format", "{{.State.Running}}", "talking")).toBe("true");
+  } finally {
+    await lab.docker(stage.third, "rm", "--force", "talking");
+  }
+});

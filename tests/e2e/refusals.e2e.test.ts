@@ -1,0 +1,169 @@
+/** What is refused, found or undone before anything has happened: dry run, preflight, cancel. */
+import { describe, expect, test } from "vitest";
+import { eventually } from "../harness/eventually.ts";
+import { HeldConnection } from "../harness/held-connection.ts";
+import type { MigrationDocument } from "../harness/migrate.ts";
+import { assertOneCopy } from "../harness/one-copy.ts";
+import { Stage } from "./stage.ts";
+
+const stage = new Stage(60, ["redis", "debian-tools"]);
+const TOOLS = "debian-tools:latest";
+const SLEEP = ["sleep", "3600"];
+
+interface Verdict {
+  readonly node: string;
+  readonly ok: boolean;
+  readonly findings: readonly {
+    readonly code: string;
+    readonly severity: string;
+    readonly message: string;
+    readonly remedy: string;
+  }[];
+}
+
+async function verdictOn(container: string, node: string): Promise<Verdict> {
+  const { document } = await stage.lab.dray<Verdict[] | { verdicts: Verdict[] }>(["check", container, "--to", node]);
+  const verdicts = Array.isArray(document) ? document : document.verdicts;
+  const verdict = verdicts.find((each) => each.node === node);
+  if (verdict === undefined) throw new Error(`no verdict on ${node}`);
+  return verdict;
+}
+
+/** The inventory follows Docker's events. */
+async function known(name: string): Promise<void> {
+  await eventually(
+    async () => ((await stage.lab.dray(["container", "inspect", name])).exitCode === 0 ? true : undefined),
+    {
+      what: `dray knows ${name}`,
+      deadlineMs: 15_000,
+      everyMs: 250,
+    },
+  );
+}
+
+test("a dry run says yes and touches nothing", async () => {
+  const { lab } = stage;
+  const address = stage.address();
+  const redis = await stage.startRedis({ node: stage.source, name: "dry", address });
+  const held = await HeldConnection.redis({ host: address, port: 6379 });
+  await known(redis.name);
+  const { exitCode } = await lab.dray(["migrate", redis.name, "--to", stage.destination, "--dry-run"]);
+  expect(exitCode).toBe(0);
+  await held.moreReplies(20);
+  expect((await held.stop()).longestGap.durationMs).toBeLessThan(2000);
+  await assertOneCopy(lab, redis, stage.source);
+  await stage.nothingElseLeft();
+});
+
+const CASES: readonly {
+  readonly what: string;
+  readonly code: string;
+  readonly options?: readonly string[];
+  readonly own?: boolean;
+}[] = [
+  { what: "a privileged container", code: "privileged", options: ["--privileged"] },
+  { what: "a container in the host's network", code: "host-network", options: ["--network=host"], own: true },
+  { what: "a container that sees the host's processes", code: "host-pid", options: ["--pid=host"] },
+  { what: "a container with a device", code: "devices", options: ["--device=/dev/fuse"] },
+  { what: "a container with a local volume", code: "local-storage", options: ["--volume=refused-volume:/data"] },
+  { what: "a container in a bridge network", code: "bridge-network", options: [], own: true },
+];
+
+describe("preflight refuses with exit code 4, a reason and a remedy, and touches nothing", () => {
+  test.each(CASES)("$what: $code", async ({ code, options = [], own }) => {
+    const { lab } = stage;
+    const place = own === true ? {} : { address: stage.address() };
+    const name = `refused-${code}`;
+    const container = await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, options, ...place });
+    await known(name);
+    const { ok, findings } = await verdictOn(name, stage.destination);
+    expect(ok).toBe(false);
+    const finding = findings.find((each) => each.code === code);
+    expect(finding, JSON.stringify(findings)).toBeDefined();
+    expect(finding?.remedy).not.toBe("");
+    const { exitCode } = await lab.dray(["migrate", name, "--to", stage.destination]);
+    expect(exitCode).toBe(4);
+    await assertOneCopy(lab, container, stage.source);
+    await lab.tryExec(stage.source, ["docker", "rm", "--force", name]);
+    await lab.tryExec(stage.source, ["docker", "volume", "rm", "refused-volume"]);
+  });
+
+  test("a paused container: paused", async () => {
+    await stage.start({
+      node: stage.source,
+      name: "refused-paused",
+      image: TOOLS,
+      command: SLEEP,
+      address: stage.address(),
+    });
+    await known("refused-paused");
+    await stage.lab.docker(stage.source, "pause", "refused-paused");
+    const { exitCode } = await stage.lab.dray(["migrate", "refused-paused", "--to", stage.destination]);
+    expect(exitCode).toBe(4);
+    await stage.lab.docker(stage.source, "unpause", "refused-paused");
+  });
+
+  test("a name that the destination has given away: name-taken", async () => {
+    const { lab } = stage;
+    const name = "refused-name";
+    await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, address: stage.address() });
+    await lab.images(["debian-tools"], [stage.destination]);
+    await lab.docker(stage.destination, "create", `--name=${name}`, TOOLS);
+    await known(name);
+    const id = await lab.docker(stage.source, "inspect", "--format", "{{.Id}}", name);
+    const { exitCode } = await lab.dray(["migrate", id, "--to", stage.destination]);
+    expect(exitCode).toBe(4);
+    expect((await verdictOn(id, stage.destination)).findings.map(({ code }) => code)).toContain("name-taken");
+  });
+
+  test("a container that nobody knows is exit code 3, a node that nobody knows too, nonsense 2", async () => {
+    const { lab } = stage;
+    expect((await lab.dray(["migrate", "no-such-container", "--to", stage.destination])).exitCode).toBe(3);
+    await stage.start({ node: stage.source, name: "stays", image: TOOLS, command: SLEEP, address: stage.address() });
+    await known("stays");
+    expect((await lab.dray(["migrate", "stays", "--to", "no-such-node"])).exitCode).toBe(3);
+    expect((await lab.dray(["migrate", "stays", "--mode", "sideways"])).exitCode).toBe(2);
+  });
+});
+
+describe("cancel", () => {
+  test("before the commit: rolled back, the source runs on, on the same connection", async () => {
+    const { lab } = stage;
+    const address = stage.address();
+    const redis = await stage.startRedis({ node: stage.source, name: "cancelled", address, megabytes: 60 });
+    const held = await HeldConnection.redis({ host: address, port: 6379 });
+    await known(redis.name);
+    // 60 MB at 3 MB/s: the switch takes twenty seconds, in which it can be cancelled.
+    const options = ["--to", stage.destination, "--bandwidth", "3M", "--detach"];
+    const { document: accepted } = await lab.dray<MigrationDocument>(["migrate", redis.name, ...options]);
+    const inspect = async () => (await lab.dray<MigrationDocument>(["migration", "inspect", accepted.id])).document;
+    await eventually(async () => ((await inspect()).phase === "switch" ? true : undefined), {
+      what: "the switch",
+      deadlineMs: 60_000,
+      everyMs: 200,
+    });
+    expect((await lab.dray(["migration", "cancel", accepted.id])).exitCode).toBe(0);
+    const ended = await eventually(
+      async () => {
+        const document = await inspect();
+        return document.outcome === null ? undefined : document;
+      },
+      { what: "the roll-back", deadlineMs: 60_000, everyMs: 200 },
+    );
+    expect(ended.outcome).toBe("rolled_back");
+    await held.moreReplies(50);
+    await held.stop();
+    await assertOneCopy(lab, redis, stage.source);
+    await stage.nothingElseLeft();
+  });
+
+  test("after the commit: too late, exit code 4", async () => {
+    const { lab } = stage;
+    const redis = await stage.startRedis({ node: stage.source, name: "too-late", address: stage.address() });
+    await known(redis.name);
+    const { document } = await lab.dray<MigrationDocument>(["migrate", redis.name, "--to", stage.destination]);
+    expect(document.outcome).toBe("completed");
+    expect((await lab.dray(["migration", "cancel", document.id])).exitCode).toBe(4);
+    await assertOneCopy(lab, redis, stage.destination);
+  });
+});

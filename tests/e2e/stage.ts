@@ -1,0 +1,84 @@
+/** What every suite needs of the lab it runs in. */
+import { afterAll, afterEach, beforeAll } from "vitest";
+import {
+  type StartedContainer,
+  removeContainer,
+  startContainer,
+  startRedis,
+  type StartOptions,
+} from "../harness/containers.ts";
+import { assertNothingLeft, type Residue, residueOfAll } from "../harness/leftovers.ts";
+import { TestLab } from "../harness/test-lab.ts";
+
+/** The lab that the runner has brought up. */
+export const LAB_NAME = process.env["DRAYAGE_LAB"] ?? "lab";
+
+/**
+ * Opens the lab before the suite's tests, removes their containers after each test, and after all of them demands that
+ * every node has what it had before and nothing more.
+ */
+export class Stage {
+  #lab: TestLab | undefined;
+  #before: Readonly<Record<string, Residue>> = {};
+  readonly #names: string[] = [];
+  readonly #firstAddress: number;
+  #given = 0;
+
+  /** Each suite takes addresses from a range of its own, so that no neighbour table has to forget first. */
+  constructor(firstAddress: number, images: readonly string[]) {
+    this.#firstAddress = firstAddress;
+    beforeAll(async () => {
+      this.#lab = await TestLab.open(LAB_NAME);
+      if (images.length > 0) await this.lab.images(images, [this.source]);
+      this.#before = await residueOfAll(this.lab);
+    });
+    afterEach(async () => {
+      for (const name of this.#names.splice(0)) await removeContainer(this.lab, name);
+    });
+    afterAll(async () => {
+      await assertNothingLeft(this.lab, this.#before, []);
+    });
+  }
+
+  get lab(): TestLab {
+    if (this.#lab === undefined) throw new Error("the lab is not open");
+    return this.#lab;
+  }
+
+  get source(): string {
+    return this.#node(0);
+  }
+
+  get destination(): string {
+    return this.#node(1);
+  }
+
+  get third(): string {
+    return this.#node(2);
+  }
+
+  address(): string {
+    return this.lab.freeAddress(this.#firstAddress + this.#given++);
+  }
+
+  async start(options: StartOptions): Promise<StartedContainer> {
+    this.#names.push(options.name);
+    return await startContainer(this.lab, options);
+  }
+
+  async startRedis(options: Parameters<typeof startRedis>[1]): Promise<StartedContainer> {
+    this.#names.push(options.name);
+    return await startRedis(this.lab, options);
+  }
+
+  /** While containers of the test are still there: nothing but they. */
+  async nothingElseLeft(): Promise<void> {
+    await assertNothingLeft(this.lab, this.#before, this.#names);
+  }
+
+  #node(index: number): string {
+    const node = this.lab.nodes[index];
+    if (node === undefined) throw new Error(`the lab has no node ${index + 1}`);
+    return node;
+  }
+}
