@@ -17,5 +17,3 @@ export function createProgress(write: (line: string) => void = (line) => process
   });
   return make("");
 }
-
-export const silent: Progress = { step: () => {}, of: () => silent, elapsedMs: () => 0 };

@@ -1,5 +1,5 @@
 /** Container images of the lab: Debian packages in a root of their own. No registry is needed. */
-import type { Recipe } from "../rootfs/recipe.ts";
+import { BUILD_OPTIONS, type Recipe } from "../rootfs/recipe.ts";
 
 export const IMAGE_NAMES = ["redis", "debian-tools", "postgres"] as const;
 export type ImageName = (typeof IMAGE_NAMES)[number];
@@ -41,7 +41,7 @@ function unpacked(name: ImageName, packages: readonly string[], files: Readonly<
     excluded: EXCLUDED,
     files: { ...ACCOUNTS, ...files },
     links: {},
-    removed: ["/var/lib/apt/lists", "/var/cache"],
+    removed: ["/var/lib/apt/lists", "/var/cache", ...BUILD_OPTIONS],
   };
 }
 
@@ -87,7 +87,7 @@ const RECIPES: Readonly<Record<ImageName, ImageRecipe>> = {
           'exec postgres -D "$data" -c listen_addresses="*"\n',
       },
       links: {},
-      removed: ["/var/cache/apt"],
+      removed: ["/var/cache/apt", ...BUILD_OPTIONS],
     },
     changes: [
       "USER postgres",

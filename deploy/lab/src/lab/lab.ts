@@ -62,7 +62,7 @@ export function findNode(lab: Lab, name: string): LabNode {
       remedy: `its nodes are ${lab.state.nodes.map((node) => node.name).join(", ")}`,
     });
   }
-  return { record, spec: { plan, network: lab.plan, suite: lab.state.suite, imageStore: record.imageStore } };
+  return { record, spec: { plan, network: lab.plan, base: lab.state.base, imageStore: record.imageStore } };
 }
 
 /** Writes the lab's state with one node's record changed. */

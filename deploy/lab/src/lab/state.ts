@@ -21,6 +21,8 @@ export interface LabState {
   readonly phase: "starting" | "up";
   readonly kind: NodeKind;
   readonly suite: Suite;
+  /** What the nodes are made from; empty until it is built. A later version may make new labs from something else. */
+  readonly base: string;
   readonly subnet: string;
   /** Whether the product and its cluster are installed, or the nodes are bare. */
   readonly cluster: boolean;

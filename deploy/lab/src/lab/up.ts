@@ -51,8 +51,8 @@ export async function up(options: UpOptions, progress: Progress, signal: AbortSi
     return lab;
   }
   try {
-    const lab = await createLab(layout, options, signal);
-    await bringUp(lab, options, progress, signal);
+    const created = await createLab(layout, options, signal);
+    const lab = await bringUp(created, options, progress, signal);
     const state: LabState = { ...lab.state, phase: "up" };
     await writeState(layout, state);
     return { ...lab, state };
@@ -108,6 +108,7 @@ async function createLab(layout: LabLayout, options: UpOptions, signal: AbortSig
     kind,
     suite,
     cluster,
+    base: "",
     subnet: chooseSubnet(id, await usedNetworks(signal)),
     nodes: names.map((name) => ({
       name,
@@ -140,12 +141,13 @@ async function complete(lab: Lab, options: UpOptions, progress: Progress, signal
   }
 }
 
-async function bringUp(lab: Lab, options: UpOptions, progress: Progress, signal: AbortSignal): Promise<void> {
-  const { cluster, suite } = lab.state;
+async function bringUp(created: Lab, options: UpOptions, progress: Progress, signal: AbortSignal): Promise<Lab> {
+  const { cluster } = created.state;
+  let lab = created;
   let product: ProductPackage | undefined;
   await together(signal, [
     async (stop) => {
-      await lab.driver.prepare(suite, progress, stop);
+      if (lab.state.base === "") lab = await withBase(lab, progress, stop);
       const boots = labNodes(lab).map((node) => (end: AbortSignal) => {
         return bootNode(lab, node, progress.of(node.record.name), end);
       });
@@ -158,10 +160,17 @@ async function bringUp(lab: Lab, options: UpOptions, progress: Progress, signal:
       if (cluster) await ensureImage("redis", progress, stop);
     },
   ]);
-  if (product === undefined) return;
+  if (product === undefined) return lab;
   const chosen = product;
   await together(signal, [
     (stop) => bringUpCluster(lab, chosen, progress, stop),
     (stop) => importImages(lab, ["redis"], [firstNode(lab.plan).name], progress, stop),
   ]);
+  return lab;
+}
+
+async function withBase(lab: Lab, progress: Progress, signal: AbortSignal): Promise<Lab> {
+  const state = { ...lab.state, base: await lab.driver.prepare(lab.state.suite, progress, signal) };
+  await writeState(lab.layout, state);
+  return { ...lab, state };
 }

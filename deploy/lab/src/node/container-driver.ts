@@ -13,7 +13,7 @@ import { isMountPoint, unmountBelow } from "../host/mounts.ts";
 import { run, runRaw } from "../host/run.ts";
 import { waitFor } from "../host/wait.ts";
 import { interfaceExists, removeInterface, setPortForwarding } from "../network/bridge.ts";
-import { type Progress, silent } from "../progress.ts";
+import type { Progress } from "../progress.ts";
 import { ensureRootfs } from "../rootfs/build.ts";
 import { exists } from "../rootfs/cache.ts";
 import { nodeRecipe, type Suite } from "../rootfs/recipe.ts";
@@ -46,15 +46,19 @@ export class ContainerDriver implements NodeDriver {
     this.#nodesDirectory = options.nodesDirectory;
   }
 
-  async prepare(suite: Suite, progress: Progress, signal?: AbortSignal): Promise<void> {
-    await ensureRootfs(nodeRecipe(suite), progress, signal);
+  async prepare(suite: Suite, progress: Progress, signal?: AbortSignal): Promise<string> {
+    return ensureRootfs(nodeRecipe(suite), progress, signal);
   }
 
   async start(spec: NodeSpec, signal?: AbortSignal): Promise<void> {
-    const { plan, network, suite } = spec;
+    const { plan, network, base } = spec;
+    if (!(await exists(base))) {
+      throw new LabError("precondition", `${base}, from which ${plan.name} was made, is gone from the cache`, {
+        remedy: "take the lab down and up again",
+      });
+    }
     const directory = join(this.#nodesDirectory, plan.name);
     const root = join(directory, "root");
-    const base = await ensureRootfs(nodeRecipe(suite), silent, signal);
     for (const name of ["upper", "work", "root", "docker", "containerd"]) {
       await mkdir(join(directory, name), { recursive: true });
     }

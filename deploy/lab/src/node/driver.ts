@@ -16,7 +16,8 @@ export type NodeState = "off" | "booting" | "running";
 export interface NodeSpec {
   readonly plan: NodePlan;
   readonly network: AddressPlan;
-  readonly suite: Suite;
+  /** What prepare() gave when the lab was made: nodes keep what they were made from. */
+  readonly base: string;
   /** Which image store Docker uses. */
   readonly imageStore: "graphdriver" | "containerd";
 }
@@ -24,8 +25,8 @@ export interface NodeSpec {
 export interface NodeDriver {
   readonly kind: NodeKind;
 
-  /** Builds or finds what all nodes have in common. Slow the first time. */
-  prepare(suite: Suite, progress: Progress, signal?: AbortSignal): Promise<void>;
+  /** Builds or finds what all nodes have in common, and gives its path. Slow the first time. */
+  prepare(suite: Suite, progress: Progress, signal?: AbortSignal): Promise<string>;
 
   /**
    * Boots a node and returns when its init takes commands. The node's port is

@@ -28,6 +28,9 @@ export interface Recipe {
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const DOCUMENTATION = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*"];
 
+/** Where mmdebstrap leaves the options it was given; packages installed later are to be installed whole. */
+export const BUILD_OPTIONS = ["/etc/dpkg/dpkg.cfg.d/99mmdebstrap", "/etc/apt/apt.conf.d/99mmdebstrap"];
+
 const NODE_PACKAGES = [
   "ca-certificates",
   "containerd",
@@ -112,8 +115,12 @@ export function nodeRecipe(suite: Suite): Recipe {
       "/etc/systemd/system/multi-user.target.wants/lab-network.service": "/etc/systemd/system/lab-network.service",
       ...Object.fromEntries(SILENCED_UNITS.map((unit) => [`/etc/systemd/system/${unit}`, "/dev/null"])),
     },
-    // etcd is enabled once it has been configured as a member of the cluster.
-    removed: ["/etc/systemd/system/multi-user.target.wants/etcd.service", "/etc/systemd/system/etcd2.service"],
+    removed: [
+      // etcd is enabled once it has been configured as a member of the cluster.
+      "/etc/systemd/system/multi-user.target.wants/etcd.service",
+      "/etc/systemd/system/etcd2.service",
+      ...BUILD_OPTIONS,
+    ],
   };
 }
 
@@ -168,6 +175,8 @@ export function mmdebstrapArgv(recipe: Recipe, mirror: string, paths: Mmdebstrap
     // A suite in development is not re-signed while nothing changes.
     '--aptopt=Acquire::Check-Valid-Until "false"',
     '--aptopt=Acquire::Languages "none"',
+    // What a power cut leaves half written is thrown away with its scratch directory.
+    "--dpkgopt=force-unsafe-io",
     ...recipe.excluded.map((glob) => `--dpkgopt=path-exclude=${glob}`),
     `--setup-hook=mkdir -p "$1/etc/apt/preferences.d"`,
     `--setup-hook=copy-in ${paths.preferences} /etc/apt/preferences.d`,
