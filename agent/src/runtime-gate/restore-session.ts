@@ -1,6 +1,7 @@
 /** One restore: what create, start and the agent's own orders do to its state. */
 import { mkdir, readFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { type Diagnosis, diagnose } from "../criu/diagnosis.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
 import { cgroupPids, killCgroup, thawCgroup } from "../host/cgroup.ts";
@@ -268,7 +269,9 @@ export class Session implements RestoreSession {
     if (next === null) throw refusal(this.state, event);
     if (next === this.state) return;
     const record = { ...this.#record, state: next };
+    await faultPoint(`gate.before-record-${next.name}`);
     await this.#host.store.writeRecord(record);
+    await faultPoint(`gate.after-record-${next.name}`);
     this.#record = record;
     this.#settle();
   }
