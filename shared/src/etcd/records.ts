@@ -111,8 +111,8 @@ export async function compareAndSwap<S extends z.ZodType>(
     try {
       entry = await etcd.get(key, call());
     } catch (cause) {
-      if (pending === null || !mayLookAgain(cause, options.signal, endsAtMs))
-        throw unlessSent(cause, key, mayHaveLanded);
+      if (!mayLookAgain(cause, options.signal, endsAtMs)) throw unlessSent(cause, key, mayHaveLanded);
+      await pauseToLookAgain();
       continue;
     }
     if (entry === null) return { applied: false, record: null };
@@ -141,9 +141,13 @@ export async function compareAndSwap<S extends z.ZodType>(
     } catch (thrown) {
       mayHaveLanded ||= thrown instanceof DrayError && thrown.reason === "OUTCOME_UNKNOWN";
       if (!mayLookAgain(thrown, options.signal, endsAtMs)) throw unlessSent(thrown, key, mayHaveLanded);
-      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+      await pauseToLookAgain();
     }
   }
+}
+
+function pauseToLookAgain(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
 }
 
 function mayLookAgain(thrown: unknown, signal: AbortSignal | undefined, endsAtMs: number): boolean {
