@@ -5,8 +5,6 @@ import { LineConnection } from "./line-connection.ts";
 import { fillRedis } from "../../deploy/held-client/redis.ts";
 import type { TestLab } from "./test-lab.ts";
 
-/** Environment variable by which the kernel knows a container's processes, wherever they run. */
-export const MARK = "DRAYAGE_TEST_MARK";
 export const NETWORK = "dray";
 
 export interface StartOptions {
@@ -25,6 +23,7 @@ export interface StartOptions {
 
 export interface StartedContainer {
   readonly name: string;
+  /** Its host name, by which the kernel knows its processes, wherever they run. */
   readonly mark: string;
   readonly dockerId: string;
   readonly address: string;
@@ -37,7 +36,7 @@ export async function startContainer(lab: TestLab, options: StartOptions): Promi
   const runtime = options.runtime === undefined ? [] : [`--runtime=${options.runtime}`];
   const dockerId = await lab.docker(
     options.node,
-    ...["run", "--detach", `--name=${options.name}`, `--env=${MARK}=${mark}`],
+    ...["run", "--detach", `--name=${options.name}`, `--hostname=${mark}`],
     ...[...network, ...mac, ...runtime, ...(options.options ?? [])],
     ...[options.image, ...(options.command ?? [])],
   );

@@ -1,5 +1,5 @@
 /** Exactly one running copy: by the kernel, by Docker and by etcd, on all nodes. */
-import { MARK, type StartedContainer } from "./containers.ts";
+import type { StartedContainer } from "./containers.ts";
 import { eventually } from "./eventually.ts";
 import type { TestLab } from "./test-lab.ts";
 
@@ -9,12 +9,29 @@ export interface Task {
   readonly frozen: boolean;
 }
 
-/** Every process in a node that was started with the mark, in whatever cgroup it is. */
+/**
+ * Every process in a node that lives under the mark as host name, in whatever cgroup it is. (The environment would be
+ * simpler, but servers write their titles over it.)
+ */
 export async function markedTasks(lab: TestLab, node: string, mark: string): Promise<Task[]> {
   const script = `
+    own=$(readlink /proc/self/ns/uts)
+    mine=
     for directory in /proc/[0-9]*; do
-      tr '\\0' '\\n' <"$directory/environ" 2>/dev/null | grep -qxF "$1" || continue
+      space=$(readlink "$directory/ns/uts" 2>/dev/null) || continue
+      [ "$space" != "$own" ] || continue
+      case "$mine" in
+        *"<$space>yes"*) ;;
+        *"<$space>no"*) continue ;;
+        *)
+          name=$(nsenter --uts="$directory/ns/uts" uname -n 2>/dev/null) || continue
+          [ "$name" = "$1" ] && answer=yes || answer=no
+          mine="$mine<$space>$answer"
+          [ $answer = yes ] || continue ;;
+      esac
       group=$(sed -n 's/^0:://p' "$directory/cgroup" 2>/dev/null) || continue
+      # A process that has ended meanwhile, or waits for its parent, has no executable.
+      readlink "$directory/exe" >/dev/null 2>&1 || continue
       frozen=0; at=$group
       while [ -n "$at" ] && [ "$at" != / ]; do
         if grep -qx 'frozen 1' "/sys/fs/cgroup$at/cgroup.events" 2>/dev/null; then frozen=1; fi
@@ -22,7 +39,7 @@ export async function markedTasks(lab: TestLab, node: string, mark: string): Pro
       done
       echo "\${directory#/proc/} $frozen $group"
     done`;
-  const output = await lab.shell(node, script, `${MARK}=${mark}`);
+  const output = await lab.shell(node, script, mark);
   return output
     .split("\n")
     .filter((line) => line !== "")
