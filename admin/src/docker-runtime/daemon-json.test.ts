@@ -16,15 +16,13 @@ const key = fc.oneof(
   fc.constantFrom("debug", "data-root", "log-opts", 'a"b', "ünï", "x\\"),
   fc.string({ maxLength: 6 }),
 );
-const document = fc
-  .dictionary(key, fc.jsonValue({ maxDepth: 3 }), { maxKeys: 5 })
-  .chain((rest) =>
-    fc
-      .option(fc.dictionary(fc.string({ maxLength: 6 }), fc.record({ path: fc.string() }), { maxKeys: 3 }), {
-        nil: undefined,
-      })
-      .map((runtimes) => (runtimes ? { ...rest, runtimes } : withoutKey(rest, "runtimes"))),
-  );
+const document = fc.dictionary(key, fc.jsonValue({ maxDepth: 3 }), { maxKeys: 5 }).chain((rest) =>
+  fc
+    .option(fc.dictionary(fc.string({ maxLength: 6 }), fc.record({ path: fc.string() }), { maxKeys: 3 }), {
+      nil: undefined,
+    })
+    .map((runtimes) => (runtimes ? { ...rest, runtimes } : withoutKey(rest, "runtimes"))),
+);
 const spelling = fc.constantFrom<string | number | undefined>(undefined, 1, 2, 4, "\t");
 const daemonJson = fc
   .tuple(document, spelling, fc.constantFrom("", "\n", "\r\n"), fc.constantFrom("", "\uFEFF", " "))
