@@ -1,7 +1,15 @@
 /** What the lab throws on purpose: a sentence, what to do about it, and the exit code. */
 
 /** Exit codes, the same as those of `dray`. */
-export const EXIT = { failed: 1, usage: 2, notFound: 3, precondition: 4, unavailable: 5, timeout: 124, interrupted: 130 } as const;
+export const EXIT = {
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  precondition: 4,
+  unavailable: 5,
+  timeout: 124,
+  interrupted: 130,
+} as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 

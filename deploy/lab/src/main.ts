@@ -61,13 +61,15 @@ function defineLifecycle(program: Command): void {
     await down(name, createProgress());
   });
 
-  command(program, "env", "print what puts dray into PATH and points it at the lab; for eval").action(async ({ name }) => {
-    const [{ openLab }, { environmentExports }] = await Promise.all([
-      import("./lab/lab.ts"),
-      import("./cluster/client.ts"),
-    ]);
-    print(environmentExports(await openLab(name)));
-  });
+  command(program, "env", "print what puts dray into PATH and points it at the lab; for eval").action(
+    async ({ name }) => {
+      const [{ openLab }, { environmentExports }] = await Promise.all([
+        import("./lab/lab.ts"),
+        import("./cluster/client.ts"),
+      ]);
+      print(environmentExports(await openLab(name)));
+    },
+  );
 
   command(program, "status", "show a lab and its nodes")
     .option("--json", "as JSON")

@@ -2,7 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { formatAddress, overlaps, parseNetwork } from "./cidr.ts";
 
-const network = fc.record({ address: fc.integer({ min: 0, max: 2 ** 32 - 1 }), prefixLength: fc.integer({ min: 0, max: 32 }) });
+const network = fc.record({
+  address: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+  prefixLength: fc.integer({ min: 0, max: 32 }),
+});
 
 describe("networks", () => {
   it("are read and written", () => {

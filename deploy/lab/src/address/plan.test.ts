@@ -52,7 +52,9 @@ describe("address plan", () => {
       expect(overlaps(a, network(plan.subnet))).toBe(true);
       expect(taken.slice(index + 1).some((b) => overlaps(a, b))).toBe(false);
     });
-    expect([plan.bridge, ...plan.nodes.map(({ port }) => port)].every((name) => name.length <= INTERFACE_NAME_MAX)).toBe(true);
+    expect(
+      [plan.bridge, ...plan.nodes.map(({ port }) => port)].every((name) => name.length <= INTERFACE_NAME_MAX),
+    ).toBe(true);
   });
 
   it.each([0, NODES_MAX + 1, 1.5])("refuses %d nodes", (count) => {

@@ -9,15 +9,17 @@ import { runInNode, writeInNode } from "../lab/node-files.ts";
 import type { Progress } from "../progress.ts";
 import { readyNodes, setUpClient } from "./client.ts";
 import { agentConfig, CONFIG_DIRECTORY, clientConfig, coordinatorConfig } from "./drayage-config.ts";
-import { ETCD_DROP_IN, ETCD_DROP_IN_FILE, ETCD_ENVIRONMENT_FILE, ETCD_PKI_DIRECTORY, etcdEnvironment } from "./etcd-config.ts";
+import {
+  ETCD_DROP_IN,
+  ETCD_DROP_IN_FILE,
+  ETCD_ENVIRONMENT_FILE,
+  ETCD_PKI_DIRECTORY,
+  etcdEnvironment,
+} from "./etcd-config.ts";
 import { admitNode } from "./join.ts";
 import { ETCD_CLIENT_PORT, firstNode, memberNodes } from "./members.ts";
 import { installPackage, type ProductPackage } from "./package.ts";
-import {
-  deliverMemberCertificates,
-  deliverOperatorToFirstNode,
-  issueCertificates,
-} from "./pki.ts";
+import { deliverMemberCertificates, deliverOperatorToFirstNode, issueCertificates } from "./pki.ts";
 
 const QUORUM_DEADLINE_MS = 60_000;
 const UNIT_DEADLINE_MS = 90_000;
@@ -52,7 +54,9 @@ export async function bringUpCluster(
   );
   progress.step(`coordinators run on ${members.map(({ name }) => name).join(", ")}`);
   await deliverOperatorToFirstNode(lab, signal);
-  await writeInNode(lab, firstNode(lab.plan).name, `${CONFIG_DIRECTORY}/client.yaml`, clientConfig(lab.plan), { signal });
+  await writeInNode(lab, firstNode(lab.plan).name, `${CONFIG_DIRECTORY}/client.yaml`, clientConfig(lab.plan), {
+    signal,
+  });
   await setUpClient(lab, product, signal);
   await together(
     signal,

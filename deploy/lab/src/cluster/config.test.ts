@@ -31,7 +31,9 @@ describe("configuration of a lab's cluster", () => {
 
   it("lets etcd speak to nobody without a certificate", () => {
     const lines = etcdEnvironment(plan, second, "lab").split("\n");
-    expect(lines).toEqual(expect.arrayContaining(["ETCD_NAME=n2", "ETCD_CLIENT_CERT_AUTH=true", "ETCD_PEER_CLIENT_CERT_AUTH=true"]));
+    expect(lines).toEqual(
+      expect.arrayContaining(["ETCD_NAME=n2", "ETCD_CLIENT_CERT_AUTH=true", "ETCD_PEER_CLIENT_CERT_AUTH=true"]),
+    );
     expect(lines.filter((line) => line.includes("http://"))).toEqual([]);
     expect(lines.find((line) => line.startsWith("ETCD_INITIAL_CLUSTER="))).toBe(
       "ETCD_INITIAL_CLUSTER=n1=https://10.70.1.11:2380,n2=https://10.70.1.12:2380,n3=https://10.70.1.13:2380",

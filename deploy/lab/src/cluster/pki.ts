@@ -57,16 +57,26 @@ export async function issueCertificates(lab: Lab, cluster: string, signal?: Abor
   await runInNode(lab, firstNode(lab.plan).name, argv, { signal });
 }
 
-const UNPACK = 'set -eu\nmkdir -p "$1"\numask 077\ntar --extract --no-same-owner --directory "$1"\n[ "$2" = root ] || chown -R "$2" "$1"\n';
+const UNPACK =
+  'set -eu\nmkdir -p "$1"\numask 077\ntar --extract --no-same-owner --directory "$1"\n[ "$2" = root ] || chown -R "$2" "$1"\n';
 
 /** Fetches one issued directory from the first node and hands it to `unpack` as a tar archive. */
-async function fetchIssued(lab: Lab, directory: string, unpack: readonly string[], signal?: AbortSignal): Promise<void> {
+async function fetchIssued(
+  lab: Lab,
+  directory: string,
+  unpack: readonly string[],
+  signal?: AbortSignal,
+): Promise<void> {
   const pack = ["tar", "--create", "--directory", `${ISSUED_DIRECTORY}/${directory}`, "."];
   const source = await lab.driver.command(firstNode(lab.plan).name, pack);
   await pipe(source, unpack, signal);
 }
 
-async function pipe(source: readonly string[], target: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+async function pipe(
+  source: readonly string[],
+  target: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   // pipefail: a source that fails is no empty archive.
   const script = 'set -euo pipefail; count=$1; shift; "${@:1:count}" | "${@:count+1}"';
   await run(["/bin/bash", "-c", script, "bash", String(source.length), ...source, ...target], { signal });

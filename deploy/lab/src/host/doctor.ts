@@ -65,7 +65,12 @@ async function mirror(): Promise<Finding> {
     return ok("Debian mirror");
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
-    return { check: "Debian mirror", verdict: "missing", detail, remedy: "set DRAYAGE_LAB_MIRROR to the address of one" };
+    return {
+      check: "Debian mirror",
+      verdict: "missing",
+      detail,
+      remedy: "set DRAYAGE_LAB_MIRROR to the address of one",
+    };
   }
 }
 

@@ -15,7 +15,11 @@ export interface Requirement {
 
 export const REQUIREMENTS: readonly Requirement[] = [
   { needs: "mmdebstrap", package: "mmdebstrap", why: "builds root file systems" },
-  { needs: "/usr/share/keyrings/debian-archive-keyring.gpg", package: "debian-archive-keyring", why: "proves packages" },
+  {
+    needs: "/usr/share/keyrings/debian-archive-keyring.gpg",
+    package: "debian-archive-keyring",
+    why: "proves packages",
+  },
   { needs: "systemd-nspawn", package: "systemd-container", why: "runs the nodes" },
   { needs: "ip", package: "iproute2", why: "makes the bridge" },
   { needs: "bridge", package: "iproute2", why: "cuts ports" },

@@ -50,7 +50,11 @@ export async function runRaw(argv: readonly string[], options: RunOptions = {}):
   const deadline = options.deadlineMs === undefined ? [] : [AbortSignal.timeout(options.deadlineMs)];
   const signal = AbortSignal.any([...(options.signal ? [options.signal] : []), ...deadline]);
   const stdio: StdioOptions = [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe"];
-  const child = spawn(file, args, { stdio, env: options.env ?? process.env, ...(options.cwd ? { cwd: options.cwd } : {}) });
+  const child = spawn(file, args, {
+    stdio,
+    env: options.env ?? process.env,
+    ...(options.cwd ? { cwd: options.cwd } : {}),
+  });
   const stdout = new Collected();
   const stderr = new Collected();
   const onLine = lines(options.onStderrLine);
@@ -86,7 +90,11 @@ async function feed(stdin: string | Readable | undefined, target: NodeJS.Writabl
     await pipeline(typeof stdin === "string" ? [stdin] : stdin, target);
   } catch (error) {
     // A child that ends without reading everything says why with its exit code.
-    if (!(error instanceof Error) || !("code" in error) || !["EPIPE", "ERR_STREAM_PREMATURE_CLOSE"].includes(String(error.code)))
+    if (
+      !(error instanceof Error) ||
+      !("code" in error) ||
+      !["EPIPE", "ERR_STREAM_PREMATURE_CLOSE"].includes(String(error.code))
+    )
       throw error;
   }
 }
@@ -96,7 +104,10 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
   const { exitCode, stdout, stderr } = await runRaw(argv, options);
   if (exitCode === 0) return stdout;
   const said = (stderr.trim() || stdout.trim()).split("\n").slice(-6).join("\n  ");
-  throw new LabError("failed", `${options.label ?? describe(argv)} failed with exit code ${exitCode}${said ? `:\n  ${said}` : ""}`);
+  throw new LabError(
+    "failed",
+    `${options.label ?? describe(argv)} failed with exit code ${exitCode}${said ? `:\n  ${said}` : ""}`,
+  );
 }
 
 /** Whether a command succeeds. */

@@ -60,7 +60,12 @@ export async function importImage(
   progress.of(node).step(`image ${name} imported`);
 }
 
-async function hasImage(lab: Lab, node: string, recipe: ImageRecipe, signal: AbortSignal | undefined): Promise<boolean> {
+async function hasImage(
+  lab: Lab,
+  node: string,
+  recipe: ImageRecipe,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   const filters = [`--filter=reference=${recipe.name}:latest`, `--filter=label=${RECIPE_LABEL}=${digest(recipe)}`];
   const list = await lab.driver.command(node, ["docker", "images", "--quiet", ...filters]);
   return (await run(list, { signal })).trim() !== "";

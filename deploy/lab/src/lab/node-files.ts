@@ -18,7 +18,8 @@ export async function runInNode(
   return run(await lab.driver.command(node, argv), { label, ...options });
 }
 
-const WRITE = 'set -eu\nmkdir -p -- "$(dirname "$1")"\numask 077\ncat >"$1.new"\nchmod "$2" "$1.new"\nmv -- "$1.new" "$1"\n';
+const WRITE =
+  'set -eu\nmkdir -p -- "$(dirname "$1")"\numask 077\ncat >"$1.new"\nchmod "$2" "$1.new"\nmv -- "$1.new" "$1"\n';
 
 export interface WriteOptions {
   readonly mode?: string;

@@ -114,7 +114,10 @@ export class ContainerDriver implements NodeDriver {
     const start = await this.command(plan.name, ["systemctl", "start", "lab-network.service", "docker.service"]);
     const { exitCode, stderr } = await runRaw(start, options);
     if (exitCode !== 0) {
-      const failed = await run(await this.command(plan.name, ["systemctl", "--failed", "--plain", "--no-legend"]), options);
+      const failed = await run(
+        await this.command(plan.name, ["systemctl", "--failed", "--plain", "--no-legend"]),
+        options,
+      );
       throw new LabError("failed", `${plan.name} does not boot: ${stderr.trim()}\n  ${failed.trim()}`);
     }
     await run(await this.command(plan.name, ["docker", "info", "--format", "{{.ServerVersion}}"]), options);

@@ -16,8 +16,13 @@ describe("recipes", () => {
   it("take CRIU from forky on trixie, and nothing from elsewhere on forky", () => {
     expect(aptPreferences(nodeRecipe("forky"))).toBe("");
     expect(aptSources(nodeRecipe("forky"), "http://m.example")).toHaveLength(1);
-    expect(aptSources(nodeRecipe("trixie"), "http://m.example").map((line) => line.split(" ")[3])).toEqual(["trixie", "forky"]);
-    expect(aptPreferences(nodeRecipe("trixie"))).toMatch(/Package: criu [^\n]*\nPin: release n=forky\nPin-Priority: 990/);
+    expect(aptSources(nodeRecipe("trixie"), "http://m.example").map((line) => line.split(" ")[3])).toEqual([
+      "trixie",
+      "forky",
+    ]);
+    expect(aptPreferences(nodeRecipe("trixie"))).toMatch(
+      /Package: criu [^\n]*\nPin: release n=forky\nPin-Priority: 990/,
+    );
   });
 
   it("become a command line with suite, target and sources last", () => {
