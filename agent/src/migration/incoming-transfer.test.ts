@@ -18,33 +18,54 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
-function file(kind: string, name: string, content: string): IncomingFile {
+function file(kind: string, name: string, content: string | Buffer): IncomingFile {
   return { kind, name, metadata: {}, sizeBytes: undefined, content: Readable.from([Buffer.from(content)]) };
 }
 
-const manifest = (files: { name: string; bytes: number }[]) => file("manifest", "manifest", JSON.stringify({ files }));
+function bundle(files: { name: string; bytes: number; bundled: boolean }[], contents = ""): IncomingFile {
+  const manifest = JSON.stringify({ files });
+  const head = Buffer.alloc(4);
+  head.writeUInt32LE(manifest.length);
+  return file("criu-bundle", "bundle", Buffer.concat([head, Buffer.from(manifest + contents)]));
+}
+
+const PAGES = { name: "pages-1.img", bytes: 5, bundled: false };
+const CORE = { name: "core-1.img", bytes: 2, bundled: true };
+
+async function isComplete(): Promise<boolean> {
+  const afterAllThatIsDue = new Promise<boolean>((resolve) => setImmediate(resolve, false));
+  return Promise.race([transfer.complete.then(() => true), afterAllThatIsDue]);
+}
 
 describe("IncomingTransfer", () => {
-  it("is complete once the manifest has come and everything in it is here", async () => {
-    await transfer.receive(file("criu-image", "pages-1.img", "12345"));
-    await transfer.receive(file("layer-rest", "layer-rest", ""));
-    await transfer.receive(manifest([{ name: "pages-1.img", bytes: 5 }]));
-    await transfer.complete;
-    expect(await readFile(join(directory, "pages-1.img"), "utf8")).toBe("12345");
-    expect(transfer.imageBytes).toBe(5);
-  });
+  const parts = {
+    pages: () => file("criu-image", "pages-1.img", "12345"),
+    layer: () => file("layer-rest", "layer-rest", ""),
+    bundle: () => bundle([CORE, PAGES], "ab"),
+  };
 
   it.each([
-    ["a file that is missing", [{ name: "core-1.img", bytes: 5 }], /core-1.img has no bytes here and 5/],
-    ["a file that is short", [{ name: "pages-1.img", bytes: 6 }], /pages-1.img has 5 bytes here and 6/],
-  ])("refuses a manifest with %s", async (_name, files, message) => {
-    await transfer.receive(file("criu-image", "pages-1.img", "12345"));
-    await transfer.receive(file("layer-rest", "layer-rest", ""));
-    await expect(transfer.receive(manifest(files))).rejects.toThrow(message);
+    ["pages", "layer", "bundle"],
+    ["bundle", "layer", "pages"],
+    ["bundle", "pages", "layer"],
+  ] as const)("is complete once all is here: %s, %s, %s", async (first, second, third) => {
+    await transfer.receive(parts[first]());
+    await transfer.receive(parts[second]());
+    expect(await isComplete()).toBe(false);
+    await transfer.receive(parts[third]());
+    expect(await isComplete()).toBe(true);
+    expect(await readFile(join(directory, "pages-1.img"), "utf8")).toBe("12345");
+    expect(await readFile(join(directory, "core-1.img"), "utf8")).toBe("ab");
+    expect(transfer.imageBytes).toBe(7);
   });
 
-  it("refuses a manifest before the rest of the layer", async () => {
-    await expect(transfer.receive(manifest([]))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
+  it("refuses a file that is short, whether it comes before the manifest or after it", async () => {
+    const long = { ...PAGES, bytes: 6 };
+    await transfer.receive(parts.pages());
+    await expect(transfer.receive(bundle([long]))).rejects.toThrow(/pages-1.img has 5 bytes here and 6/);
+    await expect(transfer.receive(parts.pages())).rejects.toThrow(/pages-1.img has 5 bytes here and 6/);
+    await transfer.receive(parts.layer()).catch(() => undefined);
+    expect(await isComplete()).toBe(false);
   });
 
   it.each(["../escape", "a/b", ".hidden", "", "x".repeat(200)])("refuses the file name %j", async (name) => {

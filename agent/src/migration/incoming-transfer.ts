@@ -1,17 +1,15 @@
 /**
  * What arrives on the destination: image, layer, CRIU's files, and the
- * manifest that ends them.
+ * manifest that says which these are. They come side by side, in any order.
  */
-import { createWriteStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
-import { CRIU_FILE_NAME, ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
-
-const MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024;
+import { unpackImages } from "./image-bundle.ts";
+import { CRIU_FILE_NAME, type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
 export interface TransferSink {
   /** Directory of CRIU's files; exists. */
@@ -24,6 +22,7 @@ export interface TransferSink {
 export class IncomingTransfer {
   private readonly sink: TransferSink;
   private readonly received = new Map<string, number>();
+  private manifest: ImageManifest | undefined;
   private layerRestDone = false;
   private resolveComplete: () => void = () => undefined;
   /** Resolves when the manifest has come and everything in it is here, whole. */
@@ -53,11 +52,11 @@ export class IncomingTransfer {
       case TRANSFER_KINDS.layerRest:
         await this.sink.layerRest(file.content);
         this.layerRestDone = true;
-        return;
+        return this.look();
       case TRANSFER_KINDS.criuImage:
         return this.receiveCriuFile(file);
-      case TRANSFER_KINDS.manifest:
-        return this.receiveManifest(file);
+      case TRANSFER_KINDS.criuBundle:
+        return this.receiveBundle(file);
       default:
         throw new DrayError("CORRUPT_STREAM", `the source sent a file of unknown kind "${file.kind}"`, {
           remedy: "Install the same version of Drayage on both nodes.",
@@ -69,35 +68,30 @@ export class IncomingTransfer {
     if (!CRIU_FILE_NAME.test(file.name)) {
       throw new DrayError("CORRUPT_STREAM", `"${file.name}" is no name of a CRIU image`);
     }
-    const path = join(this.sink.imageDirectory, file.name);
-    await pipeline(file.content, createWriteStream(path, { mode: 0o600, highWaterMark: 1024 * 1024 }));
-    const { size } = await stat(path);
-    this.received.set(file.name, size);
+    const bytes = await storeFile(file.content, join(this.sink.imageDirectory, file.name), { sync: false });
+    this.received.set(file.name, bytes);
+    this.look();
   }
 
-  private async receiveManifest(file: IncomingFile): Promise<void> {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    for await (const chunk of file.content as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      if (bytes > MANIFEST_LIMIT_BYTES)
-        throw new DrayError("CORRUPT_STREAM", "the manifest of the images is absurdly large");
-      chunks.push(chunk);
-    }
-    const parsed = ImageManifest.safeParse(JSON.parse(Buffer.concat(chunks).toString("utf8")));
-    if (!parsed.success)
-      throw new DrayError("CORRUPT_STREAM", `the manifest of the images is not valid: ${parsed.error.message}`);
-    for (const { name, bytes: expected } of parsed.data.files) {
+  private async receiveBundle(file: IncomingFile): Promise<void> {
+    this.manifest = await unpackImages(file.content as AsyncIterable<Buffer>, async (name, content) => {
+      await writeFile(join(this.sink.imageDirectory, name), content, { mode: 0o600 });
+      this.received.set(name, content.length);
+    });
+    this.look();
+  }
+
+  /** What is here is compared as soon as it is known what should be; files may still be on their way. */
+  private look(): void {
+    if (this.manifest === undefined) return;
+    let missing = false;
+    for (const { name, bytes: expected } of this.manifest.files) {
       const here = this.received.get(name);
-      if (here !== expected) {
-        throw new DrayError(
-          "CORRUPT_STREAM",
-          `image ${name} has ${here ?? "no"} bytes here and ${expected} on the source`,
-        );
+      if (here === undefined) missing = true;
+      else if (here !== expected) {
+        throw new DrayError("CORRUPT_STREAM", `image ${name} has ${here} bytes here and ${expected} on the source`);
       }
     }
-    if (!this.layerRestDone)
-      throw new DrayError("CORRUPT_STREAM", "the manifest came before the rest of the writable layer");
-    this.resolveComplete();
+    if (!missing && this.layerRestDone) this.resolveComplete();
   }
 }

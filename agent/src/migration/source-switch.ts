@@ -2,15 +2,12 @@
  * The switch on the source, step by step: everything from the first held-back
  * connection to the last byte delivered. Downtime runs from `lock-network`.
  *
- *   hold-connections ─► lock-network ─► freeze ─► dump ────────────► send-manifest
- *                                              ├─ send-memory ─────┤
- *                                              └─ send-layer-rest ─┘
+ *   hold-connections ─► lock-network ─► freeze ─┬─► dump
+ *                                               ├─► send-memory: while CRIU writes, to the last image
+ *                                               └─► send-layer-rest
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
  */
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { Readable } from "node:stream";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
@@ -24,7 +21,8 @@ import { drainAcceptQueues, dropAll, holdNewConnections } from "../network-lock/
 import type { AgentHost } from "./agent-host.ts";
 import type { Report } from "./joinable-run.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
-import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
+import { sendImages } from "./send-images.ts";
+import { TRANSFER_KINDS } from "./transfer-kinds.ts";
 
 /** How long the application gets to accept the connections that had arrived. */
 const DRAIN_LIMIT_MS = 2_000;
@@ -102,20 +100,11 @@ export async function runSwitchSteps(
   const dump = step("dump", () => dumpFrozen(host, target, signal));
   const [dumped] = await Promise.all([
     dump,
-    step("send-memory", () =>
-      connection.sendGrowingDirectory(
-        { kind: TRANSFER_KINDS.criuImage, directory: target.imageDirectory, done: dump },
-        { signal, onProgress: (doneBytes) => report({ step: "send-memory", doneBytes, totalBytes: 0, message: "" }) },
-      ),
-    ),
+    step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal)),
     step("send-layer-rest", () => sendLayerRest(connection, target, signal)),
   ]);
   const durationMs = performance.now() - startedMs;
   await faultPoint("source.after-dump");
-  await step("send-manifest", async () => {
-    const manifest = Buffer.from(JSON.stringify(await imageManifest(target.imageDirectory)));
-    await connection.send({ kind: TRANSFER_KINDS.manifest, name: "manifest" }, Readable.from([manifest]), { signal });
-  });
   const pages = dumped.stats.pagesWritten;
   const bytes = pages * PAGE_BYTES;
   return {
@@ -143,13 +132,4 @@ async function sendLayerRest(connection: TransferConnection, target: SwitchTarge
   const difference = diffLayer(target.baseline, after, written);
   const stream = packLayer(target.layer, difference, { live: false, signal });
   await connection.send({ kind: TRANSFER_KINDS.layerRest, name: "layer-rest" }, stream, { signal });
-}
-
-async function imageManifest(directory: string): Promise<ImageManifest> {
-  const files: { name: string; bytes: number }[] = [];
-  for (const name of (await readdir(directory)).sort()) {
-    const { size } = await stat(join(directory, name));
-    files.push({ name, bytes: size });
-  }
-  return { files };
 }

@@ -8,14 +8,14 @@ export const TRANSFER_KINDS = {
   layer: "layer",
   /** What changed in it since; sent from the freeze, applied to the mounted root. */
   layerRest: "layer-rest",
-  /** One file of CRIU's. */
+  /** One file of CRIU's that is large, or is sent while CRIU still writes it. */
   criuImage: "criu-image",
-  /** The last file: names and sizes of all CRIU files. Everything before it has been delivered. */
-  manifest: "manifest",
+  /** Manifest of all of CRIU's files, and the small ones themselves; see image-bundle.ts. */
+  criuBundle: "criu-bundle",
 } as const;
 
 export const ImageManifest = z.object({
-  files: z.array(z.object({ name: z.string(), bytes: z.number().int().nonnegative() })),
+  files: z.array(z.object({ name: z.string(), bytes: z.number().int().nonnegative(), bundled: z.boolean() })),
 });
 export type ImageManifest = z.infer<typeof ImageManifest>;
 

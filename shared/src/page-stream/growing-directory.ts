@@ -16,7 +16,7 @@ export async function sendGrowingDirectory(
   source: GrowingDirectory,
   options: SendOptions = {},
 ): Promise<{ files: number; bytes: number }> {
-  const { kind, directory, done, metadata = {} } = source;
+  const { kind, directory, done, metadata = {}, leaves = () => false } = source;
   const followed = source.followed ?? ((name: string) => CRIU_PAGES.test(name));
   const sends = new Map<string, Promise<SendResult>>();
   const begin = (name: string, send: () => Promise<SendResult>) => {
@@ -44,6 +44,7 @@ export async function sendGrowingDirectory(
     watcher?.close();
   }
   for (const name of await regularFiles(directory)) {
+    if (sends.has(name) || leaves(name)) continue;
     begin(name, () => connection.send({ kind, name, metadata }, { path: join(directory, name) }, options));
   }
   const results = await Promise.allSettled(sends.values());

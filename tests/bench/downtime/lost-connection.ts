@@ -66,7 +66,13 @@ const PORT = 7999;
 
 /** For `Move.receive`: what comes over the network goes into this command. */
 export function receiving(into: string): string {
-  return `set -o pipefail; echo ${LISTENING} >&2; nc -l -N ${PORT} | ${into}`;
+  return [
+    "set -o pipefail",
+    `{ nc -l -N ${PORT} | ${into}; } & receiver=$!`,
+    `until ss --no-header --listening --tcp --numeric "sport = :${PORT}" | grep -q .; do sleep 0.01; done`,
+    `echo ${LISTENING} >&2`,
+    "wait $receiver",
+  ].join("\n");
 }
 
 /** For `Move.send`: sends stdin. */

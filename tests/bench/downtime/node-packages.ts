@@ -1,7 +1,7 @@
 /** Debian packages for running nodes, fetched once: a node itself reaches no mirror. */
 import { createHash } from "node:crypto";
-import { spawn } from "node:child_process";
-import { mkdir, readdir, rename, writeFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { findMirror } from "../../../deploy/lab/src/host/mirror.ts";
 import { run } from "../../../deploy/lab/src/host/run.ts";
@@ -18,18 +18,17 @@ export async function installPackages(lab: TestLab, nodes: readonly string[], pa
     const present = await lab.tryExec(node, ["dpkg-query", "--show", "--showformat=${Status}\n", ...packages]);
     if (present.exitCode === 0 && !/not-installed|deinstall/.test(present.stdout)) continue;
     const status = await lab.exec(node, ["cat", "/var/lib/dpkg/status"]);
-    const directory = await fetchPackages(lab.suite, status, packages);
-    const archive = spawn("tar", ["-C", directory, "-c", "."], { stdio: ["ignore", "pipe", "inherit"] });
+    const archive = createReadStream(await fetchPackages(lab.suite, status, packages));
     const unpack = "rm -rf /run/packages; mkdir /run/packages; tar -C /run/packages -x; DEBIAN_FRONTEND=noninteractive dpkg --install /run/packages/*.deb; rm -r /run/packages";
-    await lab.exec(node, ["/bin/sh", "-euc", unpack], { stdin: archive.stdout, deadlineMs: INSTALL_DEADLINE_MS });
+    await lab.exec(node, ["/bin/sh", "-euc", unpack], { stdin: archive, deadlineMs: INSTALL_DEADLINE_MS });
   }
 }
 
-/** Directory with the .deb files that a system with this dpkg status lacks for `packages`. */
+/** Archive of the .deb files that a system with this dpkg status lacks for `packages`. */
 async function fetchPackages(suite: string, status: string, packages: readonly string[]): Promise<string> {
   const digest = createHash("sha256").update(installedVersions(status)).update(packages.join()).digest("hex");
   return await cached({
-    key: `packages-${suite}-${packages.join("-")}-${digest.slice(0, 16)}`,
+    key: `packages-${suite}-${packages.join("-")}-${digest.slice(0, 16)}.tar`,
     progress: createProgress(),
     build: async (target, scratch) => {
       for (const name of ["lists/partial", "cache/archives/partial", "etc"]) await mkdir(join(scratch, name), { recursive: true });
@@ -50,10 +49,8 @@ async function fetchPackages(suite: string, status: string, packages: readonly s
       await run(["apt-get", ...options, "update"]);
       await run(["apt-get", ...options, "--yes", "--download-only", "install", ...packages]);
       const archives = join(scratch, "cache/archives");
-      await mkdir(target);
-      for (const name of await readdir(archives)) {
-        if (name.endsWith(".deb")) await rename(join(archives, name), join(target, name));
-      }
+      const names = (await readdir(archives)).filter((name) => name.endsWith(".deb"));
+      await run(["tar", "-C", archives, "-c", "-f", target, ...names]);
     },
   });
 }

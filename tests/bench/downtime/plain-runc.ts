@@ -57,7 +57,7 @@ export class PlainRunc implements Way {
         source,
         destination,
         send: `${checkpoint}; tar -C ${IMAGES} -c . | ${sendingTo(this.#lab.nodeAddress(destination))}`,
-        receive: `mkdir ${IMAGES}; ${receiving(`tar -C ${IMAGES} -x`)}; ${restore}`,
+        receive: `mkdir ${IMAGES}; ${receiving(`tar -C ${IMAGES} -x`)}\n${restore}`,
         pid: await hostPid(this.#lab, source, process),
         endpoint: { host: this.#lab.nodeAddress(destination), port: PORT },
       });

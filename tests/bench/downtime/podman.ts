@@ -27,7 +27,7 @@ export class Podman implements Way {
   }
 
   async prepare(): Promise<void> {
-    await installPackages(this.#lab, this.#nodes, ["podman", "crun"]);
+    await installPackages(this.#lab, this.#nodes, ["podman", "crun", "libcriu2"]);
     for (const node of this.#nodes) {
       await this.#lab.writeFile(node, "/etc/containers/storage.conf", STORAGE);
       await this.#lab.shell(node, IMPORT);
@@ -37,7 +37,7 @@ export class Podman implements Way {
   async measure(megabytes: number): Promise<Measurement> {
     const [source, destination] = this.#nodes;
     try {
-      await this.#lab.shell(source, `podman run --detach --name ${NAME} --runtime runc --pids-limit 0 --network host ${IMAGE} ${REDIS}`);
+      await this.#lab.shell(source, `podman run --detach --name ${NAME} --pids-limit 0 --network host ${IMAGE} ${REDIS}`);
       await fillAt({ host: this.#lab.nodeAddress(source), port: PORT }, megabytes);
       const process = await this.#lab.shell(source, `podman inspect --format '{{.State.Pid}}' ${NAME}`);
       const checkpoint = `podman container checkpoint --compress none --export ${ARCHIVE} ${NAME}`;
@@ -45,7 +45,7 @@ export class Podman implements Way {
         source,
         destination,
         send: `${checkpoint}; ${sendingTo(this.#lab.nodeAddress(destination))} <${ARCHIVE}`,
-        receive: `${receiving(`cat >${ARCHIVE}`)}; podman container restore --runtime runc --import ${ARCHIVE}`,
+        receive: `${receiving(`cat >${ARCHIVE}`)}\npodman container restore --import ${ARCHIVE}`,
         pid: await hostPid(this.#lab, source, process),
         endpoint: { host: this.#lab.nodeAddress(destination), port: PORT },
       });

@@ -52,7 +52,7 @@ export class StockDocker implements Way {
         source,
         destination,
         send: `${create}; tar -C ${directory(from)} -c . | ${sendingTo(this.#lab.nodeAddress(destination))}`,
-        receive: `mkdir -p ${directory(to)}; ${receiving(`tar -C ${directory(to)} -x`)}; ${start}`,
+        receive: `mkdir -p ${directory(to)}; ${receiving(`tar -C ${directory(to)} -x`)}\n${start}`,
         pid: await hostPid(this.#lab, source, process),
         endpoint: { host: this.#lab.nodeAddress(destination), port: PORT },
       });

@@ -1,0 +1,48 @@
+/** Sends what CRIU writes: the pages while it writes them, the rest when it is done. */
+import { readdir, stat } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
+import { BUNDLED_LIMIT_BYTES, packImages } from "./image-bundle.ts";
+import type { Report } from "./joinable-run.ts";
+import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
+
+/** CRIU's memory pages: the one kind of image that is followed while it grows, however small it stays. */
+const PAGES = /^pages-/;
+
+/** Resolves when everything has been delivered. `dump` settles with CRIU. */
+export async function sendImages(
+  connection: TransferConnection,
+  directory: string,
+  dump: Promise<unknown>,
+  report: Report,
+  signal: AbortSignal,
+): Promise<void> {
+  const onProgress = (doneBytes: number) => report({ step: "send-memory", doneBytes, totalBytes: 0, message: "" });
+  const isBundled = (name: string, bytes: number) => !PAGES.test(name) && bytes <= BUNDLED_LIMIT_BYTES;
+  const leaves = (name: string) => isBundled(name, statSync(join(directory, name)).size);
+  await Promise.all([
+    connection.sendGrowingDirectory(
+      { kind: TRANSFER_KINDS.criuImage, directory, done: dump, leaves },
+      { signal, onProgress },
+    ),
+    dump.then(async () => {
+      const manifest = await imageManifest(directory, isBundled);
+      const content = Readable.from(packImages(directory, manifest), { objectMode: false });
+      await connection.send({ kind: TRANSFER_KINDS.criuBundle, name: "bundle" }, content, { signal });
+    }),
+  ]);
+}
+
+async function imageManifest(
+  directory: string,
+  isBundled: (name: string, bytes: number) => boolean,
+): Promise<ImageManifest> {
+  const names = (await readdir(directory)).sort();
+  const files = names.map(async (name) => {
+    const { size } = await stat(join(directory, name));
+    return { name, bytes: size, bundled: isBundled(name, size) };
+  });
+  return { files: await Promise.all(files) };
+}
