@@ -8,6 +8,8 @@ export default defineConfig({
           name: "unit",
           include: ["**/src/**/*.test.ts", "deploy/**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/dist/**", "**/*.integration.test.ts"],
+          // Milliseconds when nothing else runs; machines that run labs beside them are slow.
+          testTimeout: 20_000,
         },
       },
       {
