@@ -85,6 +85,12 @@ export class Stage {
     return this.#uuid;
   }
 
+  /** The nodes whose power is on. */
+  async nodesThatRun(): Promise<string[]> {
+    const answers = await Promise.all(this.lab.nodes.map((node) => this.lab.tryExec(node, ["true"]).catch(() => undefined)));
+    return this.lab.nodes.filter((_, index) => answers[index]?.exitCode === 0);
+  }
+
   /** Everything as a case expects it: all programs up, no faults, a Redis, a client. */
   async set(): Promise<Actors> {
     await this.faults.clear();

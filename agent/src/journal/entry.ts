@@ -12,6 +12,7 @@ const DESTINATION_STATES = [
   "activating",
   "running",
   "finished",
+  "declining",
   "aborting",
   "aborted",
 ] as const;

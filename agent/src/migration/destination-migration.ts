@@ -6,6 +6,8 @@
  *       └────────────┴──────────┴──────────┴─► aborting ─► aborted
  *                                   verdict: aborted (from prepared on), or any failure before
  *
+ *   prepared ─► declining ─► aborting: committed, but the copy has died before it was thawed
+ *
  * In `prepared` a whole restored copy stands frozen; it is thawed only when
  * the owner key names this node, and killed only when it names the source.
  * Neither needs an order: the agent watches the key by itself.
@@ -24,6 +26,7 @@ import {
 import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import { type Logger, migrationLogger } from "@drayage/shared/observe/logger.ts";
 import type { Authorisation } from "@drayage/shared/page-stream/transfer-types.ts";
+import { cgroupPids } from "../host/cgroup.ts";
 import { restartPolicyOf } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, type ImageIdentity, importImage } from "../image/image-transfer.ts";
@@ -47,6 +50,8 @@ import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "
 /** How long drayage-runc waits for this agent and for a verdict. */
 const HOLD_DEADLINE_MS = 30 * 60_000;
 const REMOVE_DEADLINE_MS = 30_000;
+/** From here on etcd may say that the copy is to run. */
+const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set(["prepared", "activating", "running", "finished", "declining"]);
 const PERSIST_MS = 2_000;
 
 export class DestinationMigration {
@@ -197,7 +202,7 @@ export class DestinationMigration {
   async abort(reason: string): Promise<void> {
     const { state } = this.entryNow;
     if (state === "aborted") return;
-    if (state === "prepared" || state === "activating" || state === "running" || state === "finished") {
+    if (NEEDS_VERDICT.has(state)) {
       const verdict = await this.verdict();
       if (verdict.kind !== "aborted" && !(verdict.kind === "superseded" && state === "prepared")) {
         throw new DrayError(
@@ -226,6 +231,9 @@ export class DestinationMigration {
         return;
       case "running":
         this.followClosing();
+        return;
+      case "declining":
+        await this.persist(() => this.decline());
         return;
       case "aborting":
         await this.persist(() => this.abortOnce(this.entryNow.error));
@@ -345,6 +353,13 @@ export class DestinationMigration {
   private async runActivate(): Promise<ActivateResponse> {
     const { dockerId, migrationId, uuid, epoch, state, thawedAtMs } = this.entryNow;
     if ((state === "running" || state === "finished") && thawedAtMs !== null) return { thawedAtMs, steps: [] };
+    if (state === "declining" || (state === "prepared" && !(await this.copyStands()))) {
+      await this.decline();
+      throw new DrayError("NOT_OWNER", `the prepared copy of ${this.entryNow.containerName} had died before it was thawed`, {
+        node: this.host.node,
+        remedy: "The container was given back to its source. See why the copy died, then migrate again.",
+      });
+    }
     const session = this.host.gate.session(dockerId);
     if (session === undefined) {
       throw new DrayError("NOT_OWNER", `the prepared copy of ${this.entryNow.containerName} is gone from this node`, {
@@ -368,6 +383,20 @@ export class DestinationMigration {
     );
     await this.transition("running", { thawedAtMs: thawed });
     return { thawedAtMs: thawed, steps: this.times.slice(before) };
+  }
+
+  /** False if the copy, never thawed, is not there any more. */
+  private async copyStands(): Promise<boolean> {
+    const state = this.host.gate.session(this.entryNow.dockerId)?.state;
+    if (state === undefined || state.name === "armed" || state.name === "released" || state.name === "failed") return false;
+    return state.name !== "prepared" || (await cgroupPids(state.copy.cgroup)).includes(state.copy.initPid);
+  }
+
+  /** Never to be thawed here from now on, whoever asks: only then the source may be told. */
+  private async decline(): Promise<void> {
+    await this.transition("declining", { error: "the prepared copy died before it was thawed" });
+    await this.host.ownership.giveBack(this.question, this.host.stopping);
+    await this.abortOnce(this.entryNow.error);
   }
 
   private async announceEndpoints(): Promise<void> {

@@ -7,7 +7,7 @@ import { changeOwner } from "@drayage/shared/etcd/change-owner.ts";
 import type { EtcdPort, KeyValue } from "@drayage/shared/etcd/etcd-port.ts";
 import { decodeRecord, readRecord } from "@drayage/shared/etcd/records.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
-import { abort, confirmRunning, OwnerRecord } from "@drayage/shared/state/owner.ts";
+import { abort, confirmRunning, giveBack, OwnerRecord } from "@drayage/shared/state/owner.ts";
 
 const RETRY_MS = 500;
 
@@ -15,7 +15,7 @@ const RETRY_MS = 500;
 export type Verdict =
   /** Not decided: the source owns epoch E. */
   | { readonly kind: "open"; readonly entered: boolean }
-  /** The source owns epoch E+1: it may run on. */
+  /** The source owns epoch E+1, or E+2 if the destination has given the container back: it may run on. */
   | { readonly kind: "aborted"; readonly epoch: number }
   /** The destination owns; `running` once it is durable that the copy runs. */
   | { readonly kind: "committed"; readonly epoch: number; readonly running: boolean }
@@ -44,6 +44,9 @@ export function verdictOf(record: OwnerRecord | null, question: Omit<Question, "
   if (record.epoch === epoch + 1 && isOurs) {
     if (record.node === source) return { kind: "aborted", epoch: record.epoch };
     return { kind: "committed", epoch: record.epoch, running: record.state === "running" };
+  }
+  if (record.epoch === epoch + 2 && isOurs && record.node === source && record.state === "running") {
+    return { kind: "aborted", epoch: record.epoch };
   }
   return { kind: "superseded", epoch: record.epoch };
 }
@@ -77,6 +80,28 @@ export class Ownership {
         });
         const verdict = verdictOf(record, question);
         if (verdict.kind !== "open" || !verdict.entered) return verdict;
+      } catch (thrown) {
+        if (signal.aborted || !isPassing(thrown)) throw thrown;
+      }
+      await pause(RETRY_MS, signal);
+    }
+  }
+
+  /**
+   * The destination's word that the committed copy is lost and never ran. Asks
+   * until etcd has answered; NOT_OWNER if the container is not the source's
+   * after that.
+   */
+  async giveBack(question: Question, signal: AbortSignal): Promise<void> {
+    const { uuid, epoch, migrationId, source } = question;
+    for (;;) {
+      try {
+        const rule = (now: OwnerRecord) => giveBack(now, epoch + 1, this.node, source, migrationId);
+        const { record } = await changeOwner(this.etcd, uuid, rule, { signal });
+        const verdict = verdictOf(record, question);
+        if (verdict.kind === "aborted") return;
+        if (verdict.kind === "committed" && !verdict.running) continue;
+        throw new DrayError("NOT_OWNER", `container ${uuid} cannot be given back: ${verdict.kind}`, { node: this.node });
       } catch (thrown) {
         if (signal.aborted || !isPassing(thrown)) throw thrown;
       }

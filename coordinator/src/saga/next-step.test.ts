@@ -1,5 +1,5 @@
 import { MIGRATION_PHASES } from "@drayage/shared/state/migration.ts";
-import { abort, commit, confirmRunning, enterSwitch, type OwnerRecord } from "@drayage/shared/state/owner.ts";
+import { abort, commit, confirmRunning, enterSwitch, giveBack, type OwnerRecord } from "@drayage/shared/state/owner.ts";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ACTIONS, type Action, MigrationModel } from "../test-support/migration-model.ts";
@@ -26,6 +26,7 @@ describe("standingOf", () => {
     expect(standingOf(record, committed)).toBe("committed");
     expect(standingOf(record, destinationRuns)).toBe("destination-runs");
     expect(standingOf(record, sourceRuns)).toBe("source-runs");
+    expect(standingOf(record, demand(giveBack(committed, 2, "n2", "n1", record.id)))).toBe("source-runs");
   });
 
   test("concludes nothing from what another migration wrote", () => {

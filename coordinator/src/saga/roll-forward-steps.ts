@@ -39,7 +39,10 @@ export async function activateStep(context: SagaContext): Promise<void> {
           { migration_id: journal.record.id, reason: error.reason, node: destination },
           `activate: ${error.message}`,
         );
-        if (standingOf(journal.record, await ownerNow(context)) === "destination-runs") return;
+        const standing = standingOf(journal.record, await ownerNow(context));
+        if (standing === "destination-runs") return;
+        // The destination has given the container back: the next step is the way back.
+        if (standing === "source-runs") return noteError(context, error);
         // An agent that was just restarted may not have found its copy again: only an answer that lasts counts.
         if (performance.now() - startedAt > times.graceMs) {
           if (COPY_IS_LOST.has(error.reason)) return await endAsLost(context, error);

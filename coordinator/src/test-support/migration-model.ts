@@ -6,7 +6,7 @@
  * are the real ones; the rest is as small as can be.
  */
 import type { MigrationPhase } from "@drayage/shared/state/migration.ts";
-import { abort, commit, confirmRunning, enterSwitch, type OwnerRecord } from "@drayage/shared/state/owner.ts";
+import { abort, commit, confirmRunning, enterSwitch, giveBack, type OwnerRecord } from "@drayage/shared/state/owner.ts";
 import { isTooLateToCancel, nextStep } from "../saga/next-step.ts";
 
 const SOURCE = "n1";
@@ -70,6 +70,8 @@ export class MigrationModel {
   sourceState: "idle" | "synced" | "sent" | "aborted" | "finished" = "idle";
   /** The destination's copy. */
   copy: "none" | "held" | "prepared" | "running" = "none";
+  /** True once the copy may have run. */
+  hasThawed = false;
   /** True once a reboot has taken a copy that was prepared. */
   copyLost = false;
   lease = 1;
@@ -154,10 +156,12 @@ export class MigrationModel {
       case "activate":
         return this.#order("destination", () => {
           if (this.owner.node !== DESTINATION) return "failed";
+          if (this.#givesBack()) return "failed";
           if (this.copy === "none") {
             return () => this.#end("failed");
           }
           this.copy = "running";
+          this.hasThawed = true;
           return () =>
             this.#transaction(
               (owner) => confirmRunning(owner, EPOCH + 1, DESTINATION),
@@ -266,9 +270,18 @@ export class MigrationModel {
     verdict();
   }
 
+  /** A copy that is lost and was never thawed goes back to the source. */
+  #givesBack(): boolean {
+    if (this.copy !== "none" || this.hasThawed) return false;
+    this.owner = giveBack(this.owner, EPOCH + 1, DESTINATION, SOURCE, ID) ?? this.owner;
+    return this.owner.node === SOURCE;
+  }
+
   #activateByItself(): void {
+    if (this.owner.node === DESTINATION) this.#givesBack();
     if (this.owner.node !== DESTINATION || this.copy !== "prepared") return;
     this.copy = "running";
+    this.hasThawed = true;
     this.owner = confirmRunning(this.owner, EPOCH + 1, DESTINATION) ?? this.owner;
   }
 

@@ -12,6 +12,11 @@
  *
  * Exactly one of the two transactions that leave switching(E) can win, since
  * both compare the epoch and both raise it.
+ *
+ * A destination whose prepared copy has died before it thawed it (its host lost
+ * power, say) gives the container back: committed(E+1, destination) becomes
+ * running(E+2, source). Nobody but the destination may thaw in committed(E+1),
+ * so its word that it never did, nor will, is enough.
  */
 import { z } from "zod";
 
@@ -47,6 +52,19 @@ export function abort(record: OwnerRecord, epoch: number, source: string, migrat
   if (record.epoch !== epoch || record.node !== source) return null;
   if (record.state !== "switching" || record.migrationId !== migrationId) return null;
   return { ...record, epoch: epoch + 1, state: "running" };
+}
+
+/** The destination's own: its copy is lost and never ran; the source may go on. Null if the record does not allow it. */
+export function giveBack(
+  record: OwnerRecord,
+  epoch: number,
+  destination: string,
+  source: string,
+  migrationId: string,
+): OwnerRecord | null {
+  if (record.epoch !== epoch || record.node !== destination || record.state !== "committed") return null;
+  if (record.migrationId !== migrationId) return null;
+  return { ...record, node: source, epoch: epoch + 1, state: "running" };
 }
 
 /** The destination's durable "running", after its thaw. Null if the record does not allow it. */

@@ -1,0 +1,158 @@
+/** Power cuts, cut links, a silent etcd. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { eventually } from "../harness/eventually.ts";
+import { runningCopies } from "../harness/one-copy.ts";
+import { isChosen, stageOfThisRun } from "./choice.ts";
+import { play, type Scene } from "./scenario.ts";
+import { SETTLE_MS, type Stage } from "./stage.ts";
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await stageOfThisRun();
+});
+afterAll(async () => {
+  await stage?.close();
+});
+
+const cutPower = async ({ stage, actors }: Scene, whose: "source" | "destination") => await stage.lab.control("kill", actors[whose]);
+const restorePower = async ({ stage, actors }: Scene, whose: "source" | "destination") => {
+  await stage.lab.control("start", actors[whose]);
+};
+
+describe("power cut", () => {
+  test.runIf(isChosen(true))("of the destination before the commit", async () => {
+    await play(stage, {
+      hold: { role: "destination", point: "destination.after-journal-prepared" },
+      during: async (scene) => await cutPower(scene, "destination"),
+      afterwards: async (scene) => {
+        // The source serves again before the destination is back.
+        await stage.client.moreReplies(1, SETTLE_MS);
+        await restorePower(scene, "destination");
+      },
+      outcomes: ["rolled_back"],
+    });
+  });
+
+  test.runIf(isChosen(false))("of the destination in the middle of the transfer", async () => {
+    await play(stage, {
+      hold: { role: "source", point: "source.after-dump" },
+      during: async (scene) => await cutPower(scene, "destination"),
+      afterwards: async (scene) => {
+        await stage.client.moreReplies(1, SETTLE_MS);
+        await restorePower(scene, "destination");
+      },
+      outcomes: ["rolled_back"],
+    });
+  });
+
+  test.runIf(isChosen(false))("of the destination between commit and thaw", async () => {
+    await play(stage, {
+      hold: { role: "destination", point: "destination.before-journal-activating" },
+      during: async (scene) => await cutPower(scene, "destination"),
+      afterwards: async (scene) => await restorePower(scene, "destination"),
+      outcomes: ["rolled_back"],
+    });
+  });
+
+  test.runIf(isChosen(false))("of the source before the commit, with everything delivered", async () => {
+    await play(stage, {
+      hold: { role: "leader", point: "saga.before-commit" },
+      during: async (scene) => await cutPower(scene, "source"),
+      afterwards: async (scene) => {
+        await stage.client.moreReplies(1, SETTLE_MS);
+        await restorePower(scene, "source");
+      },
+      outcomes: ["completed"],
+    });
+  });
+
+  test.runIf(isChosen(true))("of the source after the commit", async () => {
+    await play(stage, {
+      hold: { role: "destination", point: "destination.before-journal-activating" },
+      during: async (scene) => await cutPower(scene, "source"),
+      afterwards: async (scene) => {
+        await stage.client.moreReplies(1, SETTLE_MS);
+        await restorePower(scene, "source");
+      },
+      outcomes: ["completed"],
+    });
+  });
+});
+
+describe("cut link", () => {
+  test.runIf(isChosen(true))("of the destination in the middle of the transfer", async () => {
+    await play(stage, {
+      hold: { role: "source", point: "source.after-dump" },
+      during: async ({ actors }) => await stage.lab.control("partition", actors.destination),
+      afterwards: async ({ actors }) => {
+        await stage.client.moreReplies(1, SETTLE_MS);
+        await stage.lab.control("heal", actors.destination);
+      },
+      outcomes: ["rolled_back"],
+    });
+  });
+
+  test.runIf(isChosen(false))("of the source while it is frozen", async () => {
+    await play(stage, {
+      hold: { role: "source", point: "source.after-freeze" },
+      during: async ({ actors }) => await stage.lab.control("partition", actors.source),
+      afterwards: async ({ id, actors }) => {
+        await stage.state.migrationWhen(id, ({ phase }) => phase === "abort", "is being rolled back", SETTLE_MS);
+        // Nobody can tell the source that it may run on; nobody else runs.
+        expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([]);
+        await stage.lab.control("heal", actors.source);
+      },
+      outcomes: ["rolled_back"],
+    });
+  });
+
+  test.runIf(isChosen(false))("of the destination between commit and thaw", async () => {
+    await play(stage, {
+      hold: { role: "destination", point: "destination.before-journal-activating" },
+      during: async ({ actors }) => await stage.lab.control("partition", actors.destination),
+      afterwards: async ({ actors }) => await stage.lab.control("heal", actors.destination),
+      outcomes: ["completed"],
+    });
+  });
+});
+
+describe("etcd stopped", () => {
+  const signalEtcd = async (name: string) => {
+    await Promise.all(stage.lab.nodes.map((node) => stage.lab.exec(node, ["systemctl", "kill", `--signal=${name}`, "etcd"])));
+  };
+
+  test.runIf(isChosen(true))("during the switch, and continued later", async () => {
+    await play(stage, {
+      hold: { role: "source", point: "source.after-freeze" },
+      during: async () => await signalEtcd("SIGSTOP"),
+      afterwards: async ({ id, actors }) => {
+        try {
+          await eventually(async () => ((await stage.state.journaled(actors.source, id)) === "switching" ? undefined : true), {
+            what: "the source gets on without etcd",
+            deadlineMs: SETTLE_MS,
+          });
+          expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([]);
+        } finally {
+          await signalEtcd("SIGCONT");
+        }
+      },
+      outcomes: ["completed", "rolled_back"],
+    });
+  });
+
+  test.runIf(isChosen(false))("between commit and durable running, and continued later", async () => {
+    await play(stage, {
+      hold: { role: "destination", point: "destination.after-thaw" },
+      during: async () => await signalEtcd("SIGSTOP"),
+      afterwards: async ({ actors }) => {
+        try {
+          await stage.client.moreReplies(1, SETTLE_MS);
+          expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([actors.destination]);
+        } finally {
+          await signalEtcd("SIGCONT");
+        }
+      },
+      outcomes: ["completed"],
+    });
+  });
+});

@@ -1,0 +1,91 @@
+/** kill -9 of what the agents run: CRIU, runc, drayage-runc; and a restart of Docker. */
+import { basename } from "node:path";
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { isChosen, stageOfThisRun } from "./choice.ts";
+import { killOnAppearance } from "./node-processes.ts";
+import type { Outcome, Role } from "./point-cases.ts";
+import { play, type Scenario } from "./scenario.ts";
+import { SETTLE_MS, type Stage } from "./stage.ts";
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await stageOfThisRun();
+});
+afterAll(async () => {
+  await stage?.close();
+});
+
+interface Victim {
+  readonly title: string;
+  /** Point from which it is waited for. */
+  readonly from: { readonly role: Role; readonly point: string };
+  readonly on: "source" | "destination";
+  readonly is: (words: readonly string[]) => boolean;
+  readonly outcomes: readonly Outcome[];
+  readonly core?: boolean;
+}
+
+const program = (name: string, ...has: string[]) => (words: readonly string[]) =>
+  basename(words[0] ?? "").replace(/:$/, "") === name && has.every((word) => words.includes(word));
+
+/** Beginning before what they run, so that the hang is over before the victim appears. */
+const DUMP = { role: "source", point: "source.after-freeze" } as const;
+const RESTORE = { role: "destination", point: "destination.before-restore" } as const;
+
+const VICTIMS: readonly Victim[] = [
+  { title: "CRIU in the dump", from: DUMP, on: "source", is: program("criu"), outcomes: ["rolled_back"], core: true },
+  { title: "runc in the dump", from: DUMP, on: "source", is: program("runc", "checkpoint"), outcomes: ["rolled_back"] },
+  { title: "CRIU in the restore", from: RESTORE, on: "destination", is: program("criu"), outcomes: ["rolled_back"], core: true },
+  { title: "runc in the restore", from: RESTORE, on: "destination", is: program("runc", "restore"), outcomes: ["rolled_back"] },
+];
+
+describe("killed", () => {
+  for (const { title, from, on, is, outcomes, core } of VICTIMS) {
+    test.runIf(isChosen(core === true))(title, async () => {
+      let death: Promise<void> | undefined;
+      await play(stage, {
+        hold: from,
+        during: async ({ actors }) => {
+          death = killOnAppearance(stage.lab, actors[on], is, SETTLE_MS);
+          death.catch(() => undefined);
+        },
+        afterwards: async () => await death,
+        outcomes,
+      });
+    });
+  }
+
+  test.runIf(isChosen(false))("drayage-runc while it holds create", async () => {
+    await play(stage, held("destination.before-restore", "create", ["rolled_back"]));
+  });
+
+  test.runIf(isChosen(false))("drayage-runc while start waits for the verdict", async () => {
+    await play(stage, held("destination.before-journal-prepared", "start", ["rolled_back"]));
+  });
+
+  test.runIf(isChosen(false))("Docker on the destination restarted while create is held", async () => {
+    await play(stage, {
+      hold: { role: "destination", point: "destination.before-restore" },
+      during: async ({ actors }) => void (await stage.lab.exec(actors.destination, ["systemctl", "restart", "docker"])),
+      outcomes: ["rolled_back"],
+    });
+  });
+
+  test.runIf(isChosen(false))("Docker on the destination restarted while the copy waits for the verdict", async () => {
+    await play(stage, {
+      hold: { role: "destination", point: "destination.before-journal-prepared" },
+      during: async ({ actors }) => void (await stage.lab.exec(actors.destination, ["systemctl", "restart", "docker"])),
+      outcomes: ["rolled_back"],
+    });
+  });
+});
+
+function held(point: string, verb: string, outcomes: readonly Outcome[]): Scenario {
+  return {
+    hold: { role: "destination", point },
+    during: async ({ actors }) => {
+      await killOnAppearance(stage.lab, actors.destination, program("drayage-runc", verb), SETTLE_MS);
+    },
+    outcomes,
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * A migration that is stopped at a named point, something is done to it there, it goes on, and what it comes to is
+ * judged.
+ */
+import type { MigrationRecord } from "@drayage/shared/state/migration.ts";
+import type { Fault } from "./fault-points.ts";
+import type { Outcome, Role } from "./point-cases.ts";
+import { type Actors, SETTLE_MS, type Stage } from "./stage.ts";
+
+export interface Scene {
+  readonly stage: Stage;
+  readonly actors: Actors;
+  /** The migration. */
+  readonly id: string;
+}
+
+export interface Scenario {
+  /** Where it hangs until `during` is over. */
+  readonly hold: { readonly role: Role; readonly point: string };
+  during(scene: Scene): Promise<void>;
+  /** After it goes on, for example to end what was done; before the outcome is looked at. */
+  afterwards?(scene: Scene): Promise<void>;
+  readonly outcomes: readonly Outcome[];
+}
+
+/** The nodes where a fault has to be set: nobody knows which coordinator will lead when the point is passed. */
+export function nodesOf(stage: Stage, role: Role, actors: Actors): readonly string[] {
+  return role === "leader" ? stage.lab.nodes : [actors[role]];
+}
+
+export async function setFaults(stage: Stage, actors: Actors, faults: readonly { readonly role: Role; readonly fault: Fault }[]): Promise<void> {
+  const byNode = new Map<string, Fault[]>();
+  for (const { role, fault } of faults) {
+    for (const node of nodesOf(stage, role, actors)) byNode.set(node, [...(byNode.get(node) ?? []), fault]);
+  }
+  await Promise.all([...byNode].map(([node, own]) => stage.faults.set(node, own)));
+}
+
+/** Plays it and asserts that everything is sound afterwards and that the container can be moved again. */
+export async function play(stage: Stage, scenario: Scenario): Promise<MigrationRecord> {
+  const actors = await stage.set();
+  const { role, point } = scenario.hold;
+  await setFaults(stage, actors, [{ role, fault: { point, action: "hang" } }]);
+  const id = await stage.begin(actors.destination);
+  await stage.faults.firing(point, SETTLE_MS);
+  const scene = { stage, actors, id };
+  await scenario.during(scene);
+  // A node whose power was cut has forgotten its faults.
+  await stage.faults.clear(await stage.nodesThatRun());
+  await scenario.afterwards?.(scene);
+  const record = await stage.settled(id);
+  await assertEnd(stage, actors, record, scenario.outcomes);
+  return record;
+}
+
+export async function assertEnd(stage: Stage, actors: Actors, record: MigrationRecord, outcomes: readonly Outcome[]): Promise<void> {
+  if (record.outcome === null || !(outcomes as readonly string[]).includes(record.outcome)) {
+    throw new Error(`the migration ended ${record.outcome} instead of ${outcomes.join(" or ")}: ${record.reason}`);
+  }
+  const isThere = record.outcome === "completed";
+  await stage.assertSound(isThere ? actors.destination : actors.source, { onwards: isThere ? actors.source : actors.destination });
+}
