@@ -27,9 +27,10 @@ test(`${CONNECTIONS} held connections live through a move`, async () => {
   const moving = migrate(lab, redis.name, stage.destination);
   let rounds = 1;
   let moved = false;
-  void moving.finally(() => {
+  const settle = () => {
     moved = true;
-  });
+  };
+  moving.then(settle, settle);
   while (!moved) {
     rounds += 1;
     expect(new Set(await round())).toEqual(new Set([`:${rounds}`]));

@@ -25,30 +25,37 @@ os.mknod("/tree/null", 0o20666, os.makedev(1, 3))
 with open("/tree/sparse", "wb") as f: f.seek(50 << 20); f.write(b"end")
 os.setxattr("/tree/d1/f1", "user.note", b"kept")
 os.chown("/tree/d2/f2", 1234, 4321); os.chmod("/tree/d2/f2", 0o4751); os.utime("/tree/d3/f3", ns=(123456789, 987654321012345678))
-held = os.open("/tree/held", os.O_RDWR | os.O_CREAT)
+os.mkdir("/held"); held = os.open("/held/file", os.O_RDWR | os.O_CREAT)
 block = bytes(range(256)) * 4096
 for n in range(120): os.write(held, block)
-os.unlink("/tree/held")
+os.unlink("/held/file")
 def tell(*_):
     os.lseek(held, 0, 0); digest = hashlib.sha256(); size = 0
     while piece := os.read(held, 1 << 20): digest.update(piece); size += len(piece)
-    with open("/held.new", "w") as f: f.write("%d %s %d\\n" % (size, digest.hexdigest(), os.fstat(held).st_nlink))
-    os.rename("/held.new", "/held-digest")
+    with open("/held/new", "w") as f: f.write("%d %s %d\\n" % (size, digest.hexdigest(), os.fstat(held).st_nlink))
+    os.rename("/held/new", "/held/digest")
 signal.signal(signal.SIGUSR1, tell)
 open("/ready", "w").close()
 while True: time.sleep(3600)
 `;
 
-/** Type, mode, owner, size, mtime, link count and content of everything in the root file system. */
+/**
+ * Type, mode, owner, links, mtime, target of everything in the root file system, then every file's digest. Left out: what
+ * Docker makes anew for each container, and the directory of the deleted file, in which CRIU makes and unlinks it again.
+ */
 const PORTRAIT = `
-find / -xdev \\( -path /held-digest -o -path /held.new \\) -prune -o -printf '%P|%y|%m|%U:%G|%n|%T@|%l\\n' | grep -vE '^(etc/(hosts|hostname|resolv.conf)|)\\|' | sort >/dev/shm/names
-find / -xdev -type f ! -path '/held*' ! -path '/etc/host*' ! -path /etc/resolv.conf -print0 | sort -z | xargs -0 sha256sum >/dev/shm/contents
-getfattr -n user.note --only-values /tree/d1/f1
-du -k /tree/sparse | cut -f1
-wc -l </dev/shm/names
-sha256sum /dev/shm/names /dev/shm/contents
-rm /dev/shm/names /dev/shm/contents
+find / -xdev \\( -path /held -o -path /proc -o -path /sys -o -path /dev \\) -prune -o -printf '%P|%y|%m|%U:%G|%n|%T@|%l\\n' |
+  grep -vE '^(etc/(hosts|hostname|resolv.conf|mtab)|.dockerenv|)\\|'
+find / -xdev -type f ! -path '/held/*' ! -path '/etc/host*' ! -path /etc/resolv.conf -print0 | xargs -0 sha256sum
+echo "note $(getfattr -n user.note --only-values /tree/d1/f1)"
+echo "sparse $(du -k /tree/sparse | cut -f1)"
 `;
+
+function differences(before: string, after: string): string[] {
+  const [had, has] = [new Set(before.split("\n")), new Set(after.split("\n"))];
+  const lost = [...had].filter((line) => !has.has(line)).map((line) => `- ${line}`);
+  return [...lost, ...[...has].filter((line) => !had.has(line)).map((line) => `+ ${line}`)].sort();
+}
 
 test("5,000 files, deletions, links, devices, attributes, holes, and a large deleted file held open", async () => {
   const { lab } = stage;
@@ -62,8 +69,8 @@ test("5,000 files, deletions, links, devices, attributes, holes, and a large del
   const inside = async (node: string, script: string) =>
     await lab.docker(node, "exec", container.name, "sh", "-c", script);
   const heldDigest = async (node: string) => {
-    await inside(node, "rm -f /held-digest; kill -USR1 1");
-    return await eventually(async () => (await inside(node, "cat /held-digest 2>/dev/null || true")) || undefined, {
+    await inside(node, "rm -f /held/digest; kill -USR1 1");
+    return await eventually(async () => (await inside(node, "cat /held/digest 2>/dev/null || true")) || undefined, {
       what: "the held file is read",
       deadlineMs: 30_000,
     });
@@ -77,7 +84,7 @@ test("5,000 files, deletions, links, devices, attributes, holes, and a large del
   expect(held).toMatch(/^125829120 [0-9a-f]{64} 0$/);
   for (const to of [stage.destination, stage.third, stage.source]) {
     await migrate(lab, container.name, to);
-    expect(await inside(to, PORTRAIT)).toBe(portrait);
+    expect(differences(portrait, await inside(to, PORTRAIT))).toEqual([]);
     expect(await heldDigest(to)).toBe(held);
     await assertOneCopy(lab, container, to);
   }

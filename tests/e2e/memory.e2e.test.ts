@@ -18,8 +18,8 @@ test("memory in many mappings and threads, rewritten all the time, with open, de
   const address = stage.address();
   const command = ["--mb", "192", "--threads", "6", "--seed", "42", "--dirty", "3000"];
   const container = await stage.start({ node: stage.source, name: "prover", address, image: PROVER_IMAGE, command });
-  const held = await HeldConnection.prover({ host: address, port: PROVER_PORT });
   const prover = await Prover.open(address);
+  const held = await HeldConnection.prover({ host: address, port: PROVER_PORT });
   await prover.openFiles(40);
   await prover.check();
   for (const to of [stage.destination, stage.third, stage.source]) {
@@ -42,10 +42,7 @@ test("2 GB move with both agents below 300 MB", { timeout: 600_000 }, async () =
   const address = stage.address();
   const command = ["--mb", "2048", "--threads", "4", "--seed", "7"];
   const container = await stage.start({ node: stage.source, name: "large", address, image: PROVER_IMAGE, command });
-  const prover = await Prover.open(address).catch(async () => {
-    await new Promise((resolve) => setTimeout(resolve, 5000));
-    return await Prover.open(address);
-  });
+  const prover = await Prover.open(address);
   await prover.check();
   await migrate(lab, container.name, stage.destination);
   await prover.check();

@@ -5,7 +5,6 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { eventually } from "./eventually.ts";
 import { HeldConnection } from "./held-connection.ts";
 import { buildProver, Prover } from "./memory-prover.ts";
 
@@ -27,11 +26,7 @@ beforeAll(async () => {
     "--directory": directory,
   };
   child = spawn(program, Object.entries(options).flat().map(String), { stdio: "ignore" });
-  prover = await eventually(() => Prover.open("127.0.0.1", port), {
-    what: "the prover listens",
-    deadlineMs: 10_000,
-    everyMs: 20,
-  });
+  prover = await Prover.open("127.0.0.1", port);
 });
 
 afterAll(async () => {

@@ -4,12 +4,14 @@ import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run } from "../../deploy/lab/src/host/run.ts";
+import { eventually } from "./eventually.ts";
 import { LineConnection } from "./line-connection.ts";
 import type { TestLab } from "./test-lab.ts";
 
 export const PROVER_IMAGE = "memory-prover:latest";
 export const PROVER_PORT = 7000;
 
+const LISTEN_DEADLINE_MS = 60_000;
 const SOURCE = join(import.meta.dirname, "../fixtures/memory-prover/memory-prover.c");
 const COMPILE = ["gcc", "-std=gnu11", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"];
 
@@ -59,8 +61,11 @@ export class Prover {
     this.connection = connection;
   }
 
+  /** Waits until it listens, which it does when it has filled its memory. */
   static async open(host: string, port = PROVER_PORT): Promise<Prover> {
-    return new Prover(await LineConnection.open({ host, port }));
+    const what = `the prover at ${host}:${port} listens`;
+    const open = () => LineConnection.open({ host, port });
+    return new Prover(await eventually(open, { what, deadlineMs: LISTEN_DEADLINE_MS, everyMs: 50 }));
   }
 
   /** Checks every byte. Throws, naming the first wrong one. */

@@ -119,7 +119,9 @@ export class TestLab {
   async etcdGet(key: string): Promise<string | undefined> {
     let last: RunResult | undefined;
     for (const node of this.nodes) {
-      last = await this.tryExec(node, etcdctl(["--command-timeout=5s", "get", "--print-value-only", key])).catch(() => undefined);
+      last = await this.tryExec(node, etcdctl(["--command-timeout=5s", "get", "--print-value-only", key])).catch(
+        () => undefined,
+      );
       if (last?.exitCode === 0) return last.stdout === "" ? undefined : last.stdout.trimEnd();
     }
     throw new Error(`no etcd member answers: ${last?.stderr ?? ""}`);
@@ -158,4 +160,3 @@ export function parseDocument(stdout: string): unknown {
     return JSON.parse(lines.at(-1) ?? "");
   }
 }
-
