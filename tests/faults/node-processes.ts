@@ -31,14 +31,21 @@ export async function appearance(
 }
 
 /** kill -9, as soon as it appears. */
-export async function killOnAppearance(lab: TestLab, node: string, accept: (words: readonly string[]) => boolean, deadlineMs: number): Promise<void> {
+export async function killOnAppearance(
+  lab: TestLab,
+  node: string,
+  accept: (words: readonly string[]) => boolean,
+  deadlineMs: number,
+): Promise<void> {
   const { pid } = await appearance(lab, node, accept, deadlineMs);
   process.kill(pid, "SIGKILL");
 }
 
 /** Where in the unified hierarchy everything of the node is. */
 async function treeOf(lab: TestLab, node: string): Promise<string> {
-  const target = (await lab.command(node, ["true"])).find((word) => word.startsWith("--target="))?.slice("--target=".length);
+  const target = (await lab.command(node, ["true"]))
+    .find((word) => word.startsWith("--target="))
+    ?.slice("--target=".length);
   const path = target === undefined ? undefined : await cgroupOf(target);
   if (path === undefined) throw new Error(`${node} has no init`);
   return `${path.slice(0, path.indexOf("/payload"))}/`;

@@ -14,7 +14,8 @@ afterAll(async () => {
   await stage?.close();
 });
 
-const cutPower = async ({ stage, actors }: Scene, whose: "source" | "destination") => await stage.lab.control("kill", actors[whose]);
+const cutPower = async ({ stage, actors }: Scene, whose: "source" | "destination") =>
+  await stage.lab.control("kill", actors[whose]);
 const restorePower = async ({ stage, actors }: Scene, whose: "source" | "destination") => {
   await stage.lab.control("start", actors[whose]);
 };
@@ -118,7 +119,9 @@ describe("cut link", () => {
 
 describe("etcd stopped", () => {
   const signalEtcd = async (name: string) => {
-    await Promise.all(stage.lab.nodes.map((node) => stage.lab.exec(node, ["systemctl", "kill", `--signal=${name}`, "etcd"])));
+    await Promise.all(
+      stage.lab.nodes.map((node) => stage.lab.exec(node, ["systemctl", "kill", `--signal=${name}`, "etcd"])),
+    );
   };
 
   test.runIf(isChosen(true))("during the switch, and continued later", async () => {
@@ -127,10 +130,13 @@ describe("etcd stopped", () => {
       during: async () => await signalEtcd("SIGSTOP"),
       afterwards: async ({ id, actors }) => {
         try {
-          await eventually(async () => ((await stage.state.journaled(actors.source, id)) === "switching" ? undefined : true), {
-            what: "the source gets on without etcd",
-            deadlineMs: SETTLE_MS,
-          });
+          await eventually(
+            async () => ((await stage.state.journaled(actors.source, id)) === "switching" ? undefined : true),
+            {
+              what: "the source gets on without etcd",
+              deadlineMs: SETTLE_MS,
+            },
+          );
           expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([]);
         } finally {
           await signalEtcd("SIGCONT");

@@ -25,8 +25,10 @@ interface Victim {
   readonly core?: boolean;
 }
 
-const program = (name: string, ...has: string[]) => (words: readonly string[]) =>
-  basename(words[0] ?? "").replace(/:$/, "") === name && has.every((word) => words.includes(word));
+const program =
+  (name: string, ...has: string[]) =>
+  (words: readonly string[]) =>
+    basename(words[0] ?? "").replace(/:$/, "") === name && has.every((word) => words.includes(word));
 
 /** Beginning before what they run, so that the hang is over before the victim appears. */
 const DUMP = { role: "source", point: "source.after-freeze" } as const;
@@ -35,8 +37,21 @@ const RESTORE = { role: "destination", point: "destination.before-restore" } as 
 const VICTIMS: readonly Victim[] = [
   { title: "CRIU in the dump", from: DUMP, on: "source", is: program("criu"), outcomes: ["rolled_back"], core: true },
   { title: "runc in the dump", from: DUMP, on: "source", is: program("runc", "checkpoint"), outcomes: ["rolled_back"] },
-  { title: "CRIU in the restore", from: RESTORE, on: "destination", is: program("criu"), outcomes: ["rolled_back"], core: true },
-  { title: "runc in the restore", from: RESTORE, on: "destination", is: program("runc", "restore"), outcomes: ["rolled_back"] },
+  {
+    title: "CRIU in the restore",
+    from: RESTORE,
+    on: "destination",
+    is: program("criu"),
+    outcomes: ["rolled_back"],
+    core: true,
+  },
+  {
+    title: "runc in the restore",
+    from: RESTORE,
+    on: "destination",
+    is: program("runc", "restore"),
+    outcomes: ["rolled_back"],
+  },
 ];
 
 describe("killed", () => {

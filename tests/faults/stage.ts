@@ -9,7 +9,8 @@ import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
 import { assertNothingLeft, type Residue, residueOfAll } from "../harness/leftovers.ts";
 import { assertOneCopy, containerDocument } from "../harness/one-copy.ts";
-import { TestLab } from "../harness/test-lab.ts";
+import type { MigrationDocument } from "../harness/migrate.ts";
+import { type DrayResult, TestLab } from "../harness/test-lab.ts";
 import { ClusterState } from "./cluster-state.ts";
 import { FaultPoints } from "./fault-points.ts";
 
@@ -87,7 +88,9 @@ export class Stage {
 
   /** The nodes whose power is on. */
   async nodesThatRun(): Promise<string[]> {
-    const answers = await Promise.all(this.lab.nodes.map((node) => this.lab.tryExec(node, ["true"]).catch(() => undefined)));
+    const answers = await Promise.all(
+      this.lab.nodes.map((node) => this.lab.tryExec(node, ["true"]).catch(() => undefined)),
+    );
     return this.lab.nodes.filter((_, index) => answers[index]?.exitCode === 0);
   }
 
@@ -126,6 +129,11 @@ export class Stage {
     return document.id;
   }
 
+  /** Moves the container and stays with it to the end. */
+  async migrate(to: string): Promise<DrayResult<MigrationDocument | null>> {
+    return await this.lab.dray<MigrationDocument | null>(["migrate", NAME, "--to", to]);
+  }
+
   /** Waits until the leader has closed the migration and the agents have nothing more to do for it. */
   async settled(id: string, nodes: readonly string[] = this.lab.nodes): Promise<MigrationRecord> {
     const record = await this.state.migrationWhen(id, ({ phase }) => phase === "done", "is done", SETTLE_MS);
@@ -147,7 +155,8 @@ export class Stage {
   async #moveOn(to: string): Promise<void> {
     const id = await this.begin(to);
     const record = await this.settled(id);
-    if (record.outcome !== "completed") throw new Error(`the following migration: ${JSON.stringify(record.error)} ${record.reason}`);
+    if (record.outcome !== "completed")
+      throw new Error(`the following migration: ${JSON.stringify(record.error)} ${record.reason}`);
     this.#node = to;
     await this.client.moreReplies(REPLIES_AFTERWARDS);
     this.client.verdict();

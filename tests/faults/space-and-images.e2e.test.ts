@@ -1,0 +1,90 @@
+/** A destination without room, and images that are not what was sent. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { isChosen, stageOfThisRun } from "./choice.ts";
+import { play } from "./scenario.ts";
+import type { Stage } from "./stage.ts";
+
+const IMAGES = ["/run/drayage/images", "/var/lib/drayage/images"];
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await stageOfThisRun();
+});
+afterAll(async () => {
+  await stage?.close();
+});
+
+/** Small file systems of their own where images arrive, for as long as `body` takes. */
+async function withRoom(node: string, size: string, body: () => Promise<void>): Promise<void> {
+  for (const directory of IMAGES) {
+    await stage.lab.exec(node, ["mkdir", "-p", "-m", "0700", directory]);
+    await stage.lab.exec(node, ["mount", "-t", "tmpfs", "-o", `size=${size},mode=0700`, "images", directory]);
+  }
+  try {
+    await body();
+  } finally {
+    for (const directory of IMAGES) await stage.lab.exec(node, ["umount", directory]);
+  }
+}
+
+describe("no space on the destination", () => {
+  test.runIf(isChosen(false))("for the images at all", async () => {
+    const actors = await stage.set();
+    await withRoom(actors.destination, "1m", async () => {
+      const { exitCode, document, stderr } = await stage.migrate(actors.destination);
+      expect(exitCode === 4 || document?.outcome === "rolled_back", stderr).toBe(true);
+      expect(`${stderr} ${JSON.stringify(document?.error)}`).toMatch(/MiB|NO_SPACE|space/i);
+    });
+    await stage.assertSound(actors.source, { onwards: actors.destination });
+  });
+
+  test.runIf(isChosen(true))("in the middle of the transfer", async () => {
+    const { destination } = await stage.set();
+    await withRoom(destination, "2g", async () => {
+      const record = await play(
+        stage,
+        {
+          hold: { role: "source", point: "source.after-freeze" },
+          during: async () => {
+            for (const directory of IMAGES)
+              await stage.lab.tryExec(destination, ["dd", "if=/dev/zero", `of=${directory}/full`, "bs=1M"]);
+          },
+          afterwards: async () => {
+            for (const directory of IMAGES) await stage.lab.exec(destination, ["rm", "-f", `${directory}/full`]);
+          },
+          outcomes: ["rolled_back"],
+        },
+        { isolated: true },
+      );
+      expect(record.error?.reason).toBe("NO_SPACE");
+    });
+    await stage.assertSound((await stage.set()).source, { onwards: destination });
+  });
+});
+
+describe("a restore that fails", () => {
+  test.runIf(isChosen(true))("because an image is damaged", async () => {
+    const record = await play(stage, {
+      hold: { role: "destination", point: "destination.before-restore" },
+      during: async ({ actors, id }) => {
+        const damage =
+          'f=$(ls "$1"/core-*.img | head -n 1); printf "\\377\\377\\377\\377" | dd of="$f" bs=1 seek=8 conv=notrunc status=none';
+        await stage.lab.shell(actors.destination, damage, `${IMAGES[0]}/${id}`);
+      },
+      outcomes: ["rolled_back"],
+    });
+    expect(record.error?.reason).toBe("CRIU_RESTORE_FAILED");
+    expect(record.error?.node).toBe(record.destination);
+  });
+
+  test.runIf(isChosen(false))("because an image is missing", async () => {
+    const record = await play(stage, {
+      hold: { role: "destination", point: "destination.before-restore" },
+      during: async ({ actors, id }) => {
+        await stage.lab.exec(actors.destination, ["rm", `${IMAGES[0]}/${id}/inventory.img`]);
+      },
+      outcomes: ["rolled_back"],
+    });
+    expect(record.error?.reason).toBe("CRIU_RESTORE_FAILED");
+  });
+});
