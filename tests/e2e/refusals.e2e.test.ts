@@ -64,9 +64,9 @@ const CASES: readonly {
   { what: "a privileged container", code: "privileged", options: ["--privileged"] },
   { what: "a container in the host's network", code: "host-network", options: ["--network=host"], own: true },
   { what: "a container that sees the host's processes", code: "host-pid", options: ["--pid=host"] },
-  { what: "a container with a device", code: "devices", options: ["--device=/dev/fuse"] },
+  { what: "a container with a device", code: "devices", options: ["--device=/dev/zero"] },
   { what: "a container with a local volume", code: "local-storage", options: ["--volume=refused-volume:/data"] },
-  { what: "a container in a bridge network", code: "bridge-network", options: [], own: true },
+  { what: "a container with a published port", code: "published-ports", options: ["--publish=18080:80"], own: true },
 ];
 
 describe("preflight refuses with exit code 4, a reason and a remedy, and touches nothing", () => {
@@ -108,8 +108,8 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     const name = "refused-name";
     await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, address: stage.address() });
     await lab.images(["debian-tools"], [stage.destination]);
-    await lab.docker(stage.destination, "create", `--name=${name}`, TOOLS);
     await known(name);
+    await lab.docker(stage.destination, "create", `--name=${name}`, TOOLS);
     const id = await lab.docker(stage.source, "inspect", "--format", "{{.Id}}", name);
     const { exitCode } = await lab.dray(["migrate", id, "--to", stage.destination]);
     expect(exitCode).toBe(4);
