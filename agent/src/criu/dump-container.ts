@@ -5,13 +5,13 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
 import { freezeCgroup, isFrozen } from "../host/cgroup.ts";
 import { DOCKER_RUNC_ROOT, runcContainer } from "../host/runc-state.ts";
-import { runTransientUnit } from "../host/transient-unit.ts";
+import { WaitingUnit } from "../host/waiting-unit.ts";
 import { diagnose } from "./diagnosis.ts";
 import { type DumpStats, parseDumpStats } from "./dump-stats.ts";
 import { knowsIgnoreCgroups, runcVersion } from "./versions.ts";
 
 export interface DumpOptions {
-  /** Docker id, 64 hex digits. The container is paused by Docker already. */
+  /** Docker id, 64 hex digits. The container is paused by Docker when the dump runs. */
   readonly dockerId: string;
   readonly migrationId: string;
   /** Where the images go; created, 0700. */
@@ -58,21 +58,25 @@ export function criuDumpConfig(ghostLimitBytes: number): string {
   ].join("\n");
 }
 
-/**
- * Dumps a paused container through runc and CRIU. On return it is frozen
- * again (verified), on success as on failure.
- *
- * Throws DrayError CRIU_DUMP_FAILED (the line that matters, its meaning and
- * remedy), FREEZE_FAILED (it could not be verified frozen), NOT_FOUND,
- * TIMEOUT, CANCELLED.
- */
-export async function dumpContainer(options: DumpOptions): Promise<DumpResult> {
+/** Everything that a dump needs before the container is frozen: the rest takes no longer than CRIU does. */
+export interface PreparedDump {
+  /**
+   * Dumps the container, which is paused by now. On return it is frozen again
+   * (verified), on success as on failure. Once.
+   *
+   * Throws DrayError CRIU_DUMP_FAILED (the line that matters, its meaning and
+   * remedy), FREEZE_FAILED (it could not be verified frozen), TIMEOUT, CANCELLED.
+   */
+  run(): Promise<DumpResult>;
+  /** Releases what was prepared and not used. */
+  discard(): void;
+}
+
+/** Throws DrayError NOT_FOUND, COMMAND_FAILED, TIMEOUT. */
+export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   const { dockerId, imageDirectory, workDirectory, runcRoot = DOCKER_RUNC_ROOT, runcPath = "runc" } = options;
   const container = await runcContainer(runcRoot, dockerId);
   if (container === null) throw new DrayError("NOT_FOUND", `runc has no container ${dockerId.slice(0, 12)}`);
-  if (!(await isFrozen(container.cgroup))) {
-    throw new DrayError("FREEZE_FAILED", `container ${dockerId.slice(0, 12)} is not paused`);
-  }
   for (const directory of [imageDirectory, workDirectory]) await mkdir(directory, { recursive: true, mode: 0o700 });
   const config = join(workDirectory, "criu.conf");
   await writeFile(config, criuDumpConfig(options.ghostLimitBytes ?? GHOST_LIMIT_BYTES), { mode: 0o600 });
@@ -81,21 +85,38 @@ export async function dumpContainer(options: DumpOptions): Promise<DumpResult> {
   const places = ["--image-path", imageDirectory, "--work-path", workDirectory];
   const features = ["--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk", ...cgroupMode];
   const argv = [runcPath, "--root", runcRoot, "checkpoint", ...places, ...features, dockerId];
+  const unit = await WaitingUnit.start(argv, {
+    unit: dumpUnit(options.migrationId),
+    env: { CRIU_CONFIG_FILE: config },
+  });
+  return {
+    async run() {
+      if (!(await isFrozen(container.cgroup))) {
+        throw new DrayError("FREEZE_FAILED", `container ${dockerId.slice(0, 12)} is not paused`);
+      }
+      try {
+        await unit.run({ deadlineMs: options.deadlineMs, signal: options.signal });
+      } catch (error) {
+        throw await explain(error, workDirectory);
+      } finally {
+        // CRIU thaws the cgroup while it dumps; it ends frozen if all went well, and must in any case.
+        await freezeCgroup(container.cgroup, { deadlineMs: REFREEZE_LIMIT_MS });
+      }
+      const frozenAtMs = bootClockMs();
+      return { stats: parseDumpStats(await readFile(join(workDirectory, "stats-dump"))), frozenAtMs };
+    },
+    discard: () => unit.discard(),
+  };
+}
+
+/** Dumps a paused container through runc and CRIU; as `prepareDump` and `run` in one. */
+export async function dumpContainer(options: DumpOptions): Promise<DumpResult> {
+  const dump = await prepareDump(options);
   try {
-    await runTransientUnit(argv, {
-      unit: dumpUnit(options.migrationId),
-      env: { CRIU_CONFIG_FILE: config },
-      deadlineMs: options.deadlineMs,
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    });
-  } catch (error) {
-    throw await explain(error, workDirectory);
+    return await dump.run();
   } finally {
-    // CRIU thaws the cgroup while it dumps; it ends frozen if all went well, and must in any case.
-    await freezeCgroup(container.cgroup, { deadlineMs: REFREEZE_LIMIT_MS });
+    dump.discard();
   }
-  const frozenAtMs = bootClockMs();
-  return { stats: parseDumpStats(await readFile(join(workDirectory, "stats-dump"))), frozenAtMs };
 }
 
 async function explain(error: unknown, workDirectory: string): Promise<unknown> {

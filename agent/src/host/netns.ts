@@ -13,13 +13,18 @@ export async function runInNetworkNamespace(
   argv: readonly string[],
   options: CommandOptions = {},
 ): Promise<CommandResult> {
+  await requireOwnNamespace(pid);
+  return runCommand(inNetworkNamespace(pid, argv), options);
+}
+
+/** Throws BAD_REQUEST if the process shares the host's namespace, NOT_FOUND if it is gone. */
+export async function requireOwnNamespace(pid: number): Promise<void> {
   const [theirs, host] = await Promise.all([namespaceOf(pid), readlink("/proc/1/ns/net")]);
   if (theirs === host) {
     throw new DrayError("BAD_REQUEST", `process ${pid} is in the host's network namespace`, {
       remedy: "Containers with host networking cannot be migrated.",
     });
   }
-  return runCommand(inNetworkNamespace(pid, argv), options);
 }
 
 async function namespaceOf(pid: number): Promise<string> {

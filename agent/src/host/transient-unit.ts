@@ -20,7 +20,21 @@ export async function runTransientUnit(
   argv: readonly string[],
   options: TransientUnitOptions,
 ): Promise<CommandResult> {
-  const { unit, env = {}, cwd, ...command } = options;
+  const { unit, env: _env, cwd: _cwd, ...command } = options;
+  try {
+    return await runCommand(transientUnitArgv(argv, options), command);
+  } catch (error) {
+    // Only the waiting systemd-run is dead now, not yet what it had started.
+    if (error instanceof DrayError && error.reason !== "COMMAND_FAILED") await stopTransientUnit(unit);
+    throw error;
+  }
+}
+
+/** The command line that runs `argv` as a unit, with this process's stdin, stdout and stderr, and ends with it. */
+export function transientUnitArgv(
+  argv: readonly string[],
+  { unit, env = {}, cwd }: Pick<TransientUnitOptions, "unit" | "env" | "cwd">,
+): string[] {
   const properties = [
     `--unit=${unit}`,
     `--property=TimeoutStopSec=${STOP_LIMIT_S}`,
@@ -29,16 +43,7 @@ export async function runTransientUnit(
     ...Object.entries(env).map(([name, value]) => `--setenv=${name}=${value}`),
     ...(cwd === undefined ? [] : [`--working-directory=${cwd}`]),
   ];
-  try {
-    return await runCommand(
-      ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", ...properties, "--", ...argv],
-      command,
-    );
-  } catch (error) {
-    // Only the waiting systemd-run is dead now, not yet what it had started.
-    if (error instanceof DrayError && error.reason !== "COMMAND_FAILED") await stopTransientUnit(unit);
-    throw error;
-  }
+  return ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", ...properties, "--", ...argv];
 }
 
 /** Stops a unit left over by an earlier process of the agent; nothing to do if there is none. */

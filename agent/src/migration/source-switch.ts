@@ -1,10 +1,10 @@
 /**
  * The switch on the source, step by step: everything from the first held-back
- * connection to the last byte delivered. Downtime runs from `lock-network`.
+ * connection to the last byte delivered. Downtime runs from `freeze`.
  *
- *   hold-connections ─► lock-network ─► freeze ─┬─► dump
- *                                               ├─► send-memory: while CRIU writes, to the last image
- *                                               └─► send-layer-rest
+ *   prepare-switch ─► hold-connections ─► freeze ─► lock-network ─┬─► dump
+ *                                                                 ├─► send-memory: while CRIU writes, to the last image
+ *                                                                 └─► send-layer-rest
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
  */
@@ -12,12 +12,13 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
-import { type DumpResult, dumpContainer } from "../criu/dump-container.ts";
+import { type PreparedDump, prepareDump } from "../criu/dump-container.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
 import { diffLayer, packLayer, scanLayer, writtenPaths } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
-import { blockMac } from "../network-lock/mac-block.ts";
-import { drainAcceptQueues, dropAll, holdNewConnections } from "../network-lock/source-lock.ts";
+import { prepareMacBlocks } from "../network-lock/mac-block.ts";
+import type { PreparedRules } from "../network-lock/prepared-rules.ts";
+import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
 import type { AgentHost } from "./agent-host.ts";
 import type { Report } from "./joinable-run.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
@@ -68,62 +69,90 @@ export async function runSwitchSteps(
     return runPhase(context, name, body);
   };
   const lock = { pid: target.pid, migrationId: target.migrationId };
-
-  await step("hold-connections", async () => {
-    await holdNewConnections(lock, signal);
-    const drain = await drainAcceptQueues(lock, DRAIN_LIMIT_MS, signal);
-    if (!drain.drained) {
-      throw new DrayError(
-        "NETWORK_LOCK_FAILED",
-        `${drain.remaining} connections still wait to be accepted after ${drain.waitedMs} ms`,
-        {
-          node: host.node,
-          remedy: "The application does not accept its connections; see why it hangs, then migrate again.",
-        },
-      );
-    }
-  });
-  const lockedAtMs = Date.now();
-  await step("lock-network", async () => {
-    await dropAll(lock, signal);
-    for (const [parent, macs] of target.parents)
-      await blockMac({ migrationId: target.migrationId, parent, macs }, signal);
-  });
-  await faultPoint("source.before-freeze");
-  await step("freeze", async () => {
-    // Through Docker, so that it knows: health checks would fail otherwise.
-    await host.docker.pauseContainer(target.dockerId, { signal });
-    await freezeCgroup(target.cgroup, { deadlineMs: FREEZE_DEADLINE_MS, signal });
-  });
-  await faultPoint("source.after-freeze");
-  const startedMs = performance.now();
-  const dump = step("dump", () => dumpFrozen(host, target, signal));
-  const [dumped] = await Promise.all([
-    dump,
-    step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal)),
-    step("send-layer-rest", () => sendLayerRest(connection, target, signal)),
-  ]);
-  const durationMs = performance.now() - startedMs;
-  await faultPoint("source.after-dump");
-  const pages = dumped.stats.pagesWritten;
-  const bytes = pages * PAGE_BYTES;
-  return {
-    rounds: [{ bytes, pages, durationMs, dirtyBytes: bytes }],
-    memoryBytes: bytes,
-    wireBytes: connection.wireBytes - wireBytesBefore,
-    lockedAtMs,
-  };
+  const ready = await step("prepare-switch", () => makeReady(host, target, signal));
+  try {
+    await step("hold-connections", () => holdConnections(host, lock, signal));
+    await faultPoint("source.before-freeze");
+    const lockedAtMs = Date.now();
+    await step("freeze", async () => {
+      // Through Docker, so that it knows: health checks would fail otherwise.
+      await host.docker.pauseContainer(target.dockerId, { signal });
+      await freezeCgroup(target.cgroup, { deadlineMs: FREEZE_DEADLINE_MS, signal });
+    });
+    await faultPoint("source.after-freeze");
+    // After the freeze, so that no reply of the application is lost: the copy would repeat it only after a second.
+    await step("lock-network", () => Promise.all([ready.drop.apply(), ready.block.apply()]));
+    const startedMs = performance.now();
+    const dump = step("dump", () => ready.dump.run());
+    const [dumped] = await Promise.all([
+      dump,
+      step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal)),
+      step("send-layer-rest", () => sendLayerRest(connection, target, signal)),
+    ]);
+    const durationMs = performance.now() - startedMs;
+    await faultPoint("source.after-dump");
+    const pages = dumped.stats.pagesWritten;
+    const bytes = pages * PAGE_BYTES;
+    return {
+      rounds: [{ bytes, pages, durationMs, dirtyBytes: bytes }],
+      memoryBytes: bytes,
+      wireBytes: connection.wireBytes - wireBytesBefore,
+      lockedAtMs,
+    };
+  } finally {
+    ready.discard();
+  }
 }
 
-function dumpFrozen(host: AgentHost, target: SwitchTarget, signal: AbortSignal): Promise<DumpResult> {
-  return dumpContainer({
-    dockerId: target.dockerId,
-    migrationId: target.migrationId,
-    imageDirectory: target.imageDirectory,
-    workDirectory: target.workDirectory,
-    runcRoot: host.config.runcRoot,
-    deadlineMs: DUMP_DEADLINE_MS,
-    signal,
+/** Programs that have been started and wait: what they do takes milliseconds then, their start has taken its tens before. */
+interface Ready {
+  readonly drop: PreparedRules;
+  readonly block: PreparedRules;
+  readonly dump: PreparedDump;
+  discard(): void;
+}
+
+async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSignal): Promise<Ready> {
+  const { migrationId, pid } = target;
+  const blocks = [...target.parents].map(([parent, macs]) => ({ migrationId, parent, macs }));
+  const block = await prepareMacBlocks(blocks, signal);
+  const drop = await prepareDropAll({ pid, migrationId });
+  const discardRules = () => {
+    block.discard();
+    drop.discard();
+  };
+  try {
+    const dump = await prepareDump({
+      dockerId: target.dockerId,
+      migrationId,
+      imageDirectory: target.imageDirectory,
+      workDirectory: target.workDirectory,
+      runcRoot: host.config.runcRoot,
+      deadlineMs: DUMP_DEADLINE_MS,
+      signal,
+    });
+    return {
+      drop,
+      block,
+      dump,
+      discard: () => {
+        discardRules();
+        dump.discard();
+      },
+    };
+  } catch (error) {
+    discardRules();
+    throw error;
+  }
+}
+
+async function holdConnections(host: AgentHost, lock: LockTarget, signal: AbortSignal): Promise<void> {
+  await holdNewConnections(lock, signal);
+  const { drained, remaining, waitedMs } = await drainAcceptQueues(lock, DRAIN_LIMIT_MS, signal);
+  if (drained) return;
+  throw new DrayError("NETWORK_LOCK_FAILED", `${remaining} connections still wait to be accepted after ${waitedMs} ms`, {
+    node: host.node,
+    remedy: "The application does not accept its connections; see why it hangs, then migrate again.",
   });
 }
 

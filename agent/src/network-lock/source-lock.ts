@@ -6,6 +6,7 @@
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
 import { runInNetworkNamespace } from "../host/netns.ts";
+import { PreparedRules } from "./prepared-rules.ts";
 import { dropAllRules, holdNewRules, removeTables } from "./rulesets.ts";
 import { tcpCounts } from "./sockets.ts";
 
@@ -54,6 +55,11 @@ export async function drainAcceptQueues(
 /** Nothing goes in or out, ARP included; the loopback is kept. */
 export async function dropAll(target: LockTarget, signal?: AbortSignal): Promise<void> {
   await load(target, dropAllRules(target.migrationId), signal);
+}
+
+/** The same, ready to be applied at once. */
+export function prepareDropAll(target: LockTarget): Promise<PreparedRules> {
+  return PreparedRules.inNamespaceOf(target.pid, dropAllRules(target.migrationId));
 }
 
 /** Removes both; nothing to do if they, or the process and its namespace, are gone. */

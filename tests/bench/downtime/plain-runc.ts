@@ -29,6 +29,8 @@ const BUNDLE = [
   "mv config.new config.json",
 ].join("\n");
 
+/** A node of the lab may not set its controllers, and CRIU would try. */
+const CGROUPS = "--manage-cgroups-mode ignore";
 const DETACHED = "</dev/null >/dev/null 2>&1";
 
 export class PlainRunc implements Way {
@@ -51,13 +53,13 @@ export class PlainRunc implements Way {
       await this.#lab.shell(source, `runc run --detach --bundle ${DIRECTORY} ${ID} ${DETACHED}`);
       await fillAt({ host: this.#lab.nodeAddress(source), port: PORT }, megabytes);
       const process = await this.#lab.shell(source, `runc state ${ID} | jq .pid`);
-      const checkpoint = `mkdir ${IMAGES}; runc checkpoint --image-path ${IMAGES} ${ID}`;
-      const restore = `runc restore --detach --image-path ${IMAGES} --bundle ${DIRECTORY} ${ID} ${DETACHED}`;
+      const checkpoint = `mkdir ${IMAGES}; runc checkpoint ${CGROUPS} --image-path ${IMAGES} ${ID}`;
+      const restore = `runc restore ${CGROUPS} --detach --image-path ${IMAGES} --bundle ${DIRECTORY} ${ID} ${DETACHED}`;
       return await measureMove(this.#lab, {
         source,
         destination,
         send: `${checkpoint}; tar -C ${IMAGES} -c . | ${sendingTo(this.#lab.nodeAddress(destination))}`,
-        receive: `mkdir ${IMAGES}; ${receiving(`tar -C ${IMAGES} -x`)}\n${restore}`,
+        receive: `mkdir ${IMAGES}; ${receiving(`tar -C ${IMAGES} -x`)}\n${restore} || { grep Error ${IMAGES}/restore.log >&2; exit 1; }`,
         pid: await hostPid(this.#lab, source, process),
         endpoint: { host: this.#lab.nodeAddress(destination), port: PORT },
       });

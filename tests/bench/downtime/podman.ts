@@ -12,6 +12,8 @@ const IMAGE = "docker.io/library/redis:latest";
 const ARCHIVE = "/run/bench-podman.tar";
 /** On the node's disk: overlay does not stack on the node's own overlay. */
 const STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "/var/lib/docker/bench-podman"\nrunroot = "/run/bench-podman"\n';
+/** A node of the lab may not set its controllers, and CRIU would try. */
+const CRIU_OPTIONS = "manage-cgroups=ignore\n";
 const REDIS = `redis-server --port ${PORT} --protected-mode no --save "" --appendonly no`;
 
 const IMPORT = `podman image exists ${IMAGE} || docker save redis:latest | podman load`;
@@ -30,6 +32,7 @@ export class Podman implements Way {
     await installPackages(this.#lab, this.#nodes, ["podman", "crun", "libcriu2"]);
     for (const node of this.#nodes) {
       await this.#lab.writeFile(node, "/etc/containers/storage.conf", STORAGE);
+      await this.#lab.writeFile(node, "/etc/criu/crun.conf", CRIU_OPTIONS);
       await this.#lab.shell(node, IMPORT);
     }
   }
