@@ -58,8 +58,9 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
       [source, sourceId],
       [destination, copyId],
     ] as const) {
-      await driver.order("run", { argv: ["docker", "rm", "-f", id], deadlineMs: 60_000 });
+      // First: a held start holds Docker's lock on the container.
       await driver.order("abort", { dockerId: id, reason: "the test is over" });
+      await driver.order("run", { argv: ["docker", "rm", "-f", id], deadlineMs: 60_000 });
       await driver.order("disarm", { dockerId: id });
       await driver.order("unblock", { migrationId });
       await driver.order("run", { argv: ["rm", "-rf", directory(), `${directory()}-work`], deadlineMs: 60_000 });
@@ -200,8 +201,7 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     await dump();
     await destination.must("release", { ...ofCopy(), ...images() });
     // However far it has come, nothing of it may run, and docker start must end.
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    await destination.order("run", { argv: ["pkill", "-KILL", "-x", "criu"], deadlineMs: 5000 });
+    await destination.run("sh", "-c", "until pkill -KILL -x criu; do :; done");
     const outcome = await Promise.race([start.then(String, String), destination.order("prepared", ofCopy())]);
     if (typeof outcome !== "string") expect(outcome.error).toBeUndefined();
     await destination.must("abort", { ...ofCopy(), reason: "CRIU was killed" });
