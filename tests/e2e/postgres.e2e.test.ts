@@ -6,6 +6,8 @@ import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
 const stage = new Stage(50, ["postgres"]);
+/** Where PostgreSQL makes its sockets; a tmpfs, which travels too. */
+const SOCKETS = ["--tmpfs=/run/postgresql:mode=1777"];
 const BENCH_SECONDS = 45;
 
 test("pgbench loses no transaction and no connection", { timeout: 600_000 }, async () => {
@@ -14,7 +16,7 @@ test("pgbench loses no transaction and no connection", { timeout: 600_000 }, asy
   const image = "postgres:latest";
   // The client has to be elsewhere than the server, on a node that has the image.
   await lab.images(["postgres"], [stage.third]);
-  const database = await stage.start({ node: stage.source, name: "database", address, image });
+  const database = await stage.start({ node: stage.source, name: "database", address, image, options: SOCKETS });
   const client = await stage.start({
     node: stage.third,
     name: "bench",

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
+import { LineConnection } from "../harness/line-connection.ts";
 import type { MigrationDocument } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
@@ -66,7 +67,6 @@ const CASES: readonly {
   { what: "a container that sees the host's processes", code: "host-pid", options: ["--pid=host"] },
   { what: "a container with a device", code: "devices", options: ["--device=/dev/zero"] },
   { what: "a container with a local volume", code: "local-storage", options: ["--volume=refused-volume:/data"] },
-  { what: "a container with a published port", code: "published-ports", options: ["--publish=18080:80"], own: true },
 ];
 
 describe("preflight refuses with exit code 4, a reason and a remedy, and touches nothing", () => {
@@ -86,6 +86,22 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     await assertOneCopy(lab, container, stage.source);
     await lab.tryExec(stage.source, ["docker", "rm", "--force", name]);
     await lab.tryExec(stage.source, ["docker", "volume", "rm", "refused-volume"]);
+  });
+
+  test("a bridge network with a connection that could not live: connections-behind-bridge, unless it is allowed", async () => {
+    const { lab } = stage;
+    const name = "refused-bridge";
+    await stage.start({ node: stage.source, name, image: "redis:latest", options: ["--publish=18080:6379"] });
+    await known(name);
+    const endpoint = { host: lab.nodeAddress(stage.source), port: 18080 };
+    const client = await eventually(() => LineConnection.open(endpoint), { what: "Redis listens", deadlineMs: 15_000 });
+    expect(await client.ask("PING\r\n")).toBe("+PONG");
+    expect((await verdictOn(name, stage.destination)).findings.map(({ code }) => code)).toContain(
+      "connections-behind-bridge",
+    );
+    expect((await lab.dray(["migrate", name, "--to", stage.destination])).exitCode).toBe(4);
+    expect(await client.ask("PING\r\n")).toBe("+PONG");
+    client.close();
   });
 
   test("a paused container: paused", async () => {
