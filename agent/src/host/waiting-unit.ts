@@ -7,12 +7,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { TailBuffer } from "./bounded-output.ts";
+import { GO_FIRST_SCRIPT } from "./go-first.ts";
 import { stopTransientUnit, type TransientUnitOptions, transientUnitArgv } from "./transient-unit.ts";
 
 const READY = "ready";
 const WORD = "go";
 /** Its end is known from its own last line, before systemd tells of it. */
-const SCRIPT = `echo ${READY}; read -r word && test "$word" = ${WORD} || exit 125; "$@" </dev/null >&2; code=$?; echo "ended $code"; exit $code`;
+const SCRIPT = `${GO_FIRST_SCRIPT}; echo ${READY}; read -r word && test "$word" = ${WORD} || exit 125; "$@" </dev/null >&2; code=$?; echo "ended $code"; exit $code`;
 const STDERR_LIMIT_BYTES = 64 << 10;
 const START_LIMIT_MS = 20_000;
 

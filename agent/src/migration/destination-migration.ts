@@ -32,6 +32,7 @@ import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, type ImageIdentity, importImage } from "../image/image-transfer.ts";
 import { type DestinationEntry, type DestinationState, isEnded } from "../journal/entry.ts";
 import { applyLayer, layerDirectory } from "../layer/layer.ts";
+import { goFirst } from "../host/go-first.ts";
 import { announce } from "../network-lock/announce.ts";
 import { destinationFiles } from "../network-lock/destination-files.ts";
 import { blockMac, unblockMac } from "../network-lock/mac-block.ts";
@@ -43,6 +44,7 @@ import { IncomingTransfer } from "./incoming-transfer.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
 import { bundleRoot } from "./oci-bundle.ts";
 import { pause, type Question } from "./ownership.ts";
+import { PreparedThaw } from "./prepared-thaw.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { Serial } from "../runtime-gate/serial.ts";
 import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
@@ -72,6 +74,8 @@ export class DestinationMigration {
   private readonly writing = new Serial();
   /** Settles when Docker's start has; undefined if this process did not call it. */
   private startSettled: Promise<unknown> | undefined;
+  /** Resolves with undefined if it could not be made ready; then the thaw does everything itself. */
+  private preparedThaw: Promise<PreparedThaw | undefined> | undefined;
   /** Ends the wait for a verdict when the migration has ended otherwise. */
   private readonly settled = new AbortController();
 
@@ -297,17 +301,24 @@ export class DestinationMigration {
       return armed;
     });
     step("held");
-    await runPhase(context, "receive-images", () => this.orFailedStart(this.transfer.complete, signal));
-    step("restore");
-    await faultPoint("destination.before-restore");
-    await runPhase(context, "restore", async () => {
-      await session.release({ imageDirectory: this.entryNow.imageDirectory, workDirectory: this.workDirectory });
-      await this.orFailedStart(session.prepared, signal).catch(async (thrown: unknown) => {
-        throw await this.explainRestore(session, thrown);
+    await goFirst(async () => {
+      await runPhase(context, "receive-images", () => this.orFailedStart(this.transfer.complete, signal));
+      step("restore");
+      await faultPoint("destination.before-restore");
+      await runPhase(context, "restore", async () => {
+        await session.release({ imageDirectory: this.entryNow.imageDirectory, workDirectory: this.workDirectory });
+        await this.orFailedStart(session.prepared, signal).catch(async (thrown: unknown) => {
+          throw await this.explainRestore(session, thrown);
+        });
       });
     });
     await faultPoint("destination.after-restore");
     this.host.metrics.transferBytesTotal.inc({ direction: "received", kind: "pages" }, this.transfer.imageBytes);
+    const { initPid } = await session.prepared;
+    this.preparedThaw = PreparedThaw.prepare(migrationId, initPid, endpoints).catch((thrown: unknown) => {
+      this.logger.warn({ err: toDrayError(thrown) }, "the thaw could not be made ready; it will take longer");
+      return undefined;
+    });
     await this.transition("prepared");
     this.awaitOwnVerdict();
     return { dockerId, steps: [...this.times] };
@@ -343,7 +354,7 @@ export class DestinationMigration {
   }
 
   private activateOnce(): Promise<ActivateResponse> {
-    this.activation ??= this.runActivate().catch((thrown: unknown) => {
+    this.activation ??= goFirst(() => this.runActivate()).catch((thrown: unknown) => {
       this.activation = undefined;
       throw thrown;
     });
@@ -371,13 +382,16 @@ export class DestinationMigration {
     const before = context.times.length;
     await this.transition("activating");
     let thawed = thawedAtMs ?? 0;
+    const ready = await this.preparedThaw;
+    // It serves once; a second attempt does everything itself.
+    this.preparedThaw = undefined;
     await runPhase(context, "thaw", async () => {
-      await unblockMac(migrationId);
-      await session.commit();
+      if (ready === undefined) await unblockMac(migrationId);
+      await session.commit({ lift: ready && (() => ready.lift()) });
       thawed = thawedAtMs ?? Date.now();
     });
     await faultPoint("destination.after-thaw");
-    await this.announceEndpoints();
+    await this.announceEndpoints(ready);
     await runPhase(context, "confirm-running", () =>
       this.host.ownership.confirmRunning(uuid, epoch + 1, this.host.stopping),
     );
@@ -399,9 +413,10 @@ export class DestinationMigration {
     await this.abortOnce(this.entryNow.error);
   }
 
-  private async announceEndpoints(): Promise<void> {
-    const inspect = await this.host.docker.inspectContainer(this.entryNow.dockerId);
+  private async announceEndpoints(ready: PreparedThaw | undefined): Promise<void> {
     try {
+      if (await ready?.announced()) return;
+      const inspect = await this.host.docker.inspectContainer(this.entryNow.dockerId);
       await announce(inspect.State.Pid, await this.endpoints());
     } catch (thrown) {
       // The container runs; the neighbours learn at its next frame.
@@ -424,6 +439,7 @@ export class DestinationMigration {
     await this.prepareRun?.cancel(new DrayError("CANCELLED", reason));
     await this.reserving?.catch(() => undefined);
     await this.authorisation?.revoke();
+    (await this.preparedThaw)?.discard();
     const dockerId = this.entryNow.dockerId || (await findCopy(docker, migrationId)) || "";
     if (dockerId !== "") {
       await gate.session(dockerId)?.abort(reason);

@@ -20,6 +20,7 @@ import { migrationLogger } from "@drayage/shared/observe/logger.ts";
 import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import { cgroupOfPid, freezeCgroup } from "../host/cgroup.ts";
+import { goFirst } from "../host/go-first.ts";
 import { residentBytes } from "../host/resident-memory.ts";
 import { stopTransientUnit } from "../host/transient-unit.ts";
 import { exportImage } from "../image/image-transfer.ts";
@@ -338,7 +339,7 @@ export class SourceMigration {
       imageDirectory,
       workDirectory: `${imageDirectory}-work`,
     };
-    const outcome = await runSwitchSteps(this.host, target, connection, context, report, signal);
+    const outcome = await goFirst(() => runSwitchSteps(this.host, target, connection, context, report, signal));
     const { transferBytesTotal, transferWireBytesTotal, checkpointSizeBytes } = this.host.metrics;
     transferBytesTotal.inc({ direction: "sent", kind: "pages" }, outcome.memoryBytes);
     transferWireBytesTotal.inc({ direction: "sent" }, outcome.wireBytes);

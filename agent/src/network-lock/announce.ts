@@ -11,16 +11,32 @@ export interface AnnouncedEndpoint {
 }
 
 /** Announces from within the network namespace of `pid`; the interface is found by its MAC address. */
-export async function announce(pid: number, endpoints: readonly AnnouncedEndpoint[], signal?: AbortSignal): Promise<void> {
+export async function announce(
+  pid: number,
+  endpoints: readonly AnnouncedEndpoint[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const send = await prepareAnnouncement(pid, endpoints, signal);
+  await send();
+}
+
+/** Finds out all that is needed; what it resolves with sends. */
+export async function prepareAnnouncement(
+  pid: number,
+  endpoints: readonly AnnouncedEndpoint[],
+  signal?: AbortSignal,
+): Promise<() => Promise<void>> {
   const namespace = `/proc/${pid}/ns/net`;
   await readlink(namespace);
   const interfaces = await interfacesByMac(namespace, signal);
-  for (const { mac, ipv4, ipv6 } of endpoints) {
+  const commands = endpoints.flatMap(({ mac, ipv4, ipv6 }) => {
     const name = interfaces.get(mac);
     const addresses = [ipv4, ipv6].filter((address) => address !== "");
-    if (name === undefined || addresses.length === 0) continue;
-    await runCommand([PROGRAM, namespace, name, ...addresses], { deadlineMs: 5_000, signal });
-  }
+    return name === undefined || addresses.length === 0 ? [] : [[PROGRAM, namespace, name, ...addresses]];
+  });
+  return async () => {
+    await Promise.all(commands.map((argv) => runCommand(argv, { deadlineMs: 5_000, signal })));
+  };
 }
 
 async function interfacesByMac(namespace: string, signal: AbortSignal | undefined): Promise<Map<string, string>> {

@@ -15,7 +15,7 @@ import { verifyCopy } from "./prepared-copy.ts";
 import { type RecordStore, writeDurably } from "./record-store.ts";
 import { type CreateCommand, parseCreate, restoreCommand } from "./restore-command.ts";
 import type { RestoreRecord } from "./restore-record.ts";
-import type { CommitResult, HeldCreate, PreparedCopy, ReleaseOptions, RestoreSession } from "./runtime-gate.ts";
+import type { CommitOptions, CommitResult, HeldCreate, PreparedCopy, ReleaseOptions, RestoreSession } from "./runtime-gate.ts";
 import { Serial } from "./serial.ts";
 import { advance, type Copy, type Released, type SessionEvent, type SessionState } from "./session-state.ts";
 
@@ -84,8 +84,8 @@ export class Session implements RestoreSession {
     await this.#serial.run(() => this.#release(options));
   }
 
-  commit(): Promise<CommitResult> {
-    return this.#serial.run(() => this.#commit());
+  commit(options: CommitOptions = {}): Promise<CommitResult> {
+    return this.#serial.run(() => this.#commit(options));
   }
 
   abort(reason: string): Promise<void> {
@@ -219,7 +219,7 @@ export class Session implements RestoreSession {
     return { bundle: create.bundle, runcRoot: create.runcRoot, imageDirectory, workDirectory, claim, argv };
   }
 
-  async #commit(): Promise<CommitResult> {
+  async #commit({ lift }: CommitOptions): Promise<CommitResult> {
     await this.#to({ type: "commit" });
     if (this.state.name === "committing") {
       const { initPid, cgroup } = this.state.copy;
@@ -228,7 +228,7 @@ export class Session implements RestoreSession {
           remedy: "Somebody killed it between its restore and the commit; the source still holds the frozen container.",
         });
       }
-      await liftDestinationLock(initPid, this.migrationId);
+      await (lift?.() ?? liftDestinationLock(initPid, this.migrationId));
       await thawCgroup(cgroup, { deadlineMs: THAW_LIMIT_MS });
       await this.#to({ type: "thawed", atMs: bootClockMs() });
       await this.#start?.answer({ type: "ok" });

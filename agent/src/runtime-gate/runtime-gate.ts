@@ -66,6 +66,11 @@ export interface CommitResult {
   readonly thawedAtMs: number;
 }
 
+export interface CommitOptions {
+  /** Lifts the network lock in place of the session's own way, which starts several programs: one that has been made ready. */
+  readonly lift?: (() => Promise<void>) | undefined;
+}
+
 export interface RestoreSession {
   readonly dockerId: string;
   readonly migrationId: string;
@@ -88,7 +93,7 @@ export interface RestoreSession {
    * time, also by another process of the agent. The caller has made sure that
    * the owner key names this node.
    */
-  commit(): Promise<CommitResult>;
+  commit(options?: CommitOptions): Promise<CommitResult>;
   /**
    * Makes `create` and `start` fail with this text and kills restored tasks
    * through their cgroup. Resolves when none is left. Repeatable. Refused
