@@ -14,11 +14,8 @@ afterAll(async () => {
   await stage?.close();
 });
 
-const cutPower = async ({ stage, actors }: Scene, whose: "source" | "destination") =>
-  await stage.lab.control("kill", actors[whose]);
-const restorePower = async ({ stage, actors }: Scene, whose: "source" | "destination") => {
-  await stage.lab.control("start", actors[whose]);
-};
+const cutPower = ({ actors }: Scene, whose: "source" | "destination") => stage.cutPower(actors[whose]);
+const restorePower = ({ actors }: Scene, whose: "source" | "destination") => stage.restorePower(actors[whose]);
 
 describe("power cut", () => {
   test.runIf(isChosen(true))("of the destination before the commit", async () => {
@@ -36,7 +33,7 @@ describe("power cut", () => {
 
   test.runIf(isChosen(false))("of the destination in the middle of the transfer", async () => {
     await play(stage, {
-      hold: { role: "source", point: "source.after-dump" },
+      hold: { role: "source", point: "source.after-freeze" },
       during: async (scene) => await cutPower(scene, "destination"),
       afterwards: async (scene) => {
         await stage.client.moreReplies(1, SETTLE_MS);
@@ -83,11 +80,11 @@ describe("power cut", () => {
 describe("cut link", () => {
   test.runIf(isChosen(true))("of the destination in the middle of the transfer", async () => {
     await play(stage, {
-      hold: { role: "source", point: "source.after-dump" },
-      during: async ({ actors }) => await stage.lab.control("partition", actors.destination),
+      hold: { role: "source", point: "source.after-freeze" },
+      during: async ({ actors }) => await stage.partition(actors.destination),
       afterwards: async ({ actors }) => {
         await stage.client.moreReplies(1, SETTLE_MS);
-        await stage.lab.control("heal", actors.destination);
+        await stage.heal(actors.destination);
       },
       outcomes: ["rolled_back"],
     });
@@ -96,12 +93,12 @@ describe("cut link", () => {
   test.runIf(isChosen(false))("of the source while it is frozen", async () => {
     await play(stage, {
       hold: { role: "source", point: "source.after-freeze" },
-      during: async ({ actors }) => await stage.lab.control("partition", actors.source),
+      during: async ({ actors }) => await stage.partition(actors.source),
       afterwards: async ({ id, actors }) => {
         await stage.state.migrationWhen(id, ({ phase }) => phase === "abort", "is being rolled back", SETTLE_MS);
         // Nobody can tell the source that it may run on; nobody else runs.
         expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([]);
-        await stage.lab.control("heal", actors.source);
+        await stage.heal(actors.source);
       },
       outcomes: ["rolled_back"],
     });
@@ -110,8 +107,8 @@ describe("cut link", () => {
   test.runIf(isChosen(false))("of the destination between commit and thaw", async () => {
     await play(stage, {
       hold: { role: "destination", point: "destination.before-journal-activating" },
-      during: async ({ actors }) => await stage.lab.control("partition", actors.destination),
-      afterwards: async ({ actors }) => await stage.lab.control("heal", actors.destination),
+      during: async ({ actors }) => await stage.partition(actors.destination),
+      afterwards: async ({ actors }) => await stage.heal(actors.destination),
       outcomes: ["completed"],
     });
   });

@@ -33,6 +33,8 @@ export class Stage {
   readonly state: ClusterState;
   readonly #before: Readonly<Record<string, Residue>>;
   readonly #linksBefore: ReadonlyMap<string, string>;
+  /** Nodes whose power or link a case has cut. */
+  readonly #disturbed = new Set<string>();
   #container: StartedContainer | undefined;
   #client: HeldConnection | undefined;
   #node = "";
@@ -94,8 +96,36 @@ export class Stage {
     return this.lab.nodes.filter((_, index) => answers[index]?.exitCode === 0);
   }
 
+  async cutPower(node: string): Promise<void> {
+    this.#disturbed.add(node);
+    await this.lab.control("kill", node);
+  }
+
+  async restorePower(node: string): Promise<void> {
+    await this.lab.control("start", node);
+  }
+
+  async partition(node: string): Promise<void> {
+    this.#disturbed.add(node);
+    await this.lab.control("partition", node);
+  }
+
+  async heal(node: string): Promise<void> {
+    await this.lab.control("heal", node);
+  }
+
+  /** Undoes what a case that failed has left. */
+  async #repair(): Promise<void> {
+    for (const node of this.#disturbed) {
+      await this.restorePower(node);
+      await this.heal(node);
+    }
+    this.#disturbed.clear();
+  }
+
   /** Everything as a case expects it: all programs up, no faults, a Redis, a client. */
   async set(): Promise<Actors> {
+    await this.#repair();
     await this.faults.clear();
     await this.ready();
     if (!(await this.#isWhole())) await this.#renew();

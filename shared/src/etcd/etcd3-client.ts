@@ -1,5 +1,13 @@
 /** The etcd port over etcd3. */
-import { type CircuitBreakerPolicy, circuitBreaker, ConsecutiveBreaker, handleWhen, noop } from "cockatiel";
+import { type Client, connectivityState } from "@grpc/grpc-js";
+import {
+  BrokenCircuitError,
+  type CircuitBreakerPolicy,
+  circuitBreaker,
+  ConsecutiveBreaker,
+  handleWhen,
+  noop,
+} from "cockatiel";
 import { Etcd3, EtcdLeaseInvalidError, isRecoverableError } from "etcd3";
 import { DrayError } from "../errors/dray-error.ts";
 import type { Identity } from "../identity/identity.ts";
@@ -23,6 +31,8 @@ const DEFAULT_DEADLINE_MS = 3_000;
 /** An endpoint that hangs costs a read so much before the next one is asked. */
 const ATTEMPT_MS = 1_000;
 const RETRY_PAUSE_MS = 50;
+/** A keepalive unanswered for so long is sent a second time. */
+const HEDGE_MS = 700;
 
 export interface EtcdOptions {
   /** "https://host:port" or "host:port"; the host name or address must be in the certificate of that member. */
@@ -35,27 +45,65 @@ export function openEtcd(options: EtcdOptions): EtcdPort {
   if (options.endpoints.some((endpoint) => endpoint.startsWith("http://"))) {
     throw new DrayError("BAD_CONFIG", "etcd endpoints must use TLS (https://)");
   }
-  return new Etcd3Client(
-    new Etcd3({
-      hosts: options.endpoints.map((endpoint) => (endpoint.startsWith("https://") ? endpoint : `https://${endpoint}`)),
-      credentials: {
-        rootCertificate: Buffer.from(options.identity.caPem),
-        privateKey: Buffer.from(options.identity.keyPem),
-        certChain: Buffer.from(options.identity.certPem),
-      },
-      grpcOptions: {
-        "grpc.keepalive_time_ms": 10_000,
-        "grpc.keepalive_timeout_ms": 3_000,
-        "grpc.initial_reconnect_backoff_ms": 100,
-        "grpc.max_reconnect_backoff_ms": 1_000,
-        "grpc.max_receive_message_length": -1,
-      },
-      // etcd3 would repeat calls by itself; a repeated transaction that had
-      // been applied the first time answers "condition not met".
-      faultHandling: { global: noop, host: options.endpoints.length > 1 ? endpointBreaker : () => noop },
-    }),
-    options.endpoints.length > 1 ? ATTEMPT_MS : Number.POSITIVE_INFINITY,
+  const hosts = options.endpoints.map((endpoint) =>
+    endpoint.startsWith("https://") ? endpoint : `https://${endpoint}`,
   );
+  const client: ConnectedEtcd = new ConnectedEtcd({
+    hosts,
+    credentials: {
+      rootCertificate: Buffer.from(options.identity.caPem),
+      privateKey: Buffer.from(options.identity.keyPem),
+      certChain: Buffer.from(options.identity.certPem),
+    },
+    grpcOptions: {
+      "grpc.keepalive_time_ms": 10_000,
+      "grpc.keepalive_timeout_ms": 3_000,
+      "grpc.initial_reconnect_backoff_ms": 100,
+      "grpc.max_reconnect_backoff_ms": 1_000,
+      "grpc.max_receive_message_length": -1,
+    },
+    // etcd3 would repeat calls by itself; a repeated transaction that had
+    // been applied the first time answers "condition not met".
+    faultHandling: {
+      global: noop,
+      host: hosts.length > 1 ? (host) => endpointPolicy(() => client.isWorthAsking(host)) : () => noop,
+    },
+  });
+  return new Etcd3Client(client, hosts.length > 1 ? ATTEMPT_MS : Number.POSITIVE_INFINITY);
+}
+
+/** What is needed of the members in etcd3's pool, which it does not show. */
+interface PoolHost {
+  /** Without scheme. */
+  readonly host: string;
+  getServiceClient(name: "KV"): Client;
+}
+
+/** Knows to which members a connection stands. */
+class ConnectedEtcd extends Etcd3 {
+  /**
+   * False for a member without a connection while another has one: a call to
+   * a host that is off would wait for its connection until the deadline.
+   */
+  isWorthAsking(endpoint: string): boolean {
+    const hosts: readonly PoolHost[] = this.pool["hosts"];
+    const asked = hosts.find((host) => `https://${host.host}` === endpoint);
+    return asked === undefined || isConnected(asked) || !hosts.some(isConnected);
+  }
+}
+
+/** Looking also makes it connect. */
+function isConnected(host: PoolHost): boolean {
+  return host.getServiceClient("KV").getChannel().getConnectivityState(true) === connectivityState.READY;
+}
+
+/** The breaker, and no call to an endpoint that is not worth asking: etcd3 asks the next one then. */
+function endpointPolicy(isWorthAsking: () => boolean): CircuitBreakerPolicy {
+  const breaker = endpointBreaker();
+  const execute = breaker.execute.bind(breaker);
+  breaker.execute = (task, signal) =>
+    isWorthAsking() ? execute(task, signal) : Promise.reject(new BrokenCircuitError());
+  return breaker;
 }
 
 /** Skips an endpoint for a while after it has failed repeatedly. */
@@ -196,22 +244,32 @@ class Etcd3Client implements EtcdPort {
   }
 }
 
+async function keepAliveOnce(client: Etcd3, leaseId: string, deadlineMs: number): Promise<number> {
+  const stream = await client.leaseClient.leaseKeepAlive({ deadline: Date.now() + deadlineMs });
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      stream.on("data", (response) => resolve(Number(response.TTL)));
+      stream.on("error", reject);
+      stream.on("end", () => reject(new DrayError("ETCD_UNAVAILABLE", "the keepalive stream ended")));
+      stream.write({ ID: leaseId });
+    });
+  } finally {
+    stream.end();
+  }
+}
+
 function leaseCalls(client: Etcd3): LeaseCalls {
   return {
     keepAlive: async (leaseId, deadlineMs) => {
-      const stream = await client.leaseClient.leaseKeepAlive({
-        deadline: Date.now() + deadlineMs,
+      let isAnswered = false;
+      const first = keepAliveOnce(client, leaseId, deadlineMs).finally(() => {
+        isAnswered = true;
       });
-      try {
-        return await new Promise<number>((resolve, reject) => {
-          stream.on("data", (response) => resolve(Number(response.TTL)));
-          stream.on("error", reject);
-          stream.on("end", () => reject(new DrayError("ETCD_UNAVAILABLE", "the keepalive stream ended")));
-          stream.write({ ID: leaseId });
-        });
-      } finally {
-        stream.end();
-      }
+      // Repeating it does no harm, and another member may answer while one hangs.
+      const second = pause(HEDGE_MS, undefined).then(() =>
+        isAnswered ? first : keepAliveOnce(client, leaseId, deadlineMs - HEDGE_MS),
+      );
+      return await Promise.any([first, second]);
     },
     revoke: async (leaseId) => {
       try {
