@@ -24,10 +24,11 @@ test("memory in many mappings and threads, rewritten all the time, with open, de
   await prover.check();
   for (const to of [stage.destination, stage.third, stage.source]) {
     const { memory_bytes: memoryBytes } = await migrate(lab, container.name, to);
-    expect(memoryBytes).toBeGreaterThan(180 * 2 ** 20);
     expect(await prover.check()).toBeGreaterThan(180 * 2 ** 20);
     await held.moreReplies(20);
     await assertOneCopy(lab, container, to);
+    // Shared mappings count as much as private ones.
+    expect.soft(memoryBytes).toBeGreaterThan(180 * 2 ** 20);
   }
   // The check still can fail: a check that cannot proves nothing.
   await prover.corrupt();
