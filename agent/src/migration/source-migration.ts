@@ -326,7 +326,8 @@ export class SourceMigration {
     });
     const context = this.phaseContext();
     await runPhase(context, "restart-policy-off", () =>
-      docker.updateRestartPolicy(dockerId, { Name: "no" }, { signal }),
+      // Not by the signal: set late, it would undo the policy that the way back has set.
+      docker.updateRestartPolicy(dockerId, { Name: "no" }),
     );
     const target: SwitchTarget = {
       dockerId,

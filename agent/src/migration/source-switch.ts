@@ -20,6 +20,7 @@ import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
 import type { AgentHost } from "./agent-host.ts";
+import { allSettled } from "./all-settled.ts";
 import type { Report } from "./joinable-run.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { sendImages } from "./send-images.ts";
@@ -61,8 +62,10 @@ export async function runSwitchSteps(
   connection: TransferConnection,
   context: PhaseContext,
   report: Report,
-  signal: AbortSignal,
+  cancelled: AbortSignal,
 ): Promise<SwitchOutcome> {
+  const ending = new AbortController();
+  const signal = AbortSignal.any([cancelled, ending.signal]);
   const wireBytesBefore = connection.wireBytes;
   const step = <T>(name: string, body: () => Promise<T>): Promise<T> => {
     report({ step: name, doneBytes: 0, totalBytes: 0, message: "" });
@@ -76,19 +79,18 @@ export async function runSwitchSteps(
     const lockedAtMs = Date.now();
     await step("freeze", async () => {
       // Through Docker, so that it knows: health checks would fail otherwise.
-      await host.docker.pauseContainer(target.dockerId, { signal });
+      // Not by the signal: a pause that Docker carries out after nobody waits any more would undo the revival.
+      await host.docker.pauseContainer(target.dockerId);
       await freezeCgroup(target.cgroup, { deadlineMs: FREEZE_DEADLINE_MS, signal });
     });
     await faultPoint("source.after-freeze");
     // After the freeze, so that no reply of the application is lost: the copy would repeat it only after a second.
-    await step("lock-network", () => Promise.all([ready.drop.apply(), ready.block.apply()]));
+    await step("lock-network", () => allSettled([ready.drop.apply(), ready.block.apply()], ending));
     const startedMs = performance.now();
     const dump = step("dump", () => ready.dump.run());
-    const [dumped] = await Promise.all([
-      dump,
-      step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal)),
-      step("send-layer-rest", () => sendLayerRest(connection, target, signal)),
-    ]);
+    const memory = step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal));
+    const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
+    const [dumped] = await allSettled([dump, memory, layerRest], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
     const pages = dumped.stats.pagesWritten;
