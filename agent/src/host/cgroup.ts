@@ -24,20 +24,25 @@ export function parseCgroupPath(text: string, version: 1 | 2): string | null {
   return null;
 }
 
+/** Where the hierarchy with the freezer is mounted. */
+export async function cgroupRoot(): Promise<string> {
+  return (await isV1("/sys/fs/cgroup")) ? "/sys/fs/cgroup/freezer" : "/sys/fs/cgroup";
+}
+
 /** Absolute directory of the cgroup in which a process is. Throws NOT_FOUND if it is gone. */
 export async function cgroupOfPid(pid: number): Promise<string> {
-  const version = (await statfs("/sys/fs/cgroup")).type === CGROUP2_SUPER_MAGIC ? 2 : 1;
+  const root = await cgroupRoot();
   let text: string;
   try {
     text = await readFile(`/proc/${pid}/cgroup`, "utf8");
   } catch (cause) {
     throw new DrayError("NOT_FOUND", `process ${pid} is gone`, { cause });
   }
-  const path = parseCgroupPath(text, version);
+  const path = parseCgroupPath(text, root === "/sys/fs/cgroup" ? 2 : 1);
   if (path === null || path === "/") {
     throw new DrayError("FREEZE_FAILED", `process ${pid} is in no cgroup of its own`);
   }
-  return `/sys/fs/cgroup${version === 2 ? "" : "/freezer"}${path}`;
+  return root + path;
 }
 
 /** Freezes and returns when the kernel says frozen. Throws FREEZE_FAILED. */

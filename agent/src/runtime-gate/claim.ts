@@ -28,3 +28,13 @@ export async function claimantEnds(claim: string, limitMs: number): Promise<bool
   }
   return true;
 }
+
+/** Kills the claimant, if it still lives. */
+export async function killClaimant(claim: string): Promise<void> {
+  if (!(await claimantLives(claim))) return;
+  try {
+    process.kill(Number(claim.split("-")[0]), "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

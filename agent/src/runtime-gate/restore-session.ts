@@ -7,8 +7,9 @@ import { bootClockMs } from "../host/boot-clock.ts";
 import { cgroupPids, killCgroup, thawCgroup } from "../host/cgroup.ts";
 import { runcContainer } from "../host/runc-state.ts";
 import { liftDestinationLock } from "../network-lock/destination-lock.ts";
+import { bundleCgroup } from "./bundle-cgroup.ts";
 import { criuRestoreConfig, patchBundleConfig } from "./bundle-config.ts";
-import { claimantEnds } from "./claim.ts";
+import { claimantEnds, killClaimant } from "./claim.ts";
 import { Deferred } from "./deferred.ts";
 import type { Asker } from "./gate-socket.ts";
 import { verifyCopy } from "./prepared-copy.ts";
@@ -21,8 +22,8 @@ import { advance, type Copy, type Released, type SessionEvent, type SessionState
 
 const THAW_LIMIT_MS = 10_000;
 const KILL_LIMIT_MS = 20_000;
-/** How long a restore that is called off may take to notice. */
-const RESTORE_END_LIMIT_MS = 30_000;
+/** How long a restore that is called off may take to notice before it is killed. */
+const RESTORE_END_LIMIT_MS = 5000;
 /** How long `start` may take to see the verdict that is in the record. */
 const START_END_LIMIT_MS = 5000;
 
@@ -246,17 +247,29 @@ export class Session implements RestoreSession {
     await this.#start?.answer(answer);
   }
 
-  /** A restore under way sees the record: its action script lets nothing live (criu-action.c). */
+  /** A restore under way sees the record: its action script ends it, and lets nothing live (criu-action.c). */
   async #killRestored(): Promise<void> {
     const restore = this.#restore();
     if (restore === null) return;
-    if (!(await claimantEnds(restore.claim, RESTORE_END_LIMIT_MS))) {
+    if (!(await claimantEnds(restore.claim, RESTORE_END_LIMIT_MS))) await this.#killRestore(restore);
+    const cgroup = (await runcContainer(restore.runcRoot, this.dockerId))?.cgroup;
+    if (cgroup !== undefined) await killCgroup(cgroup, { deadlineMs: KILL_LIMIT_MS });
+  }
+
+  /**
+   * For a restore that hangs: runc waits for good when its CRIU was killed. By
+   * the cgroup at once: before pre-resume it holds CRIU and all that CRIU has
+   * made, after it the frozen tasks, so at no time can a task outlive CRIU.
+   */
+  async #killRestore(restore: Released): Promise<void> {
+    const config = await readFile(`${restore.bundle}/config.json`, "utf8");
+    await killCgroup(await bundleCgroup(config), { deadlineMs: KILL_LIMIT_MS });
+    await killClaimant(restore.claim);
+    if (!(await claimantEnds(restore.claim, KILL_LIMIT_MS))) {
       throw new DrayError("TIMEOUT", `the restore of ${this.dockerId.slice(0, 12)} does not end`, {
         remedy: "Look for criu and runc on that node; a task may hang in uninterruptible sleep.",
       });
     }
-    const cgroup = (await runcContainer(restore.runcRoot, this.dockerId))?.cgroup;
-    if (cgroup !== undefined) await killCgroup(cgroup, { deadlineMs: KILL_LIMIT_MS });
   }
 
   #restore(): Released | null {
