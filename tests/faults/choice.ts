@@ -1,8 +1,15 @@
-/** Which cases run: a short list with all other tests, everything with DRAYAGE_FAULTS=all. */
+/** Which cases run: a short list with all other tests, on one suite; everything, on each, with DRAYAGE_FAULTS=all. */
+import { TestLab } from "../harness/test-lab.ts";
 import { Stage } from "./stage.ts";
 
-const runsAll = process.env["DRAYAGE_FAULTS"] === "all";
+const name = process.env["DRAYAGE_LAB"];
+if (name === undefined) throw new Error("DRAYAGE_LAB names no lab; see tests/run.ts");
+const lab = name;
 
+const runsAll = process.env["DRAYAGE_FAULTS"] === "all";
+const runsCore = (await TestLab.open(lab)).suite === "forky";
+
+/** Titles of the point cases of the short list: one at each place where the way on and the way back part. */
 export const CORE_POINTS: readonly string[] = [
   "source killed at source.after-freeze",
   "source killed at source.after-journal-sent",
@@ -13,12 +20,10 @@ export const CORE_POINTS: readonly string[] = [
 ];
 
 export function isChosen(isCore: boolean): boolean {
-  return isCore || runsAll;
+  return runsAll || (isCore && runsCore);
 }
 
 /** Opens the stage in the lab that DRAYAGE_LAB names. */
-export async function stageOfThisRun(): Promise<Stage> {
-  const name = process.env["DRAYAGE_LAB"];
-  if (name === undefined) throw new Error("DRAYAGE_LAB names no lab; see tests/run.ts");
-  return await Stage.open(name);
+export function stageOfThisRun(): Promise<Stage> {
+  return Stage.open(lab);
 }

@@ -37,7 +37,7 @@ async function withStranger(node: string, which: number, body: () => Promise<voi
 
 describe("a destination that speaks version 99 only", () => {
   for (const which of [0, 1]) {
-    test.runIf(isChosen(which === 0))(`in protocol ${which + 1} of its two`, async () => {
+    test.runIf(isChosen(false))(`in protocol ${which + 1} of its two`, async () => {
       const actors = await stage.set();
       await withStranger(actors.destination, which, async () => {
         const { exitCode, document, stderr } = await stage.migrate(actors.destination);

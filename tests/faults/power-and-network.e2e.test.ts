@@ -18,7 +18,7 @@ const cutPower = ({ actors }: Scene, whose: "source" | "destination") => stage.c
 const restorePower = ({ actors }: Scene, whose: "source" | "destination") => stage.restorePower(actors[whose]);
 
 describe("power cut", () => {
-  test.runIf(isChosen(true))("of the destination before the commit", async () => {
+  test.runIf(isChosen(false))("of the destination before the commit", async () => {
     await play(stage, {
       hold: { role: "destination", point: "destination.after-journal-prepared" },
       during: async (scene) => await cutPower(scene, "destination"),
@@ -43,7 +43,7 @@ describe("power cut", () => {
     });
   });
 
-  test.runIf(isChosen(false))("of the destination between commit and thaw", async () => {
+  test.runIf(isChosen(true))("of the destination between commit and thaw", async () => {
     await play(stage, {
       hold: { role: "destination", point: "destination.before-journal-activating" },
       during: async (scene) => await cutPower(scene, "destination"),
@@ -64,7 +64,7 @@ describe("power cut", () => {
     });
   });
 
-  test.runIf(isChosen(true))("of the source after the commit", async () => {
+  test.runIf(isChosen(false))("of the source after the commit", async () => {
     await play(stage, {
       hold: { role: "destination", point: "destination.before-journal-activating" },
       during: async (scene) => await cutPower(scene, "source"),
@@ -78,7 +78,7 @@ describe("power cut", () => {
 });
 
 describe("cut link", () => {
-  test.runIf(isChosen(true))("of the destination in the middle of the transfer", async () => {
+  test.runIf(isChosen(false))("of the destination in the middle of the transfer", async () => {
     await play(stage, {
       hold: { role: "source", point: "source.after-freeze" },
       during: async ({ actors }) => await stage.partition(actors.destination),
