@@ -49,7 +49,8 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     code: "external_unix_socket",
-    pattern: /External socket is used|Can't dump half of stream unix connection|name-less external socket|unreachable peer|External socket found in image/,
+    pattern:
+      /External socket is used|Can't dump half of stream unix connection|name-less external socket|unreachable peer|External socket found in image/,
     meaning: "a process is connected by a unix socket to something outside the container",
     remedy: "Take the bind mount of the socket (such as docker.sock) out of the container, or close the connection.",
   },
@@ -97,7 +98,8 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     code: "ptraced",
-    pattern: /Unable to (seize|detach|attach)|Unseizable|ptrace\(PTRACE_SEIZE.*\).*Operation not permitted|SEIZE .*: can't ptrace/i,
+    pattern:
+      /Unable to (seize|detach|attach)|Unseizable|ptrace\(PTRACE_SEIZE.*\).*Operation not permitted|SEIZE .*: can't ptrace/i,
     meaning: "a process could not be traced",
     remedy: "Detach debuggers and tracers from the container's processes.",
   },
@@ -116,13 +118,15 @@ export const CAUSES: readonly Cause[] = [
   // Files and mounts
   {
     code: "mount_not_found",
-    pattern: /Can't lookup mount=|Unable to find suitable mount point|No mapping for .* mountpoint|mount is not found for/,
+    pattern:
+      /Can't lookup mount=|Unable to find suitable mount point|No mapping for .* mountpoint|mount is not found for/,
     meaning: "an open file lies on a mount that is not the container's",
     remedy: "Restart the container: a descriptor of the host has got into it.",
   },
   {
     code: "unsupported_mount",
-    pattern: /FS mnt .* unsupported id|unreachable sharing|doesn't have a proper root mount|autodetected external mount|overmounted so paths are invisible/,
+    pattern:
+      /FS mnt .* unsupported id|unreachable sharing|doesn't have a proper root mount|autodetected external mount|overmounted so paths are invisible/,
     meaning: "the container has a mount that CRIU cannot carry",
     remedy: "The line names the mount; take it out, or mount it privately.",
   },
@@ -172,7 +176,8 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     code: "pipe_max_size",
-    pattern: /tee: .*Operation not permitted|Can't (increase|set) .*pipe|F_SETPIPE_SZ|page-pipe.*(Operation not permitted|Device or resource busy)/,
+    pattern:
+      /tee: .*Operation not permitted|Can't (increase|set) .*pipe|F_SETPIPE_SZ|page-pipe.*(Operation not permitted|Device or resource busy)/,
     meaning: "pipes cannot be made large enough",
     remedy: "Raise fs.pipe-max-size on that node, for example `sysctl fs.pipe-max-size=268435456`.",
   },
@@ -184,7 +189,8 @@ export const CAUSES: readonly Cause[] = [
   },
   {
     code: "cpu_mismatch",
-    pattern: /CPU (instruction )?capabilities do not match|FPU feature required by image|CPU xsave (max )?size mismatch|unsupported bits/,
+    pattern:
+      /CPU (instruction )?capabilities do not match|FPU feature required by image|CPU xsave (max )?size mismatch|unsupported bits/,
     meaning: "the destination's CPU lacks features that the container uses",
     remedy: "Choose a destination with the same or a newer CPU.",
   },

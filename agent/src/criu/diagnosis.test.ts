@@ -16,14 +16,16 @@ const LINES: Readonly<Record<string, string>> = {
   file_locks:
     "(00.021344) Error (criu/file-lock.c:110): Some file locks are hold by dumping tasks! You can try --file-locks to dump them.",
   device_file: "(00.041177) Error (criu/files.c:489): Can't dump file 4 of that type [20666] (chr 10:200 /dev/net/tun)",
-  unsupported_file: "(00.041177) Error (criu/files.c:489): Can't dump file 9 of that type [600] (anon anon_inode:bpf-map)",
+  unsupported_file:
+    "(00.041177) Error (criu/files.c:489): Can't dump file 9 of that type [600] (anon anon_inode:bpf-map)",
   unsupported_mapping: "(00.013111) Error (criu/proc_parse.c:663): Can't handle non-regular mapping on 812's map 7f3a",
   exec_session: "(00.013111) Error (criu/cr-dump.c:1681): A session leader of 911(37) is outside of its pid namespace",
   mount_not_found: "(00.041177) Error (criu/files-reg.c:1790): Can't lookup mount=24 for fd=2 path=/run/log",
   unsupported_mount: "(00.011177) Error (criu/mount.c:724): FS mnt ./mnt dev 0x2d root / unsupported id 412",
   file_changed:
     "(00.140110)      7: Error (criu/files-reg.c:2175): File data/appendonly.aof has bad size 88 (expect 102)",
-  address_missing: "(00.152100)      1: Error (criu/sk-inet.c:1085): Can't connect inet socket back: Network is unreachable",
+  address_missing:
+    "(00.152100)      1: Error (criu/sk-inet.c:1085): Can't connect inet socket back: Network is unreachable",
   port_in_use: "(00.002100) Error (criu/util.c:1310): Can't bind page server: Address already in use",
   socket_option: "(00.022100) Error (criu/sockets.c:640): sockets: Can't get 1:16 opt: Operation not supported",
   pipe_max_size: "(00.002100) Error (criu/page-pipe.c:418): page-pipe: tee: -1: Operation not permitted",

@@ -16,7 +16,9 @@ function image(dump: Readonly<Record<number, number>>): Uint8Array {
 }
 
 test("reads the fields of a dump", () => {
-  const stats = parseDumpStats(image({ 1: 120, 2: 98_765, 3: 40_000, 4: 30_000, 5: 29_150, 6: 27_979, 7: 1062, 8: 0, 9: 5 }));
+  const stats = parseDumpStats(
+    image({ 1: 120, 2: 98_765, 3: 40_000, 4: 30_000, 5: 29_150, 6: 27_979, 7: 1062, 8: 0, 9: 5 }),
+  );
   expect(stats).toEqual({
     freezingUs: 120,
     frozenUs: 98_765,

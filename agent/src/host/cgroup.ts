@@ -128,7 +128,8 @@ async function waitUntil(
   const endMs = bootClockMs() + wait.deadlineMs;
   while (!(await reached())) {
     if (wait.signal?.aborted) throw new DrayError("CANCELLED", `stopped while ${directory} ${otherwise}`);
-    if (bootClockMs() >= endMs) throw new DrayError("FREEZE_FAILED", `${directory} ${otherwise} in ${wait.deadlineMs} ms`);
+    if (bootClockMs() >= endMs)
+      throw new DrayError("FREEZE_FAILED", `${directory} ${otherwise} in ${wait.deadlineMs} ms`);
     await eventOrRecheck(directory);
   }
 }

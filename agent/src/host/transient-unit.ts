@@ -16,10 +16,7 @@ const STOP_LIMIT_S = 3;
  *
  * Throws as runCommand does; the unit is gone then.
  */
-export async function runTransientUnit(
-  argv: readonly string[],
-  options: TransientUnitOptions,
-): Promise<CommandResult> {
+export async function runTransientUnit(argv: readonly string[], options: TransientUnitOptions): Promise<CommandResult> {
   const { unit, env: _env, cwd: _cwd, ...command } = options;
   try {
     return await runCommand(transientUnitArgv(argv, options), command);

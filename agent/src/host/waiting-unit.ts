@@ -35,7 +35,9 @@ export class WaitingUnit {
     this.#child.stdout?.on("data", (chunk: Buffer) => this.#listen(chunk.toString("utf8")));
     this.#closed = new Promise((resolve) => this.#child.once("close", () => resolve()));
     this.#child.once("error", (cause) => this.#fail(`cannot run ${program}: ${cause.message}`, cause));
-    this.#child.once("close", (code) => this.#fail(`unit ${this.#unit} ended with ${code}: ${this.#stderr.text().trim()}`));
+    this.#child.once("close", (code) =>
+      this.#fail(`unit ${this.#unit} ended with ${code}: ${this.#stderr.text().trim()}`),
+    );
     // Either may be settled before, or without, anybody who waits.
     for (const { promise } of [this.#ready, this.#ended] as const) promise.catch(() => undefined);
   }
@@ -81,7 +83,10 @@ export class WaitingUnit {
       const code = await this.#ended.promise;
       if (code === 0) return;
       await this.#closed;
-      throw new DrayError("COMMAND_FAILED", `${this.#unit} ended with ${code}: ${this.#stderr.text().trim().slice(-2000) || "no output"}`);
+      throw new DrayError(
+        "COMMAND_FAILED",
+        `${this.#unit} ended with ${code}: ${this.#stderr.text().trim().slice(-2000) || "no output"}`,
+      );
     } catch (error) {
       this.discard();
       await stopTransientUnit(this.#unit);

@@ -40,7 +40,10 @@ export async function prepareAnnouncement(
 }
 
 async function interfacesByMac(namespace: string, signal: AbortSignal | undefined): Promise<Map<string, string>> {
-  const { stdout } = await runCommand(["nsenter", `--net=${namespace}`, "ip", "-json", "link", "show"], { deadlineMs: 5_000, signal });
+  const { stdout } = await runCommand(["nsenter", `--net=${namespace}`, "ip", "-json", "link", "show"], {
+    deadlineMs: 5_000,
+    signal,
+  });
   const links = JSON.parse(stdout) as { ifname: string; address?: string }[];
   return new Map(links.flatMap(({ ifname, address }) => (address === undefined ? [] : [[address, ifname]])));
 }

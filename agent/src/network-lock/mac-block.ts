@@ -26,7 +26,9 @@ export async function blockMac(block: MacBlock, signal?: AbortSignal): Promise<v
 export async function prepareMacBlocks(blocks: readonly MacBlock[], signal?: AbortSignal): Promise<PreparedRules> {
   const wanted = blocks.filter(({ macs }) => macs.length > 0);
   for (const migrationId of new Set(wanted.map((block) => block.migrationId))) await addSink(migrationId, signal);
-  return PreparedRules.onHost(wanted.map((block) => macBlockRules(block.migrationId, block.parent, block.macs)).join(""));
+  return PreparedRules.onHost(
+    wanted.map((block) => macBlockRules(block.migrationId, block.parent, block.macs)).join(""),
+  );
 }
 
 /** Removing a migration's blocks, ready to be done at once. The sink stays; `unblockMac` afterwards removes it, too. */
@@ -59,7 +61,8 @@ async function run(argv: readonly string[], options: CommandOptions) {
   } catch (cause) {
     if (!(cause instanceof DrayError) || cause.reason !== "COMMAND_FAILED") throw cause;
     throw new DrayError("NETWORK_LOCK_FAILED", `the filter of a MAC address was refused: ${cause.message}`, {
-      remedy: "The kernel needs nftables with egress hook and fwd (CONFIG_NETFILTER_EGRESS, CONFIG_NFT_FWD_NETDEV; Linux 5.16).",
+      remedy:
+        "The kernel needs nftables with egress hook and fwd (CONFIG_NETFILTER_EGRESS, CONFIG_NFT_FWD_NETDEV; Linux 5.16).",
       cause,
     });
   }

@@ -21,6 +21,9 @@ export function cgroupOfPath(path: string): string {
 
 /** a-b.slice lies in a.slice; "-.slice" is the root. */
 function slicePath(slice: string): string {
-  const parts = slice.replace(/\.slice$/, "").split("-").filter(Boolean);
+  const parts = slice
+    .replace(/\.slice$/, "")
+    .split("-")
+    .filter(Boolean);
   return parts.map((_, at) => `/${parts.slice(0, at + 1).join("-")}.slice`).join("");
 }

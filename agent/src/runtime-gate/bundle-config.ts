@@ -23,7 +23,10 @@ export function patchBundleConfig(json: string, patch: BundlePatch): string {
   const ours = { path: patch.networkHookPath, args: [patch.networkHookPath], timeout: HOOK_TIMEOUT_S };
   return JSON.stringify({
     ...config,
-    annotations: { ...object(config["annotations"] ?? {}, "annotations"), [CRIU_CONFIG_ANNOTATION]: patch.criuConfigPath },
+    annotations: {
+      ...object(config["annotations"] ?? {}, "annotations"),
+      [CRIU_CONFIG_ANNOTATION]: patch.criuConfigPath,
+    },
     hooks: { ...hooks, prestart: [ours, ...others] },
   });
 }

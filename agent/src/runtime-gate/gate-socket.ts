@@ -31,6 +31,7 @@ export async function listenForRuntime(
   const draft = join(dirname(socketPath), `.runtime.${process.pid}.sock`);
   await rm(draft, { force: true });
   await listen(server, draft);
+  server.on("error", (cause) => onProblem("the socket for drayage-runc failed", cause));
   await chmod(draft, 0o600);
   await rename(draft, socketPath);
   return {
@@ -45,7 +46,10 @@ export async function listenForRuntime(
 function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(path, resolve);
+    server.listen(path, () => {
+      server.off("error", reject);
+      resolve();
+    });
   });
 }
 

@@ -65,7 +65,12 @@ class Gate implements RuntimeGate {
       }
       const { store } = this.#host;
       await store.createSession(dockerId, { "network.nft": network.nft, "network.ip": network.ipBatch });
-      const record = { dockerId, migrationId, deadlineMs: bootClockMs() + deadlineMs, state: { name: "armed" } } as const;
+      const record = {
+        dockerId,
+        migrationId,
+        deadlineMs: bootClockMs() + deadlineMs,
+        state: { name: "armed" },
+      } as const;
       const session = new Session(this.#host, record);
       // Known before the record stands: a create may come at once.
       this.#sessions.set(dockerId, session);

@@ -71,7 +71,10 @@ async function listProcesses(): Promise<ProcessFacts[]> {
 /** Null for one that has ended meanwhile: a zombie has no namespaces any more. */
 async function processFacts(pid: string): Promise<ProcessFacts | null> {
   try {
-    const [pidNamespace, stat] = await Promise.all([readlink(`/proc/${pid}/ns/pid`), readFile(`/proc/${pid}/stat`, "utf8")]);
+    const [pidNamespace, stat] = await Promise.all([
+      readlink(`/proc/${pid}/ns/pid`),
+      readFile(`/proc/${pid}/stat`, "utf8"),
+    ]);
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return { pid: Number(pid), parentPid: Number(fields[1]), pidNamespace };
   } catch {

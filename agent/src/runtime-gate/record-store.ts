@@ -63,7 +63,8 @@ export class RecordStore {
 
 /** It becomes part of a path: nothing but an id may. */
 function checkedId(dockerId: string): string {
-  if (!/^[0-9a-f]{64}$/.test(dockerId)) throw new DrayError("BAD_REQUEST", `${JSON.stringify(dockerId)} is no Docker id`);
+  if (!/^[0-9a-f]{64}$/.test(dockerId))
+    throw new DrayError("BAD_REQUEST", `${JSON.stringify(dockerId)} is no Docker id`);
   return dockerId;
 }
 

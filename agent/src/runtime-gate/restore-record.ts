@@ -78,5 +78,8 @@ function broken(cause: unknown): DrayError {
 }
 
 function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\s]+/gu, " ").trim().slice(0, REASON_LIMIT);
+  return text
+    .replace(/[\p{Cc}\s]+/gu, " ")
+    .trim()
+    .slice(0, REASON_LIMIT);
 }

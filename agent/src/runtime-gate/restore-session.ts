@@ -16,7 +16,14 @@ import { verifyCopy } from "./prepared-copy.ts";
 import { type RecordStore, writeDurably } from "./record-store.ts";
 import { type CreateCommand, parseCreate, restoreCommand } from "./restore-command.ts";
 import type { RestoreRecord } from "./restore-record.ts";
-import type { CommitOptions, CommitResult, HeldCreate, PreparedCopy, ReleaseOptions, RestoreSession } from "./runtime-gate.ts";
+import type {
+  CommitOptions,
+  CommitResult,
+  HeldCreate,
+  PreparedCopy,
+  ReleaseOptions,
+  RestoreSession,
+} from "./runtime-gate.ts";
 import { Serial } from "./serial.ts";
 import { advance, type Copy, type Released, type SessionEvent, type SessionState } from "./session-state.ts";
 
@@ -109,9 +116,13 @@ export class Session implements RestoreSession {
   async beforeDisarm(): Promise<void> {
     const { state } = this;
     if (state.name === "released" || state.name === "prepared" || state.name === "committing") {
-      throw new DrayError("TOO_LATE", `the restore of ${this.dockerId.slice(0, 12)} is ${state.name}: commit or abort first`, {
-        remedy: "Wait for the migration's verdict.",
-      });
+      throw new DrayError(
+        "TOO_LATE",
+        `the restore of ${this.dockerId.slice(0, 12)} is ${state.name}: commit or abort first`,
+        {
+          remedy: "Wait for the migration's verdict.",
+        },
+      );
     }
     await this.#create?.asker.answer({ type: "fail", message: "the migration has been called off" });
     // `start` reads the verdict in the record even without an agent; without either it would fail.
@@ -140,7 +151,10 @@ export class Session implements RestoreSession {
       }
       case "released":
         if (state.restore.claim === asker.request.claim) return asker.answer({ type: "run", argv: state.restore.argv });
-        return asker.answer({ type: "fail", message: "another create of this container restores from the images already" });
+        return asker.answer({
+          type: "fail",
+          message: "another create of this container restores from the images already",
+        });
       case "prepared":
       case "committing":
       case "committed":
@@ -175,7 +189,8 @@ export class Session implements RestoreSession {
   async #verify(restore: Released, asker: Asker): Promise<void> {
     try {
       const container = await runcContainer(restore.runcRoot, this.dockerId);
-      if (container === null) throw new DrayError("CRIU_RESTORE_FAILED", "runc knows nothing of the restored container");
+      if (container === null)
+        throw new DrayError("CRIU_RESTORE_FAILED", "runc knows nothing of the restored container");
       const tasks = await verifyCopy(container);
       const { initPid, cgroup } = container;
       const copy: Copy = { initPid, cgroup, tasks, preparedAtMs: bootClockMs(), startClaim: asker.request.claim };
@@ -196,7 +211,10 @@ export class Session implements RestoreSession {
           remedy: "Look at `journalctl -u docker` for why, then migrate again.",
         });
       }
-      await this.#to({ type: "release", restore: await this.#prepareBundle(held.command, held.asker.request.claim, options) });
+      await this.#to({
+        type: "release",
+        restore: await this.#prepareBundle(held.command, held.asker.request.claim, options),
+      });
     } else if (this.#restore()?.imageDirectory !== options.imageDirectory) {
       throw new DrayError("INTERNAL", `the restore of ${this.dockerId.slice(0, 12)} was released with other images`);
     }
@@ -214,7 +232,10 @@ export class Session implements RestoreSession {
     await writeDurably(criuConfigPath, criuRestoreConfig(actionScript, options.criuOptions ?? []));
     const configPath = `${create.bundle}/config.json`;
     const networkHookPath = store.sessionFile(this.dockerId, "network-hook");
-    await writeDurably(configPath, patchBundleConfig(await readFile(configPath, "utf8"), { criuConfigPath, networkHookPath }));
+    await writeDurably(
+      configPath,
+      patchBundleConfig(await readFile(configPath, "utf8"), { criuConfigPath, networkHookPath }),
+    );
     const lazyPages = options.lazyPages ?? false;
     const argv = restoreCommand(create, { runcPath, imageDirectory, workDirectory, lazyPages });
     return { bundle: create.bundle, runcRoot: create.runcRoot, imageDirectory, workDirectory, claim, argv };
@@ -310,7 +331,8 @@ function failure(reason: string): string {
 }
 
 function refusal(state: SessionState, event: SessionEvent): DrayError {
-  if (event.type === "abort") return new DrayError("TOO_LATE", `the restored copy is ${state.name}; it cannot be aborted`);
+  if (event.type === "abort")
+    return new DrayError("TOO_LATE", `the restored copy is ${state.name}; it cannot be aborted`);
   if (state.name === "failed") return new DrayError("CRIU_RESTORE_FAILED", `${event.type} refused: ${state.reason}`);
   return new DrayError("INTERNAL", `${event.type} refused in state ${state.name}`);
 }

@@ -2,7 +2,14 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { advance, hasVerdict, type SessionEvent, type SessionState } from "./session-state.ts";
 
-const restore = { bundle: "/b", runcRoot: "/r", imageDirectory: "/i", workDirectory: "/w", claim: "1-2", argv: ["runc"] };
+const restore = {
+  bundle: "/b",
+  runcRoot: "/r",
+  imageDirectory: "/i",
+  workDirectory: "/w",
+  claim: "1-2",
+  argv: ["runc"],
+};
 const copy = { initPid: 7, cgroup: "/c", tasks: 1, preparedAtMs: 5, startClaim: "3-4" };
 
 const event: fc.Arbitrary<SessionEvent> = fc.oneof(

@@ -155,7 +155,11 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     expect(await destination.must("kernel", ofCopy())).toMatchObject({ frozen: false });
     await expectCounting();
     expect(await destination.run("docker", "inspect", "-f", "{{.State.Running}}", copyId)).toBe("true");
-    const rules = await destination.run("sh", "-c", `nsenter -t $(docker inspect -f '{{.State.Pid}}' ${copyId}) -n nft list ruleset`);
+    const rules = await destination.run(
+      "sh",
+      "-c",
+      `nsenter -t $(docker inspect -f '{{.State.Pid}}' ${copyId}) -n nft list ruleset`,
+    );
     expect(rules).not.toContain("drayage");
     // The record still stands: a second start would be one from consumed images.
     await destination.must("disarm", ofCopy());
@@ -171,7 +175,10 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     await source.must("unblock", ofSource());
 
     [source, destination] = [destination, source];
-    [sourceId, copyId] = [copyId, await destination.run("docker", "create", "--name", `back-${migrationId}`, ...container())];
+    [sourceId, copyId] = [
+      copyId,
+      await destination.run("docker", "create", "--name", `back-${migrationId}`, ...container()),
+    ];
     await run(spawnWords(EXEC, { node: source.node }, ["rm", "-rf", directory(), `${directory()}-work`]));
     await run(spawnWords(EXEC, { node: destination.node }, ["rm", "-rf", directory(), `${directory()}-work`]));
     await toPrepared();
@@ -239,7 +246,9 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     await destination.must("abort", { ...ofCopy(), reason: "as the test wants" });
     await expect(start).rejects.toThrow("as the test wants");
     for (const pid of pids) {
-      expect((await destination.order("run", { argv: ["test", "-d", `/proc/${pid}`], deadlineMs: 5000 })).error).toBeDefined();
+      expect(
+        (await destination.order("run", { argv: ["test", "-d", `/proc/${pid}`], deadlineMs: 5000 })).error,
+      ).toBeDefined();
     }
     await reviveSource();
     await expectCounting();
@@ -309,7 +318,9 @@ function spawnWords(
   values: Readonly<Record<string, string>>,
   more: readonly string[] = [],
 ): ChildProcess {
-  const [program = "", ...args] = [...words, ...more].map((word) => word.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? ""));
+  const [program = "", ...args] = [...words, ...more].map((word) =>
+    word.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? ""),
+  );
   return spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
 }
 
