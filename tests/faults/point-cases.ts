@@ -53,6 +53,10 @@ export const POINT_CASES: readonly PointCase[] = [
   ...cases("destination", around("destination.", states(["running", "finished"])), completed),
   ...cases("destination", around("destination.", states(["aborting", "aborted"])), rolledBack, FREEZE_FAILS),
 
+  ...cases("destination", around("gate.", ["record-released", "record-prepared"]), rolledBack),
+  ...cases("destination", around("gate.", ["record-committing", "record-committed"]), completed),
+  ...cases("destination", around("gate.", ["record-failed"]), rolledBack, FREEZE_FAILS),
+
   ...cases(
     "leader",
     around("saga.", ["accept", "phase-reserve", "phase-sync", "phase-switch", "enter-switch"]),

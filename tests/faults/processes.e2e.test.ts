@@ -25,10 +25,11 @@ interface Victim {
   readonly core?: boolean;
 }
 
+/** By name and arguments; CRIU changes its title to "criu: dump …" at once. */
 const program =
   (name: string, ...has: string[]) =>
-  (words: readonly string[]) =>
-    basename(words[0] ?? "").replace(/:$/, "") === name && has.every((word) => words.includes(word));
+  ([first = "", ...words]: readonly string[]) =>
+    basename(first.split(/[: ]/, 1)[0] ?? "") === name && has.every((word) => words.includes(word));
 
 /** Beginning before what they run, so that the hang is over before the victim appears. */
 const DUMP = { role: "source", point: "source.after-freeze" } as const;
