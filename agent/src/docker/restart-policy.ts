@@ -5,3 +5,6 @@ export function restartPolicyOf(inspect: ContainerInspect): Required<RestartPoli
   const policy = inspect.HostConfig["RestartPolicy"] as unknown as RestartPolicy | null | undefined;
   return { Name: policy?.Name || "no", MaximumRetryCount: policy?.MaximumRetryCount ?? 0 };
 }
+
+/** Restart policies after which Docker starts a container with itself. */
+export const STARTS_WITH_DOCKER: ReadonlySet<string> = new Set(["always", "unless-stopped"]);

@@ -15,6 +15,7 @@
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { Reason } from "@drayage/shared/errors/reason.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import {
   type ActivateResponse,
@@ -27,7 +28,7 @@ import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.t
 import { type Logger, migrationLogger } from "@drayage/shared/observe/logger.ts";
 import type { Authorisation } from "@drayage/shared/page-stream/transfer-types.ts";
 import { cgroupPids } from "../host/cgroup.ts";
-import { restartPolicyOf } from "../docker/restart-policy.ts";
+import { restartPolicyOf, STARTS_WITH_DOCKER } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, type ImageIdentity, importImage } from "../image/image-transfer.ts";
 import { type DestinationEntry, type DestinationState, isEnded } from "../journal/entry.ts";
@@ -55,6 +56,8 @@ const REMOVE_DEADLINE_MS = 30_000;
 /** From here on etcd may say that the copy is to run. */
 const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set(["prepared", "activating", "running", "finished", "declining"]);
 const PERSIST_MS = 2_000;
+/** Answers after which asking again brings no committed copy to life. */
+const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_OWNER", "NOT_FOUND", "CRIU_RESTORE_FAILED", "CANCELLED"]);
 
 export class DestinationMigration {
   private readonly host: AgentHost;
@@ -72,10 +75,13 @@ export class DestinationMigration {
   /** The latest Reserve: an abort must not overtake it. */
   private reserving: Promise<ReserveResponse> | undefined;
   private readonly writing = new Serial();
+  private readonly creating = new Serial();
   /** Settles when Docker's start has; undefined if this process did not call it. */
   private startSettled: Promise<unknown> | undefined;
   /** Resolves with undefined if it could not be made ready; then the thaw does everything itself. */
   private preparedThaw: Promise<PreparedThaw | undefined> | undefined;
+  /** Settles when what etcd has decided has been carried out; never rejects. */
+  private deciding: Promise<void> = Promise.resolve();
   /** Ends the wait for a verdict when the migration has ended otherwise. */
   private readonly settled = new AbortController();
 
@@ -189,14 +195,38 @@ export class DestinationMigration {
   }
 
   private async runFinish(): Promise<void> {
-    const { dockerId, migrationId, restartPolicy } = this.entryNow;
+    const { dockerId, migrationId } = this.entryNow;
     await this.startSettled?.catch(() => undefined);
-    await this.host.docker.updateRestartPolicy(dockerId, restartPolicy);
+    const isHere = await this.setRestartPolicy();
     await this.host.gate.disarm(dockerId);
     await unblockMac(migrationId);
+    if (isHere) await this.startIfItDied();
     await this.removeFiles();
     await this.transition("finished");
     this.settled.abort();
+  }
+
+  /** False if somebody has removed the container since it runs here: then there is nothing to set. */
+  private async setRestartPolicy(): Promise<boolean> {
+    try {
+      await this.host.docker.updateRestartPolicy(this.entryNow.dockerId, this.entryNow.restartPolicy);
+      return true;
+    } catch (thrown) {
+      if (toDrayError(thrown).reason === "NOT_FOUND") return false;
+      throw thrown;
+    }
+  }
+
+  /** Until now its policy was off: what Docker would have done at the container's end, or at its own start, is still to do. */
+  private async startIfItDied(): Promise<void> {
+    const { dockerId, containerName, restartPolicy } = this.entryNow;
+    if (!STARTS_WITH_DOCKER.has(restartPolicy.Name)) return;
+    const { State } = await this.host.docker.inspectContainer(dockerId);
+    if (State.Status !== "exited") return;
+    this.logger.warn({ container: containerName }, "the container ended while its restart policy was off: starting it");
+    await this.host.docker.startContainer(dockerId).catch((thrown: unknown) => {
+      this.logger.error({ err: toDrayError(thrown) }, "the container could not be started");
+    });
   }
 
   /**
@@ -254,10 +284,14 @@ export class DestinationMigration {
     this.host.ownership
       .awaitClosed(this.question, signal)
       .then(async () => {
+        // What etcd has decided over a prepared copy is carried out first.
+        if (this.entryNow.state === "prepared" || this.entryNow.state === "activating") await this.deciding;
         const { state } = this.entryNow;
         if (state === "running") await this.persist(async () => void (await this.finish()));
         else if (state === "reserving" || state === "reserved" || state === "holding") {
           await this.persist(() => this.abort("the coordinator has ended the migration"));
+        } else if (state === "aborting") {
+          await this.persist(() => this.abortOnce(this.entryNow.error));
         }
       })
       .catch((thrown: unknown) => this.complain(signal, thrown));
@@ -293,6 +327,7 @@ export class DestinationMigration {
       for (const [parent, macs] of macsByParent(endpoints)) await blockMac({ migrationId, parent, macs }, signal);
       const network = destinationFiles(migrationId, endpoints);
       const armed = await gate.arm({ dockerId, migrationId, deadlineMs: HOLD_DEADLINE_MS, network });
+      signal.throwIfAborted();
       this.startSettled = docker.startContainer(dockerId);
       this.startSettled.catch((thrown: unknown) =>
         this.logger.info({ err: toDrayError(thrown) }, "docker start has ended"),
@@ -326,6 +361,7 @@ export class DestinationMigration {
 
   /** Waits for the gate, but not longer than Docker's start lasts. */
   private orFailedStart<T>(gate: Promise<T>, signal: AbortSignal): Promise<T> {
+    if (signal.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       gate.then(resolve, reject);
       this.startSettled?.then(
@@ -359,6 +395,16 @@ export class DestinationMigration {
       throw thrown;
     });
     return this.activation;
+  }
+
+  /** Throws only what may pass: nobody else may be left to ask for it again. */
+  private async activateUnlessLost(): Promise<void> {
+    try {
+      await this.activateOnce();
+    } catch (thrown) {
+      if (this.host.stopping.aborted || !COPY_IS_LOST.has(toDrayError(thrown).reason)) throw thrown;
+      this.logger.error({ err: toDrayError(thrown) }, "the committed copy cannot be brought to life");
+    }
   }
 
   private async runActivate(): Promise<ActivateResponse> {
@@ -457,10 +503,10 @@ export class DestinationMigration {
   /** What etcd says decides, with or without a leader. */
   private awaitOwnVerdict(): void {
     const signal = AbortSignal.any([this.host.stopping, this.settled.signal]);
-    this.host.ownership
+    this.deciding = this.host.ownership
       .awaitVerdict(this.question, (verdict) => verdict.kind !== "open", signal)
       .then(async (verdict) => {
-        if (verdict.kind === "committed") await this.activateOnce();
+        if (verdict.kind === "committed") await this.persist(() => this.activateUnlessLost());
         else if (this.entryNow.state === "activating")
           this.logger.error({ verdict }, "the owner has changed since the commit; the copy stays as it is");
         else await this.persist(() => this.abort("etcd says that the migration was rolled back"));
@@ -486,15 +532,27 @@ export class DestinationMigration {
     await applyLayer({ kind: "merged", directory: await bundleRoot(bundle) }, content);
   }
 
-  private async ensureContainer(): Promise<void> {
-    if (this.entryNow.dockerId !== "") return;
+  /** One after the other: a Reserve that is repeated may meet the image that arrives. */
+  private ensureContainer(): Promise<void> {
+    return this.creating.run(() => this.createContainer());
+  }
+
+  private async createContainer(): Promise<void> {
+    if (this.entryNow.dockerId !== "") return this.giveName();
     const dockerId = await createCopy(this.host, this.description, this.entryNow.migrationId, this.imageIdentity());
     await this.host.identities.adopt(dockerId, this.entryNow.uuid);
     await faultPoint("destination.before-journal-created");
     await this.transition(this.entryNow.state, { dockerId });
     await faultPoint("destination.after-journal-created");
     // Only now: until the journal knows it, it is found by its provisional name.
-    await this.host.docker.renameContainer(dockerId, this.description.name);
+    await this.giveName();
+  }
+
+  private async giveName(): Promise<void> {
+    const { docker } = this.host;
+    const { dockerId } = this.entryNow;
+    const { Name } = await docker.inspectContainer(dockerId);
+    if (Name !== `/${this.description.name}`) await docker.renameContainer(dockerId, this.description.name);
   }
 
   private async endpoints(): Promise<Endpoint[]> {

@@ -19,7 +19,7 @@ import type { Logger } from "@drayage/shared/observe/logger.ts";
 import { migrationLogger } from "@drayage/shared/observe/logger.ts";
 import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
-import { cgroupOfPid, freezeCgroup } from "../host/cgroup.ts";
+import { cgroupOfPid, freezeCgroup, thawCgroup } from "../host/cgroup.ts";
 import { goFirst } from "../host/go-first.ts";
 import { residentBytes } from "../host/resident-memory.ts";
 import { stopTransientUnit } from "../host/transient-unit.ts";
@@ -30,7 +30,7 @@ import type { LayerManifest } from "../layer/types.ts";
 import { unblockMac } from "../network-lock/mac-block.ts";
 import { unlock } from "../network-lock/source-lock.ts";
 import type { AgentHost } from "./agent-host.ts";
-import { restartPolicyOf } from "../docker/restart-policy.ts";
+import { restartPolicyOf, STARTS_WITH_DOCKER } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { endpointsOf, macsByParent } from "./endpoints.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
@@ -47,8 +47,6 @@ import {
 
 const UNDO_DEADLINE_MS = 30_000;
 const PERSIST_MS = 2_000;
-/** Restart policies after which Docker starts a container with itself. */
-const STARTS_WITH_DOCKER: ReadonlySet<string> = new Set(["always", "unless-stopped"]);
 /**
  * In `sent` without a verdict for so long, the source makes its own: by then
  * a leader would have committed or rolled back, so there is none.
@@ -65,6 +63,10 @@ export class SourceMigration {
   private syncRun: JoinableRun<SyncResult> | undefined;
   private switchRun: JoinableRun<SwitchResult> | undefined;
   private ending: Promise<unknown> | undefined;
+  /** The way back has been asked for: an order that was overtaken by that must not begin anything. */
+  private isCalledOff = false;
+  /** Freezing anew after a restart of the agent: a revival must not be overtaken by it. */
+  private refreezing: Promise<unknown> = Promise.resolve();
   /** Ends the wait for a verdict when an order has brought one. */
   private readonly settled = new AbortController();
 
@@ -123,7 +125,7 @@ export class SourceMigration {
    */
   switch(): JoinableRun<SwitchResult> {
     this.switchRun ??= new JoinableRun(async (report, signal) => {
-      if (this.entryNow.state !== "synced" || this.connection === undefined) {
+      if (this.isCalledOff || this.entryNow.state !== "synced" || this.connection === undefined) {
         throw new DrayError("CANCELLED", `the source is in state ${this.entryNow.state}, not ready for a switch`, {
           remedy: "The agent was restarted, or the migration is being rolled back; migrate again.",
         });
@@ -135,7 +137,9 @@ export class SourceMigration {
       } catch (thrown) {
         const error = toDrayError(thrown);
         // No need to wait for the leader's order: every further moment is downtime.
-        this.abort(error.message).catch((failure) => this.logger.error({ err: failure }, "roll-back is not done"));
+        this.persist(async () => void (await this.abort(error.message))).catch((failure: unknown) =>
+          this.complain(this.host.stopping, failure),
+        );
         throw error;
       }
     });
@@ -165,6 +169,7 @@ export class SourceMigration {
    */
   async abort(reason: string): Promise<{ sourceRunning: boolean; epoch: number }> {
     if (this.entryNow.state === "finished") return { sourceRunning: false, epoch: this.entryNow.epoch + 1 };
+    this.isCalledOff = true;
     const cancelled = new DrayError("CANCELLED", reason);
     await this.syncRun?.cancel(cancelled);
     await this.switchRun?.cancel(cancelled);
@@ -199,7 +204,8 @@ export class SourceMigration {
         return;
       case "sent":
       case "finishing":
-        await this.persist(() => this.ensureFrozen());
+        this.refreezing = this.persist(() => this.ensureFrozen());
+        await this.refreezing;
         this.awaitOwnVerdict();
         return;
       default:
@@ -246,7 +252,7 @@ export class SourceMigration {
 
   private async runSync(request: SyncRequest, report: Report, signal: AbortSignal): Promise<SyncResult> {
     const { dockerId, migrationId, peerNode, state } = this.entryNow;
-    if (state !== "syncing")
+    if (this.isCalledOff || state !== "syncing")
       throw new DrayError("CANCELLED", `the source is ${state}, too late for a sync`, { node: this.host.node });
     this.connection = await connectTransfer({
       identity: this.host.identity,
@@ -372,6 +378,7 @@ export class SourceMigration {
     const { docker } = this.host;
     const { dockerId, migrationId, frozen } = this.entryNow;
     await this.transition("aborting", { error: reason });
+    await this.refreezing.catch(() => undefined);
     const context = this.phaseContext();
     if (frozen !== null) {
       await runPhase(context, "revive", async () => {
@@ -380,9 +387,13 @@ export class SourceMigration {
         if (inspect?.State.Running) {
           await unlock({ pid: inspect.State.Pid, migrationId });
           await unblockMac(migrationId);
-          // The freezer may be shut behind Docker's back, or Docker may not know that it was opened.
-          if (!inspect.State.Paused) await docker.pauseContainer(dockerId);
-          await docker.unpauseContainer(dockerId);
+          // runc resumes only what is frozen, and pauses only what is not. After a crash the freezer may have been
+          // shut behind Docker's back, or opened by a CRIU that was stopped in the middle.
+          const cgroup = await cgroupOfPid(inspect.State.Pid);
+          if (inspect.State.Paused) {
+            await freezeCgroup(cgroup, { deadlineMs: FREEZE_DEADLINE_MS });
+            await docker.unpauseContainer(dockerId);
+          } else await thawCgroup(cgroup, { deadlineMs: FREEZE_DEADLINE_MS });
         } else {
           await unblockMac(migrationId);
         }
@@ -400,9 +411,10 @@ export class SourceMigration {
 
   /** CRIU thaws while it dumps; after a crash of its caller nobody may have frozen again. */
   private async ensureFrozen(): Promise<void> {
-    if (this.entryNow.frozen === null) return;
+    const mayFreeze = () => this.entryNow.state === "sent" || this.entryNow.state === "finishing";
+    if (!mayFreeze()) return;
     const inspect = await this.inspect();
-    if (inspect?.State.Running)
+    if (inspect?.State.Running && mayFreeze())
       await freezeCgroup(await cgroupOfPid(inspect.State.Pid), { deadlineMs: FREEZE_DEADLINE_MS });
   }
 
@@ -437,7 +449,7 @@ export class SourceMigration {
             else await this.abort("etcd says that the migration was rolled back");
           }),
         async (thrown: unknown) => {
-          if (!limit.aborted || this.settled.signal.aborted || this.host.stopping.aborted) return;
+          if (!limit.aborted || this.settled.signal.aborted || this.host.stopping.aborted) throw thrown;
           this.logger.warn({ err: toDrayError(thrown) }, "no verdict in time: asking for this node's own");
           await this.persist(async () => {
             await this.abort("no coordinator decided in time");
@@ -476,6 +488,8 @@ export class SourceMigration {
       ?.close()
       .catch((thrown: unknown) => this.logger.debug({ err: thrown }, "closing the transfer"));
     this.connection = undefined;
+    // It may name hundreds of thousands of files, and this object stays for questions asked late.
+    this.baseline = EMPTY_MANIFEST;
     const { migrationId } = this.entryNow;
     await removeTransitDirectory(this.transit, `${migrationId}-source`);
     await removeTransitDirectory(this.transit, `${migrationId}-source-work`);
