@@ -110,7 +110,10 @@ export class OutgoingFile {
         const frame = (buffers[turn] as Buffer).subarray(0, HEADER_BYTES + bytes);
         await this.#takeCredit(bytes);
         digest = chainDigest(digest, sealFrame(frame, "data", this.#streamId, bytes));
-        written[turn] = this.#socket.writeData(frame);
+        const writing = this.#socket.writeData(frame);
+        // Looked at later, when the connection may have broken while the source was still being read.
+        writing.catch(() => undefined);
+        written[turn] = writing;
         this.#sentBytes += bytes;
         this.#reportProgress();
         turn = (turn + 1) % BUFFERS;
