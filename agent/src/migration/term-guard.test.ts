@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -28,4 +28,15 @@ it("remembers the highest term over a restart", async () => {
 it("says what to do about a damaged file", async () => {
   await writeFile(join(directory, "term"), "seven");
   await expect(TermGuard.open(join(directory, "term"))).rejects.toThrow(/holds no term but "seven"/);
+});
+
+it("admits no term that could not be written, however often it comes", async () => {
+  const path = join(directory, "term");
+  const guard = await TermGuard.open(path);
+  await mkdir(`${path}.new`);
+  await expect(guard.admit(5)).rejects.toThrow();
+  await expect(guard.admit(5)).rejects.toThrow();
+  await rm(`${path}.new`, { recursive: true });
+  await guard.admit(5);
+  await expect((await TermGuard.open(path)).admit(4)).rejects.toMatchObject({ reason: "STALE_TERM" });
 });

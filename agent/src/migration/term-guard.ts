@@ -10,11 +10,14 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 export class TermGuard {
   private readonly path: string;
   private highest: number;
+  /** The highest on disk. */
+  private durable: number;
   private writing: Promise<void> = Promise.resolve();
 
   private constructor(path: string, highest: number) {
     this.path = path;
     this.highest = highest;
+    this.durable = highest;
   }
 
   /** Reads the highest term from `path`; a missing file means none yet. */
@@ -39,14 +42,15 @@ export class TermGuard {
     if (term < this.highest) {
       throw new DrayError("STALE_TERM", `the order carries term ${term}, but term ${this.highest} was seen here`);
     }
-    if (term === this.highest) return this.writing;
     this.highest = term;
+    if (term === this.durable) return;
     const write = this.writing.then(() => this.store(term));
     this.writing = write.catch(() => undefined);
     await write;
   }
 
   private async store(term: number): Promise<void> {
+    if (term <= this.durable) return;
     const temporary = `${this.path}.new`;
     const file = await open(temporary, "w", 0o600);
     try {
@@ -56,5 +60,12 @@ export class TermGuard {
       await file.close();
     }
     await rename(temporary, this.path);
+    const directory = await open(dirname(this.path), "r");
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+    this.durable = term;
   }
 }
