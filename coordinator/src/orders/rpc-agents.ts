@@ -104,8 +104,13 @@ export class RpcAgents implements Agents {
         addresses,
         expected: { role: "agent", name: node },
       });
-      cached = { addresses: joined, connection };
-      this.#connections.set(node, cached);
+      const made: Cached = { addresses: joined, connection };
+      cached = made;
+      this.#connections.set(node, made);
+      // Whatever was wrong, the next order tries anew: a certificate may have been renewed, an agent upgraded.
+      connection.catch(() => {
+        if (this.#connections.get(node) === made) this.#connections.delete(node);
+      });
     }
     return (await cached.connection).client(MigrationClient);
   }
