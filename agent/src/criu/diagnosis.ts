@@ -15,6 +15,9 @@ const CRIU_LINE = /^\(\d+\.\d+\)/;
 const CRIU_ERROR = /^\(\d+\.\d+\)\s+(?:\d+:\s+)?Error\b/;
 const CRIU_WARNING = /^\(\d+\.\d+\)\s+(?:\d+:\s+)?Warn\b/;
 
+/** Logged as an error, though CRIU goes on: without CAP_SYS_RESOURCE it keeps the limit that it has. */
+const HARMLESS = /rlimit: Can't setup RLIMIT_NOFILE for self/;
+
 /**
  * The cause that explains a failed run best. Errors follow from earlier ones,
  * so the first that is known counts; then what others than CRIU said; then a
@@ -26,7 +29,7 @@ export function diagnose(log: string): Diagnosis | null {
     .split("\n")
     .map((line) => line.trim())
     .filter(Boolean);
-  const errors = lines.filter((line) => CRIU_ERROR.test(line));
+  const errors = lines.filter((line) => CRIU_ERROR.test(line) && !HARMLESS.test(line));
   const others = lines.filter((line) => !CRIU_LINE.test(line));
   const warnings = lines.filter((line) => CRIU_WARNING.test(line));
   return firstKnown(errors) ?? firstKnown(others) ?? firstKnown(warnings) ?? unknown(errors[0]);

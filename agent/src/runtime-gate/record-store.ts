@@ -1,6 +1,6 @@
 /** Restore records and session files on disk; written whole, synced, private. */
 import { mkdir, open, readdir, readFile, rename, rm, symlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { decodeRecord, encodeRecord, type RestoreRecord } from "./restore-record.ts";
 
@@ -55,7 +55,10 @@ export class RecordStore {
   }
 
   async remove(dockerId: string): Promise<void> {
-    await rm(join(this.#recordDirectory, checkedId(dockerId)), { force: true });
+    const record = join(this.#recordDirectory, checkedId(dockerId));
+    // Of a process that was killed while it wrote.
+    await rm(draftOf(record), { force: true });
+    await rm(record, { force: true });
     await syncDirectory(this.#recordDirectory);
     await rm(join(this.#sessionDirectory, checkedId(dockerId)), { recursive: true, force: true });
   }
@@ -68,9 +71,14 @@ function checkedId(dockerId: string): string {
   return dockerId;
 }
 
-/** Replaces a file as a whole: readers see the old one or the new one. */
+/** One for each file: several are written at once. */
+function draftOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.draft`);
+}
+
+/** Replaces a file as a whole: readers see the old one or the new one. Writes of one file must not overlap. */
 export async function writeDurably(path: string, text: string): Promise<void> {
-  const draft = join(dirname(path), `.${process.pid}.draft`);
+  const draft = draftOf(path);
   const file = await open(draft, "w", 0o600);
   try {
     await file.writeFile(text);
