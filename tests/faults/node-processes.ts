@@ -53,7 +53,7 @@ async function treeOf(lab: TestLab, node: string): Promise<string> {
 
 async function argumentsOf(pid: string): Promise<string[] | undefined> {
   try {
-    return (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0").slice(0, -1);
+    return (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0").filter((word) => word !== "");
   } catch {
     return undefined;
   }
