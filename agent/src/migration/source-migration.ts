@@ -19,9 +19,10 @@ import type { Logger } from "@drayage/shared/observe/logger.ts";
 import { migrationLogger } from "@drayage/shared/observe/logger.ts";
 import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
-import { cgroupOfPid, freezeCgroup, thawCgroup } from "../host/cgroup.ts";
+import { freezeCgroup, killCgroup, thawCgroup } from "../host/cgroup.ts";
 import { goFirst } from "../host/go-first.ts";
 import { residentBytes } from "../host/resident-memory.ts";
+import { runcContainer } from "../host/runc-state.ts";
 import { stopTransientUnit } from "../host/transient-unit.ts";
 import { exportImage } from "../image/image-transfer.ts";
 import { isEnded, type SourceEntry, type SourceState } from "../journal/entry.ts";
@@ -314,7 +315,7 @@ export class SourceMigration {
       );
     }
     const pid = inspect.State.Pid;
-    const cgroup = await cgroupOfPid(pid);
+    const cgroup = await this.cgroup();
     const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
     const imageDirectory = await makeTransitDirectory(
       this.transit,
@@ -362,7 +363,8 @@ export class SourceMigration {
     const context = this.phaseContext();
     await runPhase(context, "kill-source", async () => {
       await stopTransientUnit(dumpUnit(migrationId));
-      // SIGKILL reaches frozen tasks; the drop rules die with the namespace, after the sockets.
+      await this.killTasks();
+      // The drop rules die with the namespace, after the sockets.
       await docker.removeContainer(dockerId, { force: true, deadlineMs: UNDO_DEADLINE_MS });
     });
     await runPhase(context, "clean-source", async () => {
@@ -371,6 +373,11 @@ export class SourceMigration {
       await identities.forget(dockerId);
     });
     await this.transition("finished");
+  }
+
+  /** All at once, while frozen: Docker kills the init alone and thaws, and of cgroup v1 the others would run on for a moment. */
+  private async killTasks(): Promise<void> {
+    if (await this.isRunning()) await killCgroup(await this.cgroup(), { deadlineMs: FREEZE_DEADLINE_MS });
   }
 
   /** Everything undone, in the order that lets no packet be lost: thaw last. */
@@ -389,7 +396,7 @@ export class SourceMigration {
           await unblockMac(migrationId);
           // runc resumes only what is frozen, and pauses only what is not. After a crash the freezer may have been
           // shut behind Docker's back, or opened by a CRIU that was stopped in the middle.
-          const cgroup = await cgroupOfPid(inspect.State.Pid);
+          const cgroup = await this.cgroup();
           if (inspect.State.Paused) {
             await freezeCgroup(cgroup, { deadlineMs: FREEZE_DEADLINE_MS });
             await docker.unpauseContainer(dockerId);
@@ -415,7 +422,15 @@ export class SourceMigration {
     if (!mayFreeze()) return;
     const inspect = await this.inspect();
     if (inspect?.State.Running && mayFreeze())
-      await freezeCgroup(await cgroupOfPid(inspect.State.Pid), { deadlineMs: FREEZE_DEADLINE_MS });
+      await freezeCgroup(await this.cgroup(), { deadlineMs: FREEZE_DEADLINE_MS });
+  }
+
+  /** The container's, whatever cgroups its processes have made below: a nested one that is frozen stays so when Docker thaws. */
+  private async cgroup(): Promise<string> {
+    const { dockerId, containerName } = this.entryNow;
+    const container = await runcContainer(this.host.config.runcRoot, dockerId);
+    if (container === null) throw new DrayError("NOT_FOUND", `runc knows nothing of ${containerName}`);
+    return container.cgroup;
   }
 
   /** Null if somebody has removed the container. */
