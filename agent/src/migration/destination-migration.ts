@@ -28,6 +28,7 @@ import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.t
 import { type Logger, migrationLogger } from "@drayage/shared/observe/logger.ts";
 import type { Authorisation } from "@drayage/shared/page-stream/transfer-types.ts";
 import { cgroupPids } from "../host/cgroup.ts";
+import { runCommand } from "../host/run-command.ts";
 import { restartPolicyOf, STARTS_WITH_DOCKER } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, type ImageIdentity, importImage } from "../image/image-transfer.ts";
@@ -56,6 +57,8 @@ const REMOVE_DEADLINE_MS = 30_000;
 /** From here on etcd may say that the copy is to run. */
 const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set(["prepared", "activating", "running", "finished", "declining"]);
 const PERSIST_MS = 2_000;
+/** Less than the leader waits for an answer to Activate. */
+const SYNC_DEADLINE_MS = 30_000;
 /** Answers after which asking again brings no committed copy to life. */
 const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_OWNER", "NOT_FOUND", "CRIU_RESTORE_FAILED", "CANCELLED"]);
 
@@ -350,7 +353,8 @@ export class DestinationMigration {
     await faultPoint("destination.after-restore");
     this.host.metrics.transferBytesTotal.inc({ direction: "received", kind: "pages" }, this.transfer.imageBytes);
     const { initPid } = await session.prepared;
-    this.preparedThaw = PreparedThaw.prepare(migrationId, initPid, endpoints).catch((thrown: unknown) => {
+    const { imageDirectory } = this.entryNow;
+    this.preparedThaw = PreparedThaw.prepare({ migrationId, initPid, endpoints, imageDirectory }).catch((thrown: unknown) => {
       this.logger.warn({ err: toDrayError(thrown) }, "the thaw could not be made ready; it will take longer");
       return undefined;
     });
@@ -437,7 +441,7 @@ export class DestinationMigration {
       thawed = thawedAtMs ?? Date.now();
     });
     await faultPoint("destination.after-thaw");
-    await this.announceEndpoints(ready);
+    await Promise.all([this.announceEndpoints(ready), this.syncLayer()]);
     await runPhase(context, "confirm-running", () =>
       this.host.ownership.confirmRunning(uuid, epoch + 1, this.host.stopping),
     );
@@ -457,6 +461,20 @@ export class DestinationMigration {
     await this.transition("declining", { error: "the prepared copy died before it was thawed" });
     await this.host.ownership.giveBack(this.question, this.host.stopping);
     await this.abortOnce(this.entryNow.error);
+  }
+
+  /**
+   * Once "running" is known the source's files are removed: what the container had on disk there must not be in the
+   * page cache alone here. It runs meanwhile.
+   */
+  private async syncLayer(): Promise<void> {
+    try {
+      const directory = await layerDirectory(this.host.docker, this.entryNow.dockerId);
+      await runCommand(["sync", "--file-system", directory], { deadlineMs: SYNC_DEADLINE_MS });
+    } catch (thrown) {
+      // A disk that is slow or broken is no reason to keep the source frozen for good.
+      this.logger.warn({ err: toDrayError(thrown) }, "the writable layer may not be on disk yet");
+    }
   }
 
   private async announceEndpoints(ready: PreparedThaw | undefined): Promise<void> {
