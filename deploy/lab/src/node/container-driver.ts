@@ -21,6 +21,7 @@ import { createNodeCgroup, killCgroup, labCgroup, processesIn, removeCgroup } fr
 import type { NodeDriver, NodeSpec, NodeState } from "./driver.ts";
 import { findInit } from "./init-process.ts";
 import { NSPAWN_ENVIRONMENT, nspawnArgv } from "./nspawn.ts";
+import { installResourceLimits } from "./resource-limits.ts";
 
 const INIT_DEADLINE_MS = 30_000;
 const BOOT_DEADLINE_MS = 120_000;
@@ -67,6 +68,7 @@ export class ContainerDriver implements NodeDriver {
       await run(["mount", "-t", "overlay", "-o", options, "overlay", root], { signal });
     }
     await writeNodeFiles(root, spec);
+    await installResourceLimits(root, signal);
     const cgroup = await createNodeCgroup(await labCgroup(this.#id), plan.name);
     const console = await open(join(directory, "console.log"), "a");
     try {
