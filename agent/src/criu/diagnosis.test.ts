@@ -48,6 +48,12 @@ test("an unknown error is the first one", () => {
   expect(diagnose(log)).toMatchObject({ code: "unknown", line: "(00.010000) Error (criu/x.c:1): first" });
 });
 
+test("what runs that succeed log too is no cause", () => {
+  const harmless = "(00.001168) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n";
+  expect(diagnose(harmless)).toBeNull();
+  expect(diagnose(`${harmless}(00.2) Error (criu/x.c:1): cause\n`)).toMatchObject({ line: "(00.2) Error (criu/x.c:1): cause" });
+});
+
 test("no error, no diagnosis", () => {
   expect(diagnose("(00.000121) Version: 4.2.1\n(00.9) Restore finished successfully. Tasks resumed.\n")).toBeNull();
   expect(diagnose("")).toBeNull();
