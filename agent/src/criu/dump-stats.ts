@@ -1,5 +1,6 @@
 /** CRIU's stats-dump image: two magics, a size, and a protobuf message. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { messageOf, numberOf, readFields } from "./protobuf-fields.ts";
 
 export interface DumpStats {
   /** Microseconds. */
@@ -28,13 +29,10 @@ export function parseDumpStats(image: Uint8Array): DumpStats {
   }
   const end = HEAD_BYTES + view.getUint32(8, true);
   if (end > image.length) throw broken("cut short");
-  const dump = readFields(image.subarray(HEAD_BYTES, end)).get(DUMP);
-  if (!(dump instanceof Uint8Array)) throw broken("no statistics of a dump");
+  const dump = messageOf(readFields(image.subarray(HEAD_BYTES, end)), DUMP);
+  if (dump === null) throw broken("no statistics of a dump");
   const fields = readFields(dump);
-  const number = (field: number) => {
-    const value = fields.get(field);
-    return typeof value === "number" ? value : 0;
-  };
+  const number = (field: number) => numberOf(fields, field);
   return {
     freezingUs: number(1),
     frozenUs: number(2),
@@ -45,33 +43,6 @@ export function parseDumpStats(image: Uint8Array): DumpStats {
     pagesWritten: number(7),
     pagesLazy: number(9),
   };
-}
-
-/** Varints and length-delimited fields; CRIU's statistics have no others. */
-function readFields(bytes: Uint8Array): Map<number, number | Uint8Array> {
-  const fields = new Map<number, number | Uint8Array>();
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = bytes[at++];
-      if (byte === undefined) throw broken("cut short");
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
-    }
-  };
-  while (at < bytes.length) {
-    const tag = varint();
-    const field = Math.floor(tag / 8);
-    if (tag % 8 === 0) fields.set(field, varint());
-    else if (tag % 8 === 2) {
-      const length = varint();
-      if (at + length > bytes.length) throw broken("cut short");
-      fields.set(field, bytes.subarray(at, at + length));
-      at += length;
-    } else throw broken(`a field of wire type ${tag % 8}`);
-  }
-  return fields;
 }
 
 function broken(what: string): DrayError {

@@ -3,29 +3,41 @@
  * awaited: when it comes, two packet filters vanish and one frame is sent.
  * Nothing here lets anything out before `lift` is called.
  */
-import { prepareAnnouncement } from "../network-lock/announce.ts";
+import { type TcpConnection, tcpConnections } from "../criu/tcp-connections.ts";
+import { announce } from "../network-lock/announce.ts";
 import { prepareLiftingDestinationLock } from "../network-lock/destination-lock.ts";
 import { prepareUnblockMac } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import type { Endpoint } from "./endpoints.ts";
 
+export interface ThawTarget {
+  readonly migrationId: string;
+  readonly initPid: number;
+  readonly endpoints: readonly Endpoint[];
+  /** CRIU's images, which know the connections. */
+  readonly imageDirectory: string;
+}
+
 export class PreparedThaw {
+  readonly #target: ThawTarget;
   readonly #filters: readonly PreparedRules[];
-  readonly #announce: () => Promise<void>;
+  readonly #connections: readonly TcpConnection[];
   #announced: Promise<void> | undefined;
 
-  private constructor(filters: readonly PreparedRules[], announce: () => Promise<void>) {
+  private constructor(target: ThawTarget, filters: readonly PreparedRules[], connections: readonly TcpConnection[]) {
+    this.#target = target;
     this.#filters = filters;
-    this.#announce = announce;
+    this.#connections = connections;
   }
 
   /** For a prepared copy: restored, frozen, its network attached by Docker, behind its lock. */
-  static async prepare(migrationId: string, initPid: number, endpoints: readonly Endpoint[]): Promise<PreparedThaw> {
+  static async prepare(target: ThawTarget): Promise<PreparedThaw> {
+    const { migrationId, initPid, imageDirectory } = target;
     const unblock = prepareUnblockMac(migrationId);
     const lifting = prepareLiftingDestinationLock(initPid, migrationId);
     try {
-      const announcement = await prepareAnnouncement(initPid, endpoints);
-      return new PreparedThaw([unblock, await lifting], announcement);
+      const connections = await tcpConnections(imageDirectory);
+      return new PreparedThaw(target, [unblock, await lifting], connections);
     } catch (error) {
       unblock.discard();
       lifting.then(
@@ -40,7 +52,7 @@ export class PreparedThaw {
   async lift(): Promise<void> {
     await Promise.all(this.#filters.map((filter) => filter.apply()));
     // Switches must know the new port before the clients try again; the thaw need not wait for it.
-    this.#announced = this.#announce();
+    this.#announced = announce(this.#target.initPid, this.#target.endpoints, this.#connections);
     this.#announced.catch(() => undefined);
   }
 

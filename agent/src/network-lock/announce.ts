@@ -1,8 +1,8 @@
 /** Tells the segment where a container's addresses are now; see agent/runc/announce.c. */
-import { readlink } from "node:fs/promises";
 import { runCommand } from "../host/run-command.ts";
 
 const PROGRAM = "/usr/lib/drayage/drayage-announce";
+const LIMIT_MS = 10_000;
 
 export interface AnnouncedEndpoint {
   readonly mac: string;
@@ -10,40 +10,33 @@ export interface AnnouncedEndpoint {
   readonly ipv6: string;
 }
 
-/** Announces from within the network namespace of `pid`; the interface is found by its MAC address. */
+/** A TCP connection whose peer may have sent into the silence. */
+export interface WokenConnection {
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly expectedSequence: number;
+}
+
+/**
+ * Announces from within the network namespace of `pid`, where the interfaces
+ * are known by their MAC addresses, and wakes the peers of connections.
+ */
 export async function announce(
   pid: number,
   endpoints: readonly AnnouncedEndpoint[],
-  signal?: AbortSignal,
+  connections: readonly WokenConnection[] = [],
 ): Promise<void> {
-  const send = await prepareAnnouncement(pid, endpoints, signal);
-  await send();
-}
-
-/** Finds out all that is needed; what it resolves with sends. */
-export async function prepareAnnouncement(
-  pid: number,
-  endpoints: readonly AnnouncedEndpoint[],
-  signal?: AbortSignal,
-): Promise<() => Promise<void>> {
-  const namespace = `/proc/${pid}/ns/net`;
-  await readlink(namespace);
-  const interfaces = await interfacesByMac(namespace, signal);
-  const commands = endpoints.flatMap(({ mac, ipv4, ipv6 }) => {
-    const name = interfaces.get(mac);
+  const lines = connections.map(
+    ({ localAddress, localPort, remoteAddress, remotePort, expectedSequence }) =>
+      `${localAddress} ${localPort} ${remoteAddress} ${remotePort} ${expectedSequence}\n`,
+  );
+  for (const { mac, ipv4, ipv6 } of endpoints) {
     const addresses = [ipv4, ipv6].filter((address) => address !== "");
-    return name === undefined || addresses.length === 0 ? [] : [[PROGRAM, namespace, name, ...addresses]];
-  });
-  return async () => {
-    await Promise.all(commands.map((argv) => runCommand(argv, { deadlineMs: 5_000, signal })));
-  };
-}
-
-async function interfacesByMac(namespace: string, signal: AbortSignal | undefined): Promise<Map<string, string>> {
-  const { stdout } = await runCommand(["nsenter", `--net=${namespace}`, "ip", "-json", "link", "show"], {
-    deadlineMs: 5_000,
-    signal,
-  });
-  const links = JSON.parse(stdout) as { ifname: string; address?: string }[];
-  return new Map(links.flatMap(({ ifname, address }) => (address === undefined ? [] : [[address, ifname]])));
+    if (addresses.length === 0) continue;
+    const ours = lines.filter((_, index) => addresses.includes(connections[index]?.localAddress ?? ""));
+    const argv = [PROGRAM, `/proc/${pid}/ns/net`, mac, ...addresses];
+    await runCommand(argv, { deadlineMs: LIMIT_MS, stdin: ours.join("") });
+  }
 }

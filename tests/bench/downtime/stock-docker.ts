@@ -58,6 +58,8 @@ export class StockDocker implements Way {
       });
     } finally {
       await removeContainer(this.#lab, NAME);
+      // containerd leaves a copy of the checkpoint behind.
+      for (const node of this.#nodes) await this.#lab.tryExec(node, ["/bin/sh", "-c", "rm -rf /tmp/ctrd-checkpoint*"]);
     }
   }
 
