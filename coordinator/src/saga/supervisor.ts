@@ -1,7 +1,7 @@
 /** The migrations of one term: takes over those found, accepts new ones, lets them be cancelled. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { EtcdPort, Operation } from "@drayage/shared/etcd/etcd-port.ts";
-import { readRecords } from "@drayage/shared/etcd/records.ts";
+import { decodeRecord, type Stored } from "@drayage/shared/etcd/records.ts";
 import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { StartMigrationRequest } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
@@ -52,10 +52,7 @@ export class SagaSupervisor {
   /** Goes on with every migration that has not ended. */
   static async takeOver(options: SupervisorOptions): Promise<SagaSupervisor> {
     const supervisor = new SagaSupervisor(options);
-    const { stored } = await readRecords(options.etcd, MigrationRecord, keys.migrations(), {
-      signal: options.leadership.lost,
-    });
-    for (const { record } of stored) {
+    for (const { record } of await supervisor.#stored()) {
       if (record.phase === "done") continue;
       options.logger.info({ migration_id: record.id, phase: record.phase }, "takes over a migration");
       options.events.add({
@@ -158,11 +155,24 @@ export class SagaSupervisor {
     await this.#prune().catch((thrown: unknown) => logger.warn({ err: thrown }, "old migrations were not removed"));
   }
 
+  /** All records that can be read: one of another version must not keep every leader from leading. */
+  async #stored(): Promise<Stored<MigrationRecord>[]> {
+    const { etcd, leadership, logger } = this.#options;
+    const { entries } = await etcd.getPrefix(keys.migrations(), { signal: leadership.lost });
+    return entries.flatMap((entry) => {
+      try {
+        return [decodeRecord(MigrationRecord, entry)];
+      } catch (thrown) {
+        logger.error({ err: thrown, key: entry.key }, "the record of a migration cannot be read; it is left alone");
+        return [];
+      }
+    });
+  }
+
   /** Removes the oldest ended migrations beyond those kept, with their request keys. */
   async #prune(): Promise<void> {
     const { etcd, leadership } = this.#options;
-    const { stored } = await readRecords(etcd, MigrationRecord, keys.migrations(), { signal: leadership.lost });
-    const ended = stored
+    const ended = (await this.#stored())
       .filter(({ record }) => record.phase === "done")
       .sort((one, other) => other.createRevision - one.createRevision);
     for (const { key, record } of ended.slice(MIGRATIONS_KEPT)) {

@@ -45,22 +45,6 @@ export async function readRecord<S extends z.ZodType>(
   return entry === null ? null : decodeRecord(schema, entry);
 }
 
-export async function readRecords<S extends z.ZodType>(
-  etcd: EtcdPort,
-  schema: S,
-  prefix: string,
-  options?: CallOptions,
-): Promise<{
-  readonly stored: Stored<z.output<S>>[];
-  readonly revision: number;
-}> {
-  const snapshot = await etcd.getPrefix(prefix, options);
-  return {
-    stored: snapshot.entries.map((entry) => decodeRecord(schema, entry)),
-    revision: snapshot.revision,
-  };
-}
-
 export interface ChangeOptions extends CallOptions {
   /**
    * Further conditions of the transaction. Only final ones (see Compare): a
