@@ -153,6 +153,9 @@ static enum patience may_wait(const struct arguments *arguments)
 		report("the restore of this container has been called off; see `dray migration ls`, then start it again");
 		return DENIED;
 	}
+	/* A copy waits behind `start`, perhaps a committed one: no lack of memory or descriptors may destroy it. */
+	if (record.presence == RECORD_UNREADABLE && !create)
+		return WAIT;
 	if (record.presence == RECORD_UNREADABLE) {
 		report("the restore record " RECORD_DIRECTORY "/%s cannot be read; remove the container, then the record",
 		       arguments->id);
