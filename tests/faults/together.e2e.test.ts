@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
 import { removeContainer, type StartedContainer, startRedis } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
+import type { MigrationDocument } from "../harness/migrate.ts";
 import { assertOneCopy, containerDocument } from "../harness/one-copy.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { play } from "./scenario.ts";
@@ -54,11 +55,15 @@ describe("at once", () => {
           deadlineMs: SETTLE_MS,
         },
       );
-      const results = await Promise.all(
-        names.map((name) => stage.lab.dray<{ outcome: string }>(["migrate", name, "--to", destination])),
-      );
-      for (const { exitCode, document, stderr } of results)
-        expect([exitCode, document?.outcome], stderr).toEqual([0, "completed"]);
+      const move = (name: string) => stage.lab.dray<MigrationDocument>(["migrate", name, "--to", destination]);
+      const results = await Promise.all(names.map(move));
+      for (const [index, { document, stderr }] of results.entries()) {
+        if (document?.outcome === "completed") continue;
+        // On a machine that is too busy for ten at once an agent may lose its lease: then all is as before.
+        expect([document?.outcome, document?.error?.reason], stderr).toEqual(["rolled_back", "AGENT_UNAVAILABLE"]);
+        await stage.ready();
+        expect((await move(names[index] ?? "")).document?.outcome).toBe("completed");
+      }
       for (const [index, container] of started.entries()) {
         await assertOneCopy(stage.lab, container, destination, { settleMs: SETTLE_MS });
         await clients[index]?.moreReplies(10);
