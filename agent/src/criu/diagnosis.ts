@@ -18,9 +18,6 @@ const CRIU_WARNING = /^\(\d+\.\d+\)\s+(?:\d+:\s+)?Warn\b/;
 /** Logged as an error, though CRIU goes on: without CAP_SYS_RESOURCE it keeps the limit that it has. */
 const HARMLESS = /rlimit: Can't setup RLIMIT_NOFILE for self/;
 
-/** Logged as errors by runs that succeed. */
-const HARMLESS = /rlimit: Can't setup RLIMIT_NOFILE for self/;
-
 /**
  * The cause that explains a failed run best. Errors follow from earlier ones,
  * so the first that is known counts; then what others than CRIU said; then a
