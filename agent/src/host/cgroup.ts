@@ -51,16 +51,25 @@ export async function freezeCgroup(directory: string, wait: CgroupWait): Promise
   await waitUntil(directory, wait, () => isFrozen(directory), "did not freeze");
 }
 
-/** Thaws and returns when the kernel says so. Throws FREEZE_FAILED. */
+/** Thaws and returns when the kernel says so, or all that was in it has ended since. Throws FREEZE_FAILED. */
 export async function thawCgroup(directory: string, wait: CgroupWait): Promise<void> {
   await writeState(directory, false);
-  await waitUntil(directory, wait, async () => !(await isFrozen(directory)), "did not thaw");
+  await waitUntil(directory, wait, async () => !(await isFrozenIfThere(directory)), "did not thaw");
 }
 
 /** What the kernel says now. */
 export async function isFrozen(directory: string): Promise<boolean> {
   if (await isV1(directory)) return (await readFile(`${directory}/freezer.state`, "utf8")).trim() === "FROZEN";
   return /^frozen 1$/m.test(await readFile(`${directory}/cgroup.events`, "utf8"));
+}
+
+async function isFrozenIfThere(directory: string): Promise<boolean> {
+  try {
+    return await isFrozen(directory);
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
 }
 
 /** Pids of the processes in it and below; none if it is gone. */

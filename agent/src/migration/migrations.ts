@@ -102,8 +102,16 @@ export class Migrations {
         () => undefined,
       );
       known.catch(() => this.byId.delete(id));
+      this.prune();
     }
     return this.demand(await known, kind, id);
+  }
+
+  /** An agent that is never restarted must not keep what ended long ago. */
+  private prune(): void {
+    this.host.journal
+      .prune(isEnded)
+      .catch((thrown: unknown) => this.host.logger.warn({ err: toDrayError(thrown) }, "old journals were not removed"));
   }
 
   private demand<T extends AnyMigration>(migration: AnyMigration | undefined, kind: Kind<T>, id: string): T {

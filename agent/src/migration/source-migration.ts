@@ -48,6 +48,8 @@ import {
 
 const UNDO_DEADLINE_MS = 30_000;
 const PERSIST_MS = 2_000;
+/** Where only a person can find out, who is to find more than this in the log. */
+const PERSIST_UNKNOWN_MS = 60_000;
 /**
  * In `sent` without a verdict for so long, the source makes its own: by then
  * a leader would have committed or rolled back, so there is none.
@@ -241,8 +243,9 @@ export class SourceMigration {
         return await body();
       } catch (thrown) {
         if (this.host.stopping.aborted) throw thrown;
-        this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended, trying again");
-        await pause(PERSIST_MS, this.host.stopping);
+        const error = toDrayError(thrown);
+        this.logger.error({ err: error }, "the migration could not be ended, trying again");
+        await pause(error.reason === "OUTCOME_UNKNOWN" ? PERSIST_UNKNOWN_MS : PERSIST_MS, this.host.stopping);
       }
     }
   }
