@@ -55,7 +55,13 @@ import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "
 const HOLD_DEADLINE_MS = 30 * 60_000;
 const REMOVE_DEADLINE_MS = 30_000;
 /** From here on etcd may say that the copy is to run. */
-const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set(["prepared", "activating", "running", "finished", "declining"]);
+const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set([
+  "prepared",
+  "activating",
+  "running",
+  "finished",
+  "declining",
+]);
 const PERSIST_MS = 2_000;
 /** Less than the leader waits for an answer to Activate. */
 const SYNC_DEADLINE_MS = 30_000;
@@ -354,10 +360,12 @@ export class DestinationMigration {
     this.host.metrics.transferBytesTotal.inc({ direction: "received", kind: "pages" }, this.transfer.imageBytes);
     const { initPid } = await session.prepared;
     const { imageDirectory } = this.entryNow;
-    this.preparedThaw = PreparedThaw.prepare({ migrationId, initPid, endpoints, imageDirectory }).catch((thrown: unknown) => {
-      this.logger.warn({ err: toDrayError(thrown) }, "the thaw could not be made ready; it will take longer");
-      return undefined;
-    });
+    this.preparedThaw = PreparedThaw.prepare({ migrationId, initPid, endpoints, imageDirectory }).catch(
+      (thrown: unknown) => {
+        this.logger.warn({ err: toDrayError(thrown) }, "the thaw could not be made ready; it will take longer");
+        return undefined;
+      },
+    );
     await this.transition("prepared");
     this.awaitOwnVerdict();
     return { dockerId, steps: [...this.times] };
@@ -416,10 +424,14 @@ export class DestinationMigration {
     if ((state === "running" || state === "finished") && thawedAtMs !== null) return { thawedAtMs, steps: [] };
     if (state === "declining" || (state === "prepared" && !(await this.copyStands()))) {
       await this.decline();
-      throw new DrayError("NOT_OWNER", `the prepared copy of ${this.entryNow.containerName} had died before it was thawed`, {
-        node: this.host.node,
-        remedy: "The container was given back to its source. See why the copy died, then migrate again.",
-      });
+      throw new DrayError(
+        "NOT_OWNER",
+        `the prepared copy of ${this.entryNow.containerName} had died before it was thawed`,
+        {
+          node: this.host.node,
+          remedy: "The container was given back to its source. See why the copy died, then migrate again.",
+        },
+      );
     }
     const session = this.host.gate.session(dockerId);
     if (session === undefined) {
@@ -452,7 +464,8 @@ export class DestinationMigration {
   /** False if the copy, never thawed, is not there any more. */
   private async copyStands(): Promise<boolean> {
     const state = this.host.gate.session(this.entryNow.dockerId)?.state;
-    if (state === undefined || state.name === "armed" || state.name === "released" || state.name === "failed") return false;
+    if (state === undefined || state.name === "armed" || state.name === "released" || state.name === "failed")
+      return false;
     return state.name !== "prepared" || (await cgroupPids(state.copy.cgroup)).includes(state.copy.initPid);
   }
 

@@ -57,7 +57,10 @@ describe("image bundle", () => {
       fc.asyncProperty(fc.array(fc.nat(), { maxLength: 6 }), async (places) => {
         const { manifest, files } = await unpacked(cut(bytes, places));
         expect(manifest).toEqual(MANIFEST);
-        expect([...files]).toEqual([["core-1.img", "12345"], ["empty.img", ""]]);
+        expect([...files]).toEqual([
+          ["core-1.img", "12345"],
+          ["empty.img", ""],
+        ]);
       }),
     );
   });
@@ -67,7 +70,9 @@ describe("image bundle", () => {
     for (let length = 0; length < bytes.length; length++) {
       await expect(unpacked(cut(bytes.subarray(0, length), []))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
     }
-    await expect(unpacked(cut(Buffer.concat([bytes, Buffer.from("x")]), []))).rejects.toThrow(/longer than its manifest/);
+    await expect(unpacked(cut(Buffer.concat([bytes, Buffer.from("x")]), []))).rejects.toThrow(
+      /longer than its manifest/,
+    );
   });
 
   it.each(["../escape", "a/b", ".hidden", "", "x".repeat(200)])("refuses the file name %j", async (name) => {

@@ -86,7 +86,8 @@ class ExactReader {
   /** The stream's own checks run at its end. */
   async end(): Promise<void> {
     let more = this.rest.length;
-    for (let next = await this.chunks.next(); next.done !== true; next = await this.chunks.next()) more += next.value.length;
+    for (let next = await this.chunks.next(); next.done !== true; next = await this.chunks.next())
+      more += next.value.length;
     if (more > 0) throw corrupt("the bundle of the images is longer than its manifest says");
   }
 }

@@ -101,7 +101,9 @@ export class Ownership {
         const verdict = verdictOf(record, question);
         if (verdict.kind === "aborted") return;
         if (verdict.kind === "committed" && !verdict.running) continue;
-        throw new DrayError("NOT_OWNER", `container ${uuid} cannot be given back: ${verdict.kind}`, { node: this.node });
+        throw new DrayError("NOT_OWNER", `container ${uuid} cannot be given back: ${verdict.kind}`, {
+          node: this.node,
+        });
       } catch (thrown) {
         if (signal.aborted || !isPassing(thrown)) throw thrown;
       }

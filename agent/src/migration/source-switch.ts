@@ -152,10 +152,14 @@ async function holdConnections(host: AgentHost, lock: LockTarget, signal: AbortS
   await holdNewConnections(lock, signal);
   const { drained, remaining, waitedMs } = await drainAcceptQueues(lock, DRAIN_LIMIT_MS, signal);
   if (drained) return;
-  throw new DrayError("NETWORK_LOCK_FAILED", `${remaining} connections still wait to be accepted after ${waitedMs} ms`, {
-    node: host.node,
-    remedy: "The application does not accept its connections; see why it hangs, then migrate again.",
-  });
+  throw new DrayError(
+    "NETWORK_LOCK_FAILED",
+    `${remaining} connections still wait to be accepted after ${waitedMs} ms`,
+    {
+      node: host.node,
+      remedy: "The application does not accept its connections; see why it hangs, then migrate again.",
+    },
+  );
 }
 
 async function sendLayerRest(connection: TransferConnection, target: SwitchTarget, signal: AbortSignal): Promise<void> {

@@ -10,7 +10,10 @@ test("a connection that breaks while the source is slow is told to who sends, an
   let reads = 0;
   const socket = { send: () => undefined, writeData: () => write.promise } as unknown as FramedSocket;
   const file = new OutgoingFile(socket, 1, 1024, { kind: "layer", name: "layer" }, {});
-  const sent = file.run({ fill: () => (reads++ === 0 ? Promise.resolve(10) : slow.promise), close: async () => undefined });
+  const sent = file.run({
+    fill: () => (reads++ === 0 ? Promise.resolve(10) : slow.promise),
+    close: async () => undefined,
+  });
   await nextTurn();
   const lost = new DrayError("PEER_UNAVAILABLE", "the peer has gone");
   write.reject(lost);
