@@ -1,5 +1,5 @@
 import type { OwnerRecord } from "@drayage/shared/state/owner.ts";
-import { abort, commit, confirmRunning, enterSwitch } from "@drayage/shared/state/owner.ts";
+import { abort, commit, confirmRunning, enterSwitch, giveBack } from "@drayage/shared/state/owner.ts";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { verdictOf } from "./ownership.ts";
@@ -41,6 +41,15 @@ describe("verdictOf", () => {
 
   it("concludes nothing from an owner that came back by later migrations", () => {
     expect(verdictOf({ ...start, epoch: 9 }, question)).toEqual({ kind: "superseded", epoch: 9 });
+  });
+
+  it("knows a container that the destination has given back, unless the copy ran", () => {
+    const committed: OwnerRecord = { ...start, node: "n2", epoch: 8, state: "committed", migrationId: "m" };
+    const returned = giveBack(committed, 8, "n2", "n1", "m");
+    expect(verdictOf(returned, question)).toEqual({ kind: "aborted", epoch: 9 });
+    expect(giveBack({ ...committed, state: "running" }, 8, "n2", "n1", "m")).toBeNull();
+    expect(giveBack(committed, 8, "n3", "n1", "m")).toBeNull();
+    expect(giveBack(committed, 8, "n2", "n1", "other")).toBeNull();
   });
 
   it("takes another migration's commit in the same epoch for no verdict on this one", () => {
