@@ -193,9 +193,18 @@ export class SourceMigration {
           },
         );
       case "open":
+        // The switch had been entered in etcd before anything was sent, so etcd has lost data: the copy may run.
+        if (this.entryNow.state === "sent" || this.entryNow.state === "finishing") {
+          throw new DrayError("OUTCOME_UNKNOWN", `etcd knows nothing of the switch of ${this.entryNow.containerName}`, {
+            node: this.host.node,
+            remedy: `etcd was emptied or restored from a backup. The container stays frozen here; see whether its copy runs on ${this.entryNow.peerNode} before you remove either.`,
+          });
+        }
+        if (this.entryNow.state !== "aborted") await this.endOnce(() => this.revive(reason));
+        return { sourceRunning: await this.isRunning(), epoch };
       case "aborted":
         if (this.entryNow.state !== "aborted") await this.endOnce(() => this.revive(reason));
-        return { sourceRunning: await this.isRunning(), epoch: verdict.kind === "aborted" ? verdict.epoch : epoch };
+        return { sourceRunning: await this.isRunning(), epoch: verdict.epoch };
     }
   }
 
