@@ -22,6 +22,8 @@ export class Journal {
   private readonly directory: string;
   /** Writes of one migration happen one after the other. */
   private readonly queues = new Map<string, Promise<void>>();
+  /** Migrations whose last line this process has written whole: nothing has to be read before the next one. */
+  private readonly whole = new Set<string>();
 
   private constructor(directory: string) {
     this.directory = directory;
@@ -78,7 +80,10 @@ export class Journal {
       ended.push({ id: entry.migrationId, mtimeMs });
     }
     ended.sort((a, b) => b.mtimeMs - a.mtimeMs);
-    for (const { id } of ended.slice(KEPT_ENDED)) await rm(this.pathOf(id), { force: true });
+    for (const { id } of ended.slice(KEPT_ENDED)) {
+      this.whole.delete(id);
+      await rm(this.pathOf(id), { force: true });
+    }
   }
 
   private pathOf(migrationId: string): string {
@@ -89,9 +94,15 @@ export class Journal {
   }
 
   private async append(entry: JournalEntry): Promise<void> {
-    const path = this.pathOf(entry.migrationId);
-    const line = formatLine(entry);
-    const isNew = (await this.read(entry.migrationId)) === null;
+    const { migrationId } = entry;
+    const isWhole = this.whole.delete(migrationId);
+    await this.appendLine(migrationId, formatLine(entry), isWhole);
+    this.whole.add(migrationId);
+  }
+
+  private async appendLine(migrationId: string, line: string, isWhole: boolean): Promise<void> {
+    const path = this.pathOf(migrationId);
+    const isNew = !isWhole && (await this.read(migrationId)) === null;
     if (isNew) {
       // A new file appears whole or not at all.
       const temporary = `${path}.new`;
@@ -106,7 +117,7 @@ export class Journal {
       await syncDirectory(dirname(path));
       return;
     }
-    await dropTornTail(path);
+    if (!isWhole) await dropTornTail(path);
     const file = await open(path, constants.O_WRONLY | constants.O_APPEND);
     try {
       await file.writeFile(line);

@@ -360,13 +360,14 @@ export class DestinationMigration {
     this.host.metrics.transferBytesTotal.inc({ direction: "received", kind: "pages" }, this.transfer.imageBytes);
     const { initPid } = await session.prepared;
     const { imageDirectory } = this.entryNow;
+    const written = this.transition("prepared");
     this.preparedThaw = PreparedThaw.prepare({ migrationId, initPid, endpoints, imageDirectory }).catch(
       (thrown: unknown) => {
         this.logger.warn({ err: toDrayError(thrown) }, "the thaw could not be made ready; it will take longer");
         return undefined;
       },
     );
-    await this.transition("prepared");
+    await written;
     this.awaitOwnVerdict();
     return { dockerId, steps: [...this.times] };
   }

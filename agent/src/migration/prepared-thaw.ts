@@ -33,17 +33,13 @@ export class PreparedThaw {
   /** For a prepared copy: restored, frozen, its network attached by Docker, behind its lock. */
   static async prepare(target: ThawTarget): Promise<PreparedThaw> {
     const { migrationId, initPid, imageDirectory } = target;
+    const connections = await tcpConnections(imageDirectory);
     const unblock = prepareUnblockMac(migrationId);
-    const lifting = prepareLiftingDestinationLock(initPid, migrationId);
     try {
-      const connections = await tcpConnections(imageDirectory);
-      return new PreparedThaw(target, [unblock, await lifting], connections);
+      const lift = await prepareLiftingDestinationLock(initPid, migrationId);
+      return new PreparedThaw(target, [unblock, lift], connections);
     } catch (error) {
       unblock.discard();
-      lifting.then(
-        (lift) => lift.discard(),
-        () => undefined,
-      );
       throw error;
     }
   }
