@@ -5,8 +5,8 @@
  *
  * The kernel shares time among sessions first (sched(7), "The autogroup
  * feature"), so a nice value would order the agent's threads among themselves
- * only; the session's own value is written. Where autogroups are off or
- * cgroups decide, the unit's CPUWeight does the same.
+ * only; the session's own value is written. Where cgroups share the processors, the
+ * CPUWeight of the units does the same.
  */
 import { writeFile } from "node:fs/promises";
 

@@ -37,6 +37,8 @@ export function transientUnitArgv(
     `--property=TimeoutStopSec=${STOP_LIMIT_S}`,
     "--property=LimitNOFILE=1048576",
     "--property=UMask=0077",
+    // A container stands still meanwhile; see go-first.ts.
+    "--property=CPUWeight=1000",
     ...Object.entries(env).map(([name, value]) => `--setenv=${name}=${value}`),
     ...(cwd === undefined ? [] : [`--working-directory=${cwd}`]),
   ];
