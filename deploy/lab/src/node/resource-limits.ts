@@ -3,7 +3,7 @@
  * ../../resource-limits/resource-limits.c. Where the capability is there,
  * nodes get nothing of this.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { chmod, copyFile, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -39,7 +39,7 @@ async function buildLibrary(signal: AbortSignal | undefined): Promise<string> {
   const path = join(cacheDirectory(), `resource-limits-${digest}.so`);
   if (await exists(path)) return path;
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}`;
+  const temporary = `${path}.${randomUUID()}`;
   await run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", temporary, SOURCE], { signal });
   await rename(temporary, path);
   return path;
