@@ -25,7 +25,6 @@ export interface DumpOptions {
   /** Largest deleted file that is carried, bytes. Default 1 GiB. */
   readonly ghostLimitBytes?: number;
   readonly deadlineMs: number;
-  readonly signal?: AbortSignal;
 }
 
 export interface DumpResult {
@@ -64,6 +63,9 @@ export interface PreparedDump {
    * Dumps the container, which is paused by now. On return it is frozen again
    * (verified), on success as on failure. Once.
    *
+   * Not to be interrupted: CRIU ended in the middle leaves the container's
+   * sockets in repair mode, and connections die of it.
+   *
    * Throws DrayError CRIU_DUMP_FAILED (the line that matters, its meaning and
    * remedy), FREEZE_FAILED (it could not be verified frozen), TIMEOUT, CANCELLED.
    */
@@ -95,7 +97,7 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
         throw new DrayError("FREEZE_FAILED", `container ${dockerId.slice(0, 12)} is not paused`);
       }
       try {
-        await unit.run({ deadlineMs: options.deadlineMs, signal: options.signal });
+        await unit.run({ deadlineMs: options.deadlineMs });
       } catch (error) {
         throw await explain(error, workDirectory);
       } finally {

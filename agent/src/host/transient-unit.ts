@@ -1,5 +1,6 @@
 /** Commands as systemd services of their own: they outlive the agent. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { bootClockMs } from "./boot-clock.ts";
 import { type CommandOptions, type CommandResult, runCommand } from "./run-command.ts";
 
 export interface TransientUnitOptions extends Omit<CommandOptions, "stdin"> {
@@ -9,6 +10,7 @@ export interface TransientUnitOptions extends Omit<CommandOptions, "stdin"> {
 
 /** How long systemd waits before it kills a unit that is stopped. */
 const STOP_LIMIT_S = 3;
+const RECHECK_MS = 20;
 
 /**
  * Runs a command as a systemd service of its own: it is no child of the agent
@@ -51,6 +53,16 @@ export async function stopTransientUnit(unit: string): Promise<void> {
     deadlineMs: (STOP_LIMIT_S + 10) * 1000,
     okCodes: [0, 5],
   });
+}
+
+/** Returns when a unit has ended by itself, or has been stopped since the limit had passed. */
+export async function endTransientUnit(unit: string, limitMs: number): Promise<void> {
+  const endsAtMs = bootClockMs() + limitMs;
+  while (await transientUnitRuns(unit)) {
+    if (bootClockMs() >= endsAtMs) return await stopTransientUnit(unit);
+    // The unit is no child of this process: nobody tells of its end.
+    await new Promise((resolve) => setTimeout(resolve, RECHECK_MS));
+  }
 }
 
 /** True if a unit of this name is at work. */

@@ -23,7 +23,7 @@ import { freezeCgroup, killCgroup, thawCgroup } from "../host/cgroup.ts";
 import { goFirst } from "../host/go-first.ts";
 import { residentBytes } from "../host/resident-memory.ts";
 import { runcContainer } from "../host/runc-state.ts";
-import { stopTransientUnit } from "../host/transient-unit.ts";
+import { endTransientUnit, stopTransientUnit } from "../host/transient-unit.ts";
 import { exportImage } from "../image/image-transfer.ts";
 import { isEnded, type SourceEntry, type SourceState } from "../journal/entry.ts";
 import { diffLayer, EMPTY_MANIFEST, layerDirectory, packLayer, scanLayer } from "../layer/layer.ts";
@@ -48,6 +48,8 @@ import {
 
 const UNDO_DEADLINE_MS = 30_000;
 const PERSIST_MS = 2_000;
+/** CRIU ended in the middle of a dump costs connections; one that has lost its agent ends by itself. */
+const DUMP_PATIENCE_MS = 60_000;
 /** Where only a person can find out, who is to find more than this in the log. */
 const PERSIST_UNKNOWN_MS = 60_000;
 /**
@@ -401,7 +403,7 @@ export class SourceMigration {
     const context = this.phaseContext();
     if (frozen !== null) {
       await runPhase(context, "revive", async () => {
-        await stopTransientUnit(dumpUnit(migrationId));
+        await endTransientUnit(dumpUnit(migrationId), DUMP_PATIENCE_MS);
         const inspect = await this.inspect();
         if (inspect?.State.Running) {
           await unlock({ pid: inspect.State.Pid, migrationId });

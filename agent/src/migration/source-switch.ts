@@ -131,7 +131,6 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
       workDirectory: target.workDirectory,
       runcRoot: host.config.runcRoot,
       deadlineMs: DUMP_DEADLINE_MS,
-      signal,
     });
     return {
       drop,
