@@ -96,6 +96,16 @@ export class Stage {
     return this.lab.nodes.filter((_, index) => answers[index]?.exitCode === 0);
   }
 
+  /** A client of its own for what follows, in place of the last. */
+  async connect(): Promise<void> {
+    // Not waited for: its last request may never be answered.
+    this.#client?.stop().catch(() => undefined);
+    this.#client = await HeldConnection.open(
+      { host: this.container.address, port: 6379 },
+      { request: "INCR held\r\n", read: readInteger, everyMs: 2, replyDeadlineMs: SETTLE_MS },
+    );
+  }
+
   async cutPower(node: string): Promise<void> {
     this.#disturbed.add(node);
     await this.lab.control("kill", node);
@@ -228,7 +238,6 @@ export class Stage {
   }
 
   async #renew(): Promise<void> {
-    await this.#client?.stop().catch(() => undefined);
     await removeContainer(this.lab, NAME);
     await eventually(
       async () => ((await containerDocument(this.lab, NAME).catch(() => undefined)) === undefined ? true : undefined),
@@ -244,10 +253,7 @@ export class Stage {
     const command = ["redis-server", "--protected-mode", "no", "--save", "", "--set-proc-title", "no"];
     const options = { node: first, name: NAME, address, macAddress: MAC, megabytes: 8, command };
     this.#container = await startRedis(this.lab, options);
-    this.#client = await HeldConnection.open(
-      { host: address, port: 6379 },
-      { request: "INCR held\r\n", read: readInteger, everyMs: 2, replyDeadlineMs: SETTLE_MS },
-    );
+    await this.connect();
     this.#node = first;
     const document = await eventually(() => containerDocument(this.lab, NAME), {
       what: "the inventory knows the container",
