@@ -77,7 +77,15 @@ async function run(config: AgentConfig, logger: Logger): Promise<void> {
   );
   const docker = observeCalls(
     openDocker({ socketPath: config.dockerSocket }),
-    ["inspectContainer", "listContainers", "createContainer", "pauseContainer", "unpauseContainer", "removeContainer", "updateRestartPolicy"],
+    [
+      "inspectContainer",
+      "listContainers",
+      "createContainer",
+      "pauseContainer",
+      "unpauseContainer",
+      "removeContainer",
+      "updateRestartPolicy",
+    ],
     (operation, seconds, code) => metrics.dockerRequestDurationSeconds.observe({ operation, code }, seconds),
   );
   const transferServer = await startTransferServer({
@@ -107,7 +115,13 @@ async function run(config: AgentConfig, logger: Logger): Promise<void> {
   const migrations = new Migrations(host, await TermGuard.open(state("term")));
   await migrations.recover();
 
-  const server = createRpcServer({ identity, node: config.node, logger, registry, services: [migrationService(host, migrations)] });
+  const server = createRpcServer({
+    identity,
+    node: config.node,
+    logger,
+    registry,
+    services: [migrationService(host, migrations)],
+  });
   await server.bind(config.listen);
   const apiPort = splitAddress(config.listen).port;
   const registration = startRegistration(
@@ -119,7 +133,10 @@ async function run(config: AgentConfig, logger: Logger): Promise<void> {
     address: config.metricsListen,
     registry,
     logger,
-    readiness: { registered: () => (registration.registered ? null : "not registered with the cluster: etcd or Docker does not answer") },
+    readiness: {
+      registered: () =>
+        registration.registered ? null : "not registered with the cluster: etcd or Docker does not answer",
+    },
   });
 
   const stop = async (signalName: string) => {

@@ -58,7 +58,9 @@ async function benchmark(name: string): Promise<void> {
           const measurement = await way.measure(megabytes);
           samples.push({ way: way.name, megabytes, run, ...measurement });
           const { downtimeMs, totalMs } = measurement;
-          say(`run ${run + 1}: ${megabytes} MB ${way.name}: downtime ${downtimeMs.toFixed(0)} ms, total ${totalMs.toFixed(0)} ms`);
+          say(
+            `run ${run + 1}: ${megabytes} MB ${way.name}: downtime ${downtimeMs.toFixed(0)} ms, total ${totalMs.toFixed(0)} ms`,
+          );
         }
       }
       await write(samples);

@@ -22,7 +22,8 @@ export function migrationService(host: AgentHost, migrations: Migrations): RpcSe
       inspectSource: (request, { signal }) => inspectSource(preflight(signal), request.dockerId, request.allowFlags),
 
       async checkDestination(request, { signal }) {
-        if (request.description === undefined) throw new DrayError("BAD_REQUEST", "CheckDestination needs a description");
+        if (request.description === undefined)
+          throw new DrayError("BAD_REQUEST", "CheckDestination needs a description");
         return checkDestination(preflight(signal), request.description, request.sourceNode, request.allowFlags);
       },
 

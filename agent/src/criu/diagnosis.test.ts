@@ -49,9 +49,12 @@ test("an unknown error is the first one", () => {
 });
 
 test("what runs that succeed log too is no cause", () => {
-  const harmless = "(00.001168) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n";
+  const harmless =
+    "(00.001168) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n";
   expect(diagnose(harmless)).toBeNull();
-  expect(diagnose(`${harmless}(00.2) Error (criu/x.c:1): cause\n`)).toMatchObject({ line: "(00.2) Error (criu/x.c:1): cause" });
+  expect(diagnose(`${harmless}(00.2) Error (criu/x.c:1): cause\n`)).toMatchObject({
+    line: "(00.2) Error (criu/x.c:1): cause",
+  });
 });
 
 test("no error, no diagnosis", () => {

@@ -18,7 +18,9 @@ function varint(value: number): number[] {
 
 function message(fields: readonly (readonly [number, number | readonly number[]])[]): number[] {
   return fields.flatMap(([number, value]) =>
-    typeof value === "number" ? [...varint(number * 8), ...varint(value)] : [...varint(number * 8 + 2), ...varint(value.length), ...value],
+    typeof value === "number"
+      ? [...varint(number * 8), ...varint(value)]
+      : [...varint(number * 8 + 2), ...varint(value.length), ...value],
   );
 }
 
@@ -33,10 +35,32 @@ function image(records: readonly (readonly number[])[]): Buffer {
 
 const word = (address: string) => Buffer.from(address.split(".").map(Number)).readUInt32LE();
 
-function socket(family: number, state: number, local: readonly number[], remote: readonly number[], protocol = 6): number[] {
+function socket(
+  family: number,
+  state: number,
+  local: readonly number[],
+  remote: readonly number[],
+  protocol = 6,
+): number[] {
   const addresses = [...local.map((w) => [11, w] as const), ...remote.map((w) => [12, w] as const)];
-  const inet = message([[1, 9], [2, 0x1d16e4], [3, family], [4, 1], [5, protocol], [6, state], [7, 6379], [8, 40834], [9, 2], [10, 0], ...addresses]);
-  return message([[1, 4], [2, 9], [4, inet]]);
+  const inet = message([
+    [1, 9],
+    [2, 0x1d16e4],
+    [3, family],
+    [4, 1],
+    [5, protocol],
+    [6, state],
+    [7, 6379],
+    [8, 40834],
+    [9, 2],
+    [10, 0],
+    ...addresses,
+  ]);
+  return message([
+    [1, 4],
+    [2, 9],
+    [4, inet],
+  ]);
 }
 
 test("reads the number of the next byte that was expected", () => {
@@ -46,7 +70,11 @@ test("reads the number of the next byte that was expected", () => {
 test("gives established TCP connections, and nothing else", () => {
   const addresses = [[word("10.1.2.3")], [word("10.1.2.1")]] as const;
   const files = image([
-    message([[1, 1], [2, 5], [3, [8, 1]]]),
+    message([
+      [1, 1],
+      [2, 5],
+      [3, [8, 1]],
+    ]),
     socket(2, 1, ...addresses),
     socket(2, 10, ...addresses),
     socket(2, 1, ...addresses, 17),
@@ -59,7 +87,9 @@ test("gives established TCP connections, and nothing else", () => {
 test("writes addresses of IPv6, and mapped ones as IPv4", () => {
   const six = [0xfd, 0, 0, 0x100007f].map((w, index) => (index === 3 ? 0x01000000 : w));
   const mapped = (address: string) => [0, 0, 0xffff0000, word(address)];
-  const [plain, both] = establishedSockets(image([socket(10, 1, six, six), socket(10, 1, mapped("10.1.2.3"), mapped("10.1.2.1"))]));
+  const [plain, both] = establishedSockets(
+    image([socket(10, 1, six, six), socket(10, 1, mapped("10.1.2.3"), mapped("10.1.2.1"))]),
+  );
   expect(plain?.localAddress).toBe("fd00:0:0:0:0:0:0:1");
   expect(both).toMatchObject({ localAddress: "10.1.2.3", remoteAddress: "10.1.2.1" });
 });
@@ -72,6 +102,8 @@ test("an image that is cut short is an error, wherever", () => {
 });
 
 test("a repeated field may be packed", () => {
-  expect([...readFields(Uint8Array.from(message([[11, [1, 0x80, 1]]]))).get(11) ?? []]).toEqual([Uint8Array.of(1, 0x80, 1)]);
+  expect([...(readFields(Uint8Array.from(message([[11, [1, 0x80, 1]]]))).get(11) ?? [])]).toEqual([
+    Uint8Array.of(1, 0x80, 1),
+  ]);
   expect(readRecords(image([[1], [2, 3]]))).toHaveLength(2);
 });

@@ -14,7 +14,16 @@ export interface TcpConnection {
 
 /** Field numbers of CRIU's fdinfo.proto, sk-inet.proto and tcp-stream.proto. */
 const FILE_INET_SOCKET = 4;
-const SOCKET = { inode: 2, family: 3, protocol: 5, state: 6, localPort: 7, remotePort: 8, localAddress: 11, remoteAddress: 12 };
+const SOCKET = {
+  inode: 2,
+  family: 3,
+  protocol: 5,
+  state: 6,
+  localPort: 7,
+  remotePort: 8,
+  localAddress: 11,
+  remoteAddress: 12,
+};
 const STREAM_EXPECTED = 2;
 
 const INET = 2;
@@ -68,6 +77,8 @@ function addressOf(family: number, words: readonly number[]): string | null {
   if (family !== INET6 || words.length !== 4) return null;
   const mapped = bytes.slice(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff;
   if (mapped) return bytes.slice(12).join(".");
-  const groups = Array.from({ length: 8 }, (_, index) => (((bytes[2 * index] ?? 0) << 8) | (bytes[2 * index + 1] ?? 0)).toString(16));
+  const groups = Array.from({ length: 8 }, (_, index) =>
+    (((bytes[2 * index] ?? 0) << 8) | (bytes[2 * index + 1] ?? 0)).toString(16),
+  );
   return groups.join(":");
 }

@@ -189,7 +189,9 @@ test("carrying the copy again gives the same request", () => {
       NetworkMode: fc.constantFrom("lan", "br1", "bridge", "default", "none"),
       PortBindings: fc.dictionary(
         fc.constantFrom("80/tcp", "53/udp"),
-        fc.array(fc.record({ HostIp: fc.constantFrom("", "127.0.0.1"), HostPort: fc.constantFrom("80", "") }), { maxLength: 2 }),
+        fc.array(fc.record({ HostIp: fc.constantFrom("", "127.0.0.1"), HostPort: fc.constantFrom("80", "") }), {
+          maxLength: 2,
+        }),
       ),
       RestartPolicy: fc.record({ Name: fc.constantFrom("always", "no", ""), MaximumRetryCount: fc.nat(3) }),
       Runtime: fc.constantFrom("runc", "drayage"),

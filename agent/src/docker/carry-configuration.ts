@@ -129,7 +129,8 @@ function findingsOf(inspect: ContainerInspect): Finding[] {
     findings.push(
       needsFlag("unknown-setting", "--allow-unknown-settings", {
         message: `The container has the setting ${setting}, which this version of Drayage does not know.`,
-        remedy: "Check that it means the same on the destination, then give --allow-unknown-settings; it is carried as it is.",
+        remedy:
+          "Check that it means the same on the destination, then give --allow-unknown-settings; it is carried as it is.",
       }),
     );
   }

@@ -74,7 +74,8 @@ export function carryPorts(inspect: ContainerInspect): Json {
     const open = bindings.length === 0 || bindings.some(({ HostPort }) => HostPort === "" || HostPort === "0");
     const chosen = given[port] ?? [];
     const carry = open && chosen.length > 0 ? anyAddressOnce(chosen) : bindings;
-    if (carry.length > 0) carried[port] = carry.map(({ HostIp, HostPort }) => ({ HostIp: HostIp ?? "", HostPort: HostPort ?? "" }));
+    if (carry.length > 0)
+      carried[port] = carry.map(({ HostIp, HostPort }) => ({ HostIp: HostIp ?? "", HostPort: HostPort ?? "" }));
   }
   return carried;
 }

@@ -39,10 +39,15 @@ export interface DockerPort {
 
   inspectContainer(id: string, options?: CallOptions & { readonly size?: boolean }): Promise<ContainerInspect>;
   /** All containers, also those that do not run, unless `runningOnly`. */
-  listContainers(options?: CallOptions & { readonly runningOnly?: boolean; readonly filters?: Filters }): Promise<readonly ContainerSummary[]>;
+  listContainers(
+    options?: CallOptions & { readonly runningOnly?: boolean; readonly filters?: Filters },
+  ): Promise<readonly ContainerSummary[]>;
   /** Begins with a resync; reconnects for ever until the signal ends it. */
   events(filters: Filters, signal: AbortSignal): AsyncIterable<DockerNotice>;
-  createContainer(request: CreateRequest, options?: CallOptions): Promise<{ readonly id: string; readonly warnings: readonly string[] }>;
+  createContainer(
+    request: CreateRequest,
+    options?: CallOptions,
+  ): Promise<{ readonly id: string; readonly warnings: readonly string[] }>;
   /** No deadline unless one is given: the runtime may hold a start for as long as a transfer lasts. */
   startContainer(id: string, options?: CallOptions): Promise<void>;
   pauseContainer(id: string, options?: CallOptions): Promise<void>;
@@ -51,7 +56,10 @@ export interface DockerPort {
   killContainer(id: string, options?: CallOptions & { readonly signalName?: string }): Promise<void>;
   stopContainer(id: string, options?: CallOptions & { readonly graceSeconds?: number }): Promise<void>;
   /** Done also if there is no such container any more. */
-  removeContainer(id: string, options?: CallOptions & { readonly force?: boolean; readonly volumes?: boolean }): Promise<void>;
+  removeContainer(
+    id: string,
+    options?: CallOptions & { readonly force?: boolean; readonly volumes?: boolean },
+  ): Promise<void>;
   /** Resolves with the exit code when the container does not run (any more). No deadline unless given. */
   waitContainer(id: string, options?: CallOptions): Promise<number>;
   updateRestartPolicy(id: string, policy: RestartPolicy, options?: CallOptions): Promise<void>;
@@ -62,11 +70,17 @@ export interface DockerPort {
   listNetworks(options?: CallOptions): Promise<readonly NetworkInspect[]>;
   inspectNetwork(nameOrId: string, options?: CallOptions): Promise<NetworkInspect>;
   connectNetwork(network: string, container: string, endpoint: JsonObject, options?: CallOptions): Promise<void>;
-  disconnectNetwork(network: string, container: string, options?: CallOptions & { readonly force?: boolean }): Promise<void>;
+  disconnectNetwork(
+    network: string,
+    container: string,
+    options?: CallOptions & { readonly force?: boolean },
+  ): Promise<void>;
 
   inspectImage(reference: string, options?: CallOptions): Promise<ImageInspect>;
   /** Ids of all images, dangling ones too. */
-  listImages(options?: CallOptions): Promise<readonly { readonly Id: string; readonly RepoTags?: readonly string[] | null }[]>;
+  listImages(
+    options?: CallOptions,
+  ): Promise<readonly { readonly Id: string; readonly RepoTags?: readonly string[] | null }[]>;
   /** A tar as `docker save` gives it. No deadline; ends with the signal. */
   saveImages(references: readonly string[], options?: CallOptions): Promise<Readable>;
   /** Takes what saveImages gave; resolves with Docker's words when all is loaded. */

@@ -40,7 +40,10 @@ describe("what goes wrong has a reason", () => {
     [500, "driver failed", "DOCKER_ERROR"],
   ])("%i", async (status, message, reason) => {
     handler = (_, response) => answer(response, status, { message });
-    await expect(docker.inspectContainer("x")).rejects.toMatchObject({ reason, message: expect.stringContaining(message) });
+    await expect(docker.inspectContainer("x")).rejects.toMatchObject({
+      reason,
+      message: expect.stringContaining(message),
+    });
   });
 
   test("no Docker", async () => {
@@ -115,7 +118,11 @@ test("events go on after the connection was lost, with a resync", async () => {
   let connections = 0;
   handler = (_, response) => {
     connections += 1;
-    const event = JSON.stringify({ Type: "container", Action: `start ${connections}`, Actor: { ID: "", Attributes: {} } });
+    const event = JSON.stringify({
+      Type: "container",
+      Action: `start ${connections}`,
+      Actor: { ID: "", Attributes: {} },
+    });
     response.writeHead(200).write(`${event.slice(0, 10)}`);
     setImmediate(() => {
       response.write(`${event.slice(10)}\n`);

@@ -130,7 +130,8 @@ export function openDocker(options: { readonly socketPath: string }): DockerPort
 
     // The list leaves out what the inspection has (Containers), so it only names.
     listNetworks: (call) => get("/networks", "list networks", call),
-    inspectNetwork: (network, call) => get(`/networks/${encodeURIComponent(network)}`, `inspect network ${network}`, call),
+    inspectNetwork: (network, call) =>
+      get(`/networks/${encodeURIComponent(network)}`, `inspect network ${network}`, call),
     async connectNetwork(network, container, endpoint, call) {
       await ask(
         {
@@ -198,7 +199,11 @@ export function openDocker(options: { readonly socketPath: string }): DockerPort
     const execs: ExecInspect[] = [];
     for (const id of inspect.ExecIDs ?? []) {
       try {
-        const exec = await get<ExecInspect>(`/exec/${encodeURIComponent(id)}/json`, `inspect exec ${shortId(id)}`, call);
+        const exec = await get<ExecInspect>(
+          `/exec/${encodeURIComponent(id)}/json`,
+          `inspect exec ${shortId(id)}`,
+          call,
+        );
         if (exec.Running) execs.push(exec);
       } catch (error) {
         // It ended between the two questions.

@@ -35,7 +35,11 @@ export interface MountPoint {
 }
 
 export interface EndpointSettings {
-  readonly IPAMConfig?: { readonly IPv4Address?: string; readonly IPv6Address?: string; readonly LinkLocalIPs?: readonly string[] } | null;
+  readonly IPAMConfig?: {
+    readonly IPv4Address?: string;
+    readonly IPv6Address?: string;
+    readonly LinkLocalIPs?: readonly string[];
+  } | null;
   readonly Links?: readonly string[] | null;
   readonly Aliases?: readonly string[] | null;
   readonly MacAddress?: string;
@@ -74,7 +78,9 @@ export interface ContainerInspect {
   readonly Mounts?: readonly MountPoint[];
   readonly NetworkSettings: {
     readonly SandboxKey?: string;
-    readonly Ports?: { readonly [port: string]: readonly { readonly HostIp: string; readonly HostPort: string }[] | null };
+    readonly Ports?: {
+      readonly [port: string]: readonly { readonly HostIp: string; readonly HostPort: string }[] | null;
+    };
     readonly Networks: { readonly [network: string]: EndpointSettings };
   };
   readonly SizeRw?: number;
@@ -87,7 +93,12 @@ export interface ContainerSummary {
   readonly ImageID: string;
   readonly State: string;
   readonly Labels: { readonly [label: string]: string };
-  readonly Ports: readonly { readonly IP?: string; readonly PrivatePort: number; readonly PublicPort?: number; readonly Type: string }[];
+  readonly Ports: readonly {
+    readonly IP?: string;
+    readonly PrivatePort: number;
+    readonly PublicPort?: number;
+    readonly Type: string;
+  }[];
   readonly NetworkSettings?: { readonly Networks: { readonly [network: string]: EndpointSettings } };
 }
 
@@ -125,8 +136,20 @@ export interface NetworkInspect {
   readonly EnableIPv6?: boolean;
   readonly Internal?: boolean;
   readonly Attachable?: boolean;
-  readonly IPAM?: { readonly Driver?: string; readonly Config?: readonly { readonly Subnet?: string; readonly Gateway?: string; readonly IPRange?: string }[] | null };
-  readonly Containers?: { readonly [id: string]: { readonly Name: string; readonly MacAddress: string; readonly IPv4Address: string; readonly IPv6Address: string } } | null;
+  readonly IPAM?: {
+    readonly Driver?: string;
+    readonly Config?:
+      | readonly { readonly Subnet?: string; readonly Gateway?: string; readonly IPRange?: string }[]
+      | null;
+  };
+  readonly Containers?: {
+    readonly [id: string]: {
+      readonly Name: string;
+      readonly MacAddress: string;
+      readonly IPv4Address: string;
+      readonly IPv6Address: string;
+    };
+  } | null;
   readonly Options?: { readonly [option: string]: string } | null;
 }
 

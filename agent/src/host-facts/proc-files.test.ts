@@ -2,7 +2,11 @@ import { expect, test } from "vitest";
 import { parseAppArmorProfiles, parseCpuFlags, parseMeminfo } from "./proc-files.ts";
 
 test("cpu flags, x86 and arm64", () => {
-  expect(parseCpuFlags("processor\t: 0\nflags\t\t: sse avx fpu sse\nbugs\t\t: x\nflags\t\t: other\n")).toEqual(["avx", "fpu", "sse"]);
+  expect(parseCpuFlags("processor\t: 0\nflags\t\t: sse avx fpu sse\nbugs\t\t: x\nflags\t\t: other\n")).toEqual([
+    "avx",
+    "fpu",
+    "sse",
+  ]);
   expect(parseCpuFlags("Features\t: fp asimd\n")).toEqual(["asimd", "fp"]);
   expect(parseCpuFlags("")).toEqual([]);
 });

@@ -23,10 +23,7 @@ const DEPTH_LIMIT = 4;
 
 const Descriptor = z.object({
   digest: z.string().regex(DIGEST),
-  platform: z
-    .object({ architecture: z.string(), os: z.string(), variant: z.string().optional() })
-    .partial()
-    .optional(),
+  platform: z.object({ architecture: z.string(), os: z.string(), variant: z.string().optional() }).partial().optional(),
   annotations: z.record(z.string(), z.string()).optional(),
 });
 const ContentBlob = z.object({

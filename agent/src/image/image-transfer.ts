@@ -50,7 +50,8 @@ export async function importImage(
   }
   for (const tag of identity.tags) {
     const { repository, name } = splitTag(tag);
-    if ((await inspectIfThere(docker, tag, signal)) === undefined) await docker.tagImage(id, repository, name, { signal });
+    if ((await inspectIfThere(docker, tag, signal)) === undefined)
+      await docker.tagImage(id, repository, name, { signal });
   }
   return id;
 }

@@ -1,7 +1,16 @@
 /** What the journal holds of a migration, by role. */
 import { z } from "zod";
 
-const SOURCE_STATES = ["syncing", "synced", "switching", "sent", "finishing", "finished", "aborting", "aborted"] as const;
+const SOURCE_STATES = [
+  "syncing",
+  "synced",
+  "switching",
+  "sent",
+  "finishing",
+  "finished",
+  "aborting",
+  "aborted",
+] as const;
 export type SourceState = (typeof SOURCE_STATES)[number];
 
 const DESTINATION_STATES = [

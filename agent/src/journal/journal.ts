@@ -145,7 +145,8 @@ export function parseJournal(text: string, path: string): JournalEntry | null {
       const isLast = index === lines.length - 1 && !torn;
       if (isLast) return last;
       throw new DrayError("INTERNAL", `line ${index + 1} of ${path} is damaged`, {
-        remedy: "The disk returned other bytes than were written; compare the container's owner in etcd before anything.",
+        remedy:
+          "The disk returned other bytes than were written; compare the container's owner in etcd before anything.",
       });
     }
     last = parsed;

@@ -41,7 +41,11 @@ const changedAt = { ctimeNs: 2_500n * SECOND_NS };
 
 function diff(after: Record<string, LayerEntry | undefined>, written?: ReadonlySet<string>) {
   const entries = Object.entries({ ...base, ...after }).filter((e): e is [string, LayerEntry] => e[1] !== undefined);
-  const { changed, deleted, stripped } = diffLayer(before, manifest(Object.fromEntries(entries), SECOND_SCAN_NS), written);
+  const { changed, deleted, stripped } = diffLayer(
+    before,
+    manifest(Object.fromEntries(entries), SECOND_SCAN_NS),
+    written,
+  );
   return { changed: [...changed], deleted: [...deleted], stripped: [...stripped] };
 }
 
@@ -60,7 +64,12 @@ describe("what changed between two scans", () => {
     ["a new socket", { s: entry("socket") }, [], []],
     ["a file that became a socket", { "d/x": entry("socket") }, ["", "d"], ["d/x"]],
     ["a file that became a whiteout", { "d/x": entry("whiteout") }, ["", "d", "d/x"], []],
-    ["a directory made anew over that of the image", { d: { ...D, opaque: true, inode: 77n } }, ["", "d", "d/x", "d/y"], ["d"]],
+    [
+      "a directory made anew over that of the image",
+      { d: { ...D, opaque: true, inode: 77n } },
+      ["", "d", "d/x", "d/y"],
+      ["d"],
+    ],
   ])("%s", (_, after, changed, deleted) => {
     expect(diff(after)).toMatchObject({ changed, deleted });
   });

@@ -48,9 +48,7 @@ export function diffLayer(
       old !== undefined &&
       (entry.type === "whiteout"
         ? old.type === "whiteout" // Whiteouts are links to one inode; its times say nothing about this one.
-        : sameEntry(old, entry) &&
-          entry.ctimeNs < trustedBeforeNs &&
-          !(entry.type === "file" && written.has(path)));
+        : sameEntry(old, entry) && entry.ctimeNs < trustedBeforeNs && !(entry.type === "file" && written.has(path)));
     if (!same || replaced.has(path) || isBelow(replaced, path)) changed.add(path);
   }
 

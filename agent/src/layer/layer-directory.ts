@@ -28,10 +28,7 @@ async function mountedUpper(pid: number): Promise<string | undefined> {
 /** With the containerd store a container has a snapshot of its own name, mounted only while it runs. */
 async function snapshotUpper(docker: DockerPort, dockerId: string, signal?: AbortSignal): Promise<string | undefined> {
   const { Driver: snapshotter } = await docker.info({ signal });
-  const words = await containerdQuery(
-    ["snapshots", "--snapshotter", snapshotter, "mounts", "/mnt", dockerId],
-    signal,
-  );
+  const words = await containerdQuery(["snapshots", "--snapshotter", snapshotter, "mounts", "/mnt", dockerId], signal);
   return upperOfMountCommand(words);
 }
 

@@ -31,7 +31,8 @@ export function parseLayerPath(name: string): LayerPath {
   for (const part of path.split("/")) {
     if (part === "" || part === "." || part === ".." || part.includes("\0")) {
       throw new DrayError("CORRUPT_STREAM", `the layer stream names a path outside of the layer: ${printable(name)}`, {
-        remedy: "Nothing was written outside of the container. Look at the source node: it may have been tampered with.",
+        remedy:
+          "Nothing was written outside of the container. Look at the source node: it may have been tampered with.",
       });
     }
   }

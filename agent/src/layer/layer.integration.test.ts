@@ -88,7 +88,14 @@ beforeEach(() => {
   mkdirSync(join(lower, "usr/lib/deep/er"), { recursive: true });
   mkdirSync(join(lower, "opt/app"), { recursive: true });
   for (let i = 0; i < 50; i++) writeFileSync(join(lower, "usr/lib", `lib${i}`), `lower ${i}`);
-  for (const name of ["etc/passwd", "etc/conf.d/a", "etc/conf.d/b", "usr/lib/deep/er/x", "opt/app/bin", "opt/app/data"]) {
+  for (const name of [
+    "etc/passwd",
+    "etc/conf.d/a",
+    "etc/conf.d/b",
+    "usr/lib/deep/er/x",
+    "opt/app/bin",
+    "opt/app/data",
+  ]) {
     writeFileSync(join(lower, name), `lower ${name}`);
   }
   source = overlay("source", true);
@@ -146,7 +153,16 @@ function fill(root: string): void {
   execFileSync("chown", ["-h", "77:88", at("data/link")]);
   execFileSync("touch", ["-d", "2001-02-03 04:05:06.123456789", at("data/many/7")]);
   execFileSync("touch", ["-d", "1960-01-01 00:00:00.5", at("data/many/8")]);
-  for (const name of ["ünïcødé-日本", "new\nline", "back\\slash\\012", " lead", "*glob?[a]", "-dash", "quote'\"", "\t"]) {
+  for (const name of [
+    "ünïcødé-日本",
+    "new\nline",
+    "back\\slash\\012",
+    " lead",
+    "*glob?[a]",
+    "-dash",
+    "quote'\"",
+    "\t",
+  ]) {
     writeFileSync(at(`data/${name}`), name);
   }
   writeFileSync(Buffer.concat([Buffer.from(at("data/")), Buffer.from([0xff, 0xfe, 0x41])]), "not UTF-8");
@@ -288,7 +304,9 @@ describe("a stream that would lead out of the layer", () => {
     // As a forger would: the member without its directory.
     const bytes = Buffer.concat(await stream.toArray());
     const withoutDirectory = dropMember(bytes, "./d/");
-    await expect(applyLayer(upper, Readable.from([withoutDirectory]))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
+    await expect(applyLayer(upper, Readable.from([withoutDirectory]))).rejects.toMatchObject({
+      reason: "CORRUPT_STREAM",
+    });
     expect(lstatSync(join(outside, "file"), { throwIfNoEntry: false })).toBeUndefined();
     // The honest stream replaces the symlink.
     const honest = await packOf((root) => {

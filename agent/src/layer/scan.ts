@@ -114,7 +114,9 @@ export function parseRecord(record: string): { readonly path: LayerPath; readonl
 /** Seconds with ten decimals, of which the last is none. */
 function nanoseconds(seconds: string): bigint {
   const point = seconds.indexOf(".");
-  return point === -1 ? BigInt(seconds) * 1_000_000_000n : BigInt(seconds.slice(0, point) + seconds.slice(point + 1, point + 10));
+  return point === -1
+    ? BigInt(seconds) * 1_000_000_000n
+    : BigInt(seconds.slice(0, point) + seconds.slice(point + 1, point + 10));
 }
 
 /** find does not tell device numbers. Undefined if it vanished. */

@@ -91,13 +91,19 @@ describe("names from a stream", () => {
     expect(parseLayerPath(name)).toBe(path);
   });
 
-  test.each(["/etc", "..", "./../x", "a/../../x", "a//b", "./a/./b", "a/..", ".//etc", "a\0b"])("%j is refused", (name) => {
-    expect(() => parseLayerPath(name)).toThrow(/outside/);
-  });
+  test.each(["/etc", "..", "./../x", "a/../../x", "a//b", "./a/./b", "a/..", ".//etc", "a\0b"])(
+    "%j is refused",
+    (name) => {
+      expect(() => parseLayerPath(name)).toThrow(/outside/);
+    },
+  );
 });
 
 test("the head comes back with what follows it, however it is cut", async () => {
-  const name = fc.string({ unit: fc.integer({ min: 1, max: 255 }).map((code) => String.fromCharCode(code)), minLength: 1 });
+  const name = fc.string({
+    unit: fc.integer({ min: 1, max: 255 }).map((code) => String.fromCharCode(code)),
+    minLength: 1,
+  });
   const path = name.map((text) => text.replaceAll("/", "_")).filter((text) => text !== "." && text !== "..");
   await fc.assert(
     fc.asyncProperty(

@@ -145,7 +145,8 @@ function parseMember(header: Buffer, records: ReadonlyMap<string, string>): TarM
   if (storedBytes !== 0 && type !== "file") throw corrupt("has data for a member that is no file");
   return {
     type,
-    name: records.get("GNU.sparse.name") ?? records.get("path") ?? (prefix === "" ? shortName : `${prefix}/${shortName}`),
+    name:
+      records.get("GNU.sparse.name") ?? records.get("path") ?? (prefix === "" ? shortName : `${prefix}/${shortName}`),
     linkName: records.get("linkpath") ?? textField(header, 157, 100),
     storedBytes,
     deviceMajor: numberField(header, 329, 8),

@@ -10,7 +10,9 @@ const SILENCE_S = 3.5;
 test("a client that sent into the silence is answered soon after it, not after as long again", async () => {
   const directory = await mkdtemp(join(tmpdir(), "announce-"));
   try {
-    await runCommand([join(import.meta.dirname, "../../runc/build"), join(directory, "drayage-runc")], { deadlineMs: 60_000 });
+    await runCommand([join(import.meta.dirname, "../../runc/build"), join(directory, "drayage-runc")], {
+      deadlineMs: 60_000,
+    });
     const script = join(import.meta.dirname, "testing/silent-server.py");
     const { stdout } = await runCommand(["python3", script, join(directory, "drayage-announce"), `${SILENCE_S}`], {
       deadlineMs: 60_000,

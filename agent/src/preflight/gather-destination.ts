@@ -110,7 +110,9 @@ async function askForAddresses(
   await Promise.all(
     endpoints
       .filter(({ driver }) => driver !== "bridge" && driver !== "")
-      .flatMap((endpoint) => [endpoint.ipv4, endpoint.ipv6].filter(Boolean).map((address) => ({ ...endpoint, address })))
+      .flatMap((endpoint) =>
+        [endpoint.ipv4, endpoint.ipv6].filter(Boolean).map((address) => ({ ...endpoint, address })),
+      )
       .map(async ({ address, driver, parent, network }) => {
         if (parent === "") {
           unasked.push({ address, why: `the network ${network} (${driver}) has no interface here to ask on` });

@@ -95,9 +95,7 @@ async function networksOf(
   signal: AbortSignal | undefined,
 ): Promise<NetworkInspect[]> {
   const endpoints = Object.entries(inspect.NetworkSettings.Networks);
-  return Promise.all(
-    endpoints.map(([name, { NetworkID }]) => docker.inspectNetwork(NetworkID || name, { signal })),
-  );
+  return Promise.all(endpoints.map(([name, { NetworkID }]) => docker.inspectNetwork(NetworkID || name, { signal })));
 }
 
 function describeMounts(inspect: ContainerInspect, hostMounts: readonly Mount[]): DescribedMount[] {

@@ -1,4 +1,4 @@
-import { HostFacts, SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { type HostFacts, SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { describe, expect, test } from "vitest";
 import { runChecks } from "./check.ts";
 import {
@@ -104,7 +104,9 @@ describe("on the source", () => {
       "a health check under way",
       {
         inspect: { ...inspect, Config: { Healthcheck: { Test: ["CMD-SHELL", "ping db"] } } },
-        execs: [{ ID: "abc", Running: true, Pid: 9, ProcessConfig: { entrypoint: "/bin/sh", arguments: ["-c", "ping db"] } }],
+        execs: [
+          { ID: "abc", Running: true, Pid: 9, ProcessConfig: { entrypoint: "/bin/sh", arguments: ["-c", "ping db"] } },
+        ],
       },
     ],
     ["the runtime drayage", { inspect: withHostConfig({ Runtime: "drayage" }) }],
@@ -150,7 +152,9 @@ const destination: readonly [code: string, change: Partial<DestinationFacts>][] 
   ["port-taken", { inspect: published("10.1.1.1"), listening: [{ protocol: "tcp", address: "*", port: 8080 }] }],
   [
     "name-taken",
-    { containers: [{ Id: "9", Names: [inspect.Name], Image: "", ImageID: "", State: "exited", Labels: {}, Ports: [] }] },
+    {
+      containers: [{ Id: "9", Names: [inspect.Name], Image: "", ImageID: "", State: "exited", Labels: {}, Ports: [] }],
+    },
   ],
   ["memory-short", { memoryAvailableBytes: 120_000_000 }],
   ["disk-short", { diskFreeBytes: 1_000_000 }],

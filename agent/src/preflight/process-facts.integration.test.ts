@@ -80,9 +80,13 @@ test("locks, watches, rings, sockets and written files are seen", async () => {
     (await runCommand(inNetworkNamespace(pid, ["ss", "-H", "-a", "-n", option]))).stdout;
   const unixSockets = parseUnixSockets(await ss("-x"));
   const mptcpSockets = parseMptcpSockets(await ss("-M"));
-  const codes = runChecks(PROCESS_CHECKS, { ...goodSource, mountTable: mounts, processes, unixSockets, mptcpSockets }).map(
-    ({ code }) => code,
-  );
+  const codes = runChecks(PROCESS_CHECKS, {
+    ...goodSource,
+    mountTable: mounts,
+    processes,
+    unixSockets,
+    mptcpSockets,
+  }).map(({ code }) => code);
   expect(codes.includes("io-uring")).toBe(Number(ring) >= 0);
   expect(codes.includes("mptcp")).toBe(mptcp === "1");
   expect(codes).toContain("inotify-on-overlay");

@@ -39,7 +39,8 @@ tcp   LISTEN 0      4096                  *:7400              *:*
 });
 
 test("established connections, loopback apart", () => {
-  const row = (remote: string, state: string) => `   0: 0100007F:0050 ${remote} ${state} 00000000:00000000 00:0 0 0 0 1`;
+  const row = (remote: string, state: string) =>
+    `   0: 0100007F:0050 ${remote} ${state} 00000000:00000000 00:0 0 0 0 1`;
   const table = [
     "  sl  local_address rem_address   st",
     row("0A4D0001:C000", "01"),
@@ -54,7 +55,8 @@ test("established connections, loopback apart", () => {
 });
 
 test("locks of a descriptor", () => {
-  const fdinfo = "pos:\t0\nflags:\t0100002\nmnt_id:\t512\nino:\t7\nlock:\t1: FLOCK  ADVISORY  WRITE 522 fe:00:7 0 EOF\n";
+  const fdinfo =
+    "pos:\t0\nflags:\t0100002\nmnt_id:\t512\nino:\t7\nlock:\t1: FLOCK  ADVISORY  WRITE 522 fe:00:7 0 EOF\n";
   expect(parseLocks(fdinfo, "/data/lock")).toEqual([{ kind: "FLOCK", path: "/data/lock", mountId: 512 }]);
   expect(parseLocks("mnt_id:\t512\n", "/x")).toEqual([]);
 });
@@ -64,7 +66,11 @@ test("storage under a directory", () => {
     mount("/", "ext4", { source: "/dev/sda1" }),
     mount("/srv", "nfs4", { source: "10.0.0.5:/export", root: "/team" }),
   ];
-  expect(storageOf("/srv/data", mounts)).toEqual({ fileSystem: "nfs4", source: "10.0.0.5:/export", path: "/team/data" });
+  expect(storageOf("/srv/data", mounts)).toEqual({
+    fileSystem: "nfs4",
+    source: "10.0.0.5:/export",
+    path: "/team/data",
+  });
   expect(storageOf("/srvx", mounts)).toEqual({ fileSystem: "ext4", source: "/dev/sda1", path: "/srvx" });
   expect(storageOf("/srv", mounts)?.path).toBe("/team");
 });

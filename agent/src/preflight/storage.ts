@@ -25,10 +25,7 @@ export function isSharedStorage(storage: Storage): boolean {
 
 export function sameStorage(a: Storage, b: Storage): boolean {
   return (
-    isSharedStorage(a) &&
-    family(a.fileSystem) === family(b.fileSystem) &&
-    a.source === b.source &&
-    a.path === b.path
+    isSharedStorage(a) && family(a.fileSystem) === family(b.fileSystem) && a.source === b.source && a.path === b.path
   );
 }
 
@@ -40,7 +37,8 @@ function family(fileSystem: string): string {
 export function storageOf(directory: string, mounts: readonly Mount[]): Storage | undefined {
   let best: Mount | undefined;
   for (const mount of mounts) {
-    const covers = mount.mountPoint === "/" || directory === mount.mountPoint || directory.startsWith(`${mount.mountPoint}/`);
+    const covers =
+      mount.mountPoint === "/" || directory === mount.mountPoint || directory.startsWith(`${mount.mountPoint}/`);
     if (covers && (best === undefined || mount.mountPoint.length >= best.mountPoint.length)) best = mount;
   }
   if (best === undefined) return undefined;

@@ -3,7 +3,12 @@ import type { InventoryRecord } from "@drayage/shared/state/node.ts";
 import type { ContainerSummary } from "../docker/types.ts";
 
 /** What Docker's list says of a container, as the cluster sees it. `runtime` is not in Docker's list. */
-export function inventoryRecord(node: string, uuid: string, summary: ContainerSummary, runtime: string): InventoryRecord {
+export function inventoryRecord(
+  node: string,
+  uuid: string,
+  summary: ContainerSummary,
+  runtime: string,
+): InventoryRecord {
   const networks = Object.entries(summary.NetworkSettings?.Networks ?? {});
   return {
     uuid,
@@ -14,7 +19,9 @@ export function inventoryRecord(node: string, uuid: string, summary: ContainerSu
     state: summary.State,
     runtime,
     addresses: Object.fromEntries(
-      networks.flatMap(([name, { IPAddress }]) => (IPAddress === undefined || IPAddress === "" ? [] : [[name, IPAddress]])),
+      networks.flatMap(([name, { IPAddress }]) =>
+        IPAddress === undefined || IPAddress === "" ? [] : [[name, IPAddress]],
+      ),
     ),
   };
 }
@@ -26,7 +33,10 @@ export interface InventoryChanges {
 }
 
 /** What must be written so that etcd shows `now`; `published` is JSON by Docker id. */
-export function inventoryChanges(published: ReadonlyMap<string, string>, now: readonly InventoryRecord[]): InventoryChanges {
+export function inventoryChanges(
+  published: ReadonlyMap<string, string>,
+  now: readonly InventoryRecord[],
+): InventoryChanges {
   const ids = new Set(now.map(({ dockerId }) => dockerId));
   return {
     put: now.filter((record) => published.get(record.dockerId) !== JSON.stringify(record)),

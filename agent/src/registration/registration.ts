@@ -200,7 +200,12 @@ async function observeNode(
   };
 }
 
-async function runtimeOf(host: AgentHost, known: Map<string, string>, dockerId: string, signal: AbortSignal): Promise<string> {
+async function runtimeOf(
+  host: AgentHost,
+  known: Map<string, string>,
+  dockerId: string,
+  signal: AbortSignal,
+): Promise<string> {
   const cached = known.get(dockerId);
   if (cached !== undefined) return cached;
   try {

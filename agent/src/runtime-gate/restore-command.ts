@@ -53,9 +53,15 @@ export function parseCreate(args: readonly string[]): CreateCommand {
   const [createFlags, rest] = takeFlags(afterGlobal.slice(1), CREATE_FLAGS);
   const [dockerId, ...more] = rest;
   if (dockerId === undefined || more.length > 0) throw bad("not exactly one container id");
-  const bundle = valueOf(createFlags, "--bundle") ?? valueOf(createFlags, "-b");
+  const bundle = valueAfter(createFlags, "--bundle") ?? valueAfter(createFlags, "-b");
   if (bundle === null || !bundle.startsWith("/")) throw bad("no absolute --bundle");
-  return { globalFlags, createFlags, dockerId, bundle, runcRoot: valueOf(globalFlags, "--root") ?? DEFAULT_RUNC_ROOT };
+  return {
+    globalFlags,
+    createFlags,
+    dockerId,
+    bundle,
+    runcRoot: valueAfter(globalFlags, "--root") ?? DEFAULT_RUNC_ROOT,
+  };
 }
 
 /** The whole command, program first. CRIU options that runc has no flag for come from the bundle's criu.conf. */
@@ -103,7 +109,7 @@ function words(flag: Flag): string[] {
   return flag.name.startsWith("--") ? [`${flag.name}=${flag.value}`] : [flag.name, flag.value];
 }
 
-function valueOf(flags: readonly Flag[], name: string): string | null {
+function valueAfter(flags: readonly Flag[], name: string): string | null {
   return flags.findLast((flag) => flag.name === name)?.value ?? null;
 }
 

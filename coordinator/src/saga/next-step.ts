@@ -42,7 +42,8 @@ export function standingOf(
     if (owner.node === record.destination && owner.state === "running") return "destination-runs";
   }
   // Given back by the destination, whose copy died before it was thawed.
-  if (owner.epoch === record.epoch + 2 && isOurs && owner.node === record.source && owner.state === "running") return "source-runs";
+  if (owner.epoch === record.epoch + 2 && isOurs && owner.node === record.source && owner.state === "running")
+    return "source-runs";
   return "elsewhere";
 }
 

@@ -34,7 +34,8 @@ export function toDrayError(thrown: unknown, fallback: Reason = "INTERNAL"): Dra
     return new DrayError(thrown.name === "AbortError" ? "CANCELLED" : "TIMEOUT", thrown.message, { cause: thrown });
   }
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new DrayError(fallback, message, { cause: thrown });
+  const isFull = thrown instanceof Error && "code" in thrown && (thrown.code === "ENOSPC" || thrown.code === "EDQUOT");
+  return new DrayError(isFull ? "NO_SPACE" : fallback, message, { cause: thrown });
 }
 
 /** Rebuilds an error from its parts as they travel in metadata or records. */

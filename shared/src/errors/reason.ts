@@ -17,45 +17,154 @@ export interface ReasonMapping {
 
 export const REASONS = {
   // What was asked
-  BAD_REQUEST: { grpcStatus: status.INVALID_ARGUMENT, exitCode: 2, remedy: "Correct the request; `dray help` shows what is accepted." },
+  BAD_REQUEST: {
+    grpcStatus: status.INVALID_ARGUMENT,
+    exitCode: 2,
+    remedy: "Correct the request; `dray help` shows what is accepted.",
+  },
   AMBIGUOUS: { grpcStatus: status.INVALID_ARGUMENT, exitCode: 2, remedy: "Give more digits of the id, or the name." },
-  NOT_FOUND: { grpcStatus: status.NOT_FOUND, exitCode: 3, remedy: "List what exists with `dray container ls`, `dray node ls` or `dray migration ls`." },
-  BAD_CONFIG: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 2, remedy: "Correct the configuration file and start again." },
+  NOT_FOUND: {
+    grpcStatus: status.NOT_FOUND,
+    exitCode: 3,
+    remedy: "List what exists with `dray container ls`, `dray node ls` or `dray migration ls`.",
+  },
+  BAD_CONFIG: {
+    grpcStatus: status.FAILED_PRECONDITION,
+    exitCode: 2,
+    remedy: "Correct the configuration file and start again.",
+  },
   // Preconditions
   ALREADY_EXISTS: { grpcStatus: status.ALREADY_EXISTS, exitCode: 4, remedy: "Give --force to replace it." },
-  PREFLIGHT: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 4, remedy: "Mend the findings, or accept those that name a flag." },
-  NO_PLACEMENT: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 4, remedy: "Mend the findings for one of the nodes, or name a node with --to." },
-  ALREADY_MIGRATING: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 4, remedy: "Wait for the migration under way, or cancel it with `dray migration cancel`." },
-  TOO_LATE: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 4, remedy: "The container already belongs to the destination; migrate it back instead." },
-  PROTOCOL_MISMATCH: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 4, remedy: "Install versions of Drayage that share a protocol version on both sides." },
+  PREFLIGHT: {
+    grpcStatus: status.FAILED_PRECONDITION,
+    exitCode: 4,
+    remedy: "Mend the findings, or accept those that name a flag.",
+  },
+  NO_PLACEMENT: {
+    grpcStatus: status.FAILED_PRECONDITION,
+    exitCode: 4,
+    remedy: "Mend the findings for one of the nodes, or name a node with --to.",
+  },
+  ALREADY_MIGRATING: {
+    grpcStatus: status.FAILED_PRECONDITION,
+    exitCode: 4,
+    remedy: "Wait for the migration under way, or cancel it with `dray migration cancel`.",
+  },
+  TOO_LATE: {
+    grpcStatus: status.FAILED_PRECONDITION,
+    exitCode: 4,
+    remedy: "The container already belongs to the destination; migrate it back instead.",
+  },
+  PROTOCOL_MISMATCH: {
+    grpcStatus: status.FAILED_PRECONDITION,
+    exitCode: 4,
+    remedy: "Install versions of Drayage that share a protocol version on both sides.",
+  },
   // Fencing and ownership
-  STALE_TERM: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 5, remedy: "A newer leader gives the orders; nothing to do." },
+  STALE_TERM: {
+    grpcStatus: status.FAILED_PRECONDITION,
+    exitCode: 5,
+    remedy: "A newer leader gives the orders; nothing to do.",
+  },
   NOT_LEADER: { grpcStatus: status.UNAVAILABLE, exitCode: 5, remedy: "Retry; the leader is changing." },
-  NO_LEADER: { grpcStatus: status.UNAVAILABLE, exitCode: 5, remedy: "Check that coordinators and etcd are up: `systemctl status drayage-coordinator`." },
-  NOT_OWNER: { grpcStatus: status.FAILED_PRECONDITION, exitCode: 1, remedy: "Another node owns the container; see `dray container inspect`." },
-  OUTCOME_UNKNOWN: { grpcStatus: status.UNKNOWN, exitCode: 7, remedy: "Ask again with `dray migration inspect` when etcd answers; nothing was doubled, a copy of unknown standing stays frozen." },
+  NO_LEADER: {
+    grpcStatus: status.UNAVAILABLE,
+    exitCode: 5,
+    remedy: "Check that coordinators and etcd are up: `systemctl status drayage-coordinator`.",
+  },
+  NOT_OWNER: {
+    grpcStatus: status.FAILED_PRECONDITION,
+    exitCode: 1,
+    remedy: "Another node owns the container; see `dray container inspect`.",
+  },
+  OUTCOME_UNKNOWN: {
+    grpcStatus: status.UNKNOWN,
+    exitCode: 7,
+    remedy:
+      "Ask again with `dray migration inspect` when etcd answers; nothing was doubled, a copy of unknown standing stays frozen.",
+  },
   // Access
-  UNAUTHENTICATED: { grpcStatus: status.UNAUTHENTICATED, exitCode: 5, remedy: "Use a certificate of this cluster; see `drayage join --help`." },
-  PERMISSION_DENIED: { grpcStatus: status.PERMISSION_DENIED, exitCode: 1, remedy: "Use a certificate with the role that this call needs." },
-  BAD_TOKEN: { grpcStatus: status.PERMISSION_DENIED, exitCode: 1, remedy: "Make a new token with `drayage pki token`; a token serves once and for a limited time." },
+  UNAUTHENTICATED: {
+    grpcStatus: status.UNAUTHENTICATED,
+    exitCode: 5,
+    remedy: "Use a certificate of this cluster; see `drayage join --help`.",
+  },
+  PERMISSION_DENIED: {
+    grpcStatus: status.PERMISSION_DENIED,
+    exitCode: 1,
+    remedy: "Use a certificate with the role that this call needs.",
+  },
+  BAD_TOKEN: {
+    grpcStatus: status.PERMISSION_DENIED,
+    exitCode: 1,
+    remedy: "Make a new token with `drayage pki token`; a token serves once and for a limited time.",
+  },
   // Parts that do not answer
-  ETCD_UNAVAILABLE: { grpcStatus: status.UNAVAILABLE, exitCode: 5, remedy: "Check etcd: `systemctl status etcd`, and the endpoints in the configuration." },
-  AGENT_UNAVAILABLE: { grpcStatus: status.UNAVAILABLE, exitCode: 5, remedy: "Check the agent on that node: `systemctl status drayage-agent`." },
-  PEER_UNAVAILABLE: { grpcStatus: status.UNAVAILABLE, exitCode: 5, remedy: "Check the network between the two nodes and the page port of the destination." },
-  DOCKER_UNAVAILABLE: { grpcStatus: status.UNAVAILABLE, exitCode: 5, remedy: "Check Docker on that node: `systemctl status docker`." },
-  DOCKER_ERROR: { grpcStatus: status.INTERNAL, exitCode: 1, remedy: "Look at Docker's log on that node: `journalctl -u docker`." },
+  ETCD_UNAVAILABLE: {
+    grpcStatus: status.UNAVAILABLE,
+    exitCode: 5,
+    remedy: "Check etcd: `systemctl status etcd`, and the endpoints in the configuration.",
+  },
+  AGENT_UNAVAILABLE: {
+    grpcStatus: status.UNAVAILABLE,
+    exitCode: 5,
+    remedy: "Check the agent on that node: `systemctl status drayage-agent`.",
+  },
+  PEER_UNAVAILABLE: {
+    grpcStatus: status.UNAVAILABLE,
+    exitCode: 5,
+    remedy: "Check the network between the two nodes and the page port of the destination.",
+  },
+  DOCKER_UNAVAILABLE: {
+    grpcStatus: status.UNAVAILABLE,
+    exitCode: 5,
+    remedy: "Check Docker on that node: `systemctl status docker`.",
+  },
+  DOCKER_ERROR: {
+    grpcStatus: status.INTERNAL,
+    exitCode: 1,
+    remedy: "Look at Docker's log on that node: `journalctl -u docker`.",
+  },
   // The work itself
-  CRIU_DUMP_FAILED: { grpcStatus: status.ABORTED, exitCode: 1, remedy: "See the line of CRIU's log above; the whole log is kept on the node." },
-  CRIU_RESTORE_FAILED: { grpcStatus: status.ABORTED, exitCode: 1, remedy: "See the line of CRIU's log above; the whole log is kept on the node." },
-  FREEZE_FAILED: { grpcStatus: status.ABORTED, exitCode: 1, remedy: "A task may hang in uninterruptible sleep: look for state D in `ps` on that node." },
-  NETWORK_LOCK_FAILED: { grpcStatus: status.ABORTED, exitCode: 1, remedy: "Check nftables on that node: `nft list ruleset`." },
-  CORRUPT_STREAM: { grpcStatus: status.DATA_LOSS, exitCode: 1, remedy: "Data arrived damaged and was thrown away; check the network hardware, then try again." },
-  NO_SPACE: { grpcStatus: status.RESOURCE_EXHAUSTED, exitCode: 1, remedy: "Free disk or memory on the node named above." },
+  CRIU_DUMP_FAILED: {
+    grpcStatus: status.ABORTED,
+    exitCode: 1,
+    remedy: "See the line of CRIU's log above; the whole log is kept on the node.",
+  },
+  CRIU_RESTORE_FAILED: {
+    grpcStatus: status.ABORTED,
+    exitCode: 1,
+    remedy: "See the line of CRIU's log above; the whole log is kept on the node.",
+  },
+  FREEZE_FAILED: {
+    grpcStatus: status.ABORTED,
+    exitCode: 1,
+    remedy: "A task may hang in uninterruptible sleep: look for state D in `ps` on that node.",
+  },
+  NETWORK_LOCK_FAILED: {
+    grpcStatus: status.ABORTED,
+    exitCode: 1,
+    remedy: "Check nftables on that node: `nft list ruleset`.",
+  },
+  CORRUPT_STREAM: {
+    grpcStatus: status.DATA_LOSS,
+    exitCode: 1,
+    remedy: "Data arrived damaged and was thrown away; check the network hardware, then try again.",
+  },
+  NO_SPACE: {
+    grpcStatus: status.RESOURCE_EXHAUSTED,
+    exitCode: 1,
+    remedy: "Free disk or memory on the node named above.",
+  },
   COMMAND_FAILED: { grpcStatus: status.INTERNAL, exitCode: 1, remedy: "See the output above." },
   // Ends
   CANCELLED: { grpcStatus: status.CANCELLED, exitCode: 1, remedy: "The operator asked for it." },
   TIMEOUT: { grpcStatus: status.DEADLINE_EXCEEDED, exitCode: 124, remedy: "Give more time with --timeout." },
-  INTERNAL: { grpcStatus: status.INTERNAL, exitCode: 1, remedy: "This is a bug; the log of the part named above has the details." },
+  INTERNAL: {
+    grpcStatus: status.INTERNAL,
+    exitCode: 1,
+    remedy: "This is a bug; the log of the part named above has the details.",
+  },
 } as const satisfies Record<string, ReasonMapping>;
 
 export type Reason = keyof typeof REASONS;

@@ -96,8 +96,8 @@ export class IncomingConnection {
         this.#socket.send("delivered", streamId, { bytes: content.receivedBytes, reply });
       }
     } catch (thrown) {
-      // The stream's own failure is the cause; what the reader made of it is not.
-      const error = toDrayError(content.errored ?? thrown);
+      // The stream's own failure is the cause, what the reader made of it is not; a reader that failed has aborted the stream.
+      const error = toDrayError(content.errored instanceof DrayError ? content.errored : thrown);
       this.#fail(streamId, content, error);
     }
   }

@@ -12,10 +12,20 @@ export type MigrationOutcome = (typeof OUTCOMES)[number];
 export const MODES = ["auto", "stop-copy", "pre-copy", "post-copy", "hybrid"] as const;
 export type MigrationMode = (typeof MODES)[number];
 
-export const PhaseTimeRecord = z.object({ name: z.string(), startedAtMs: z.number(), durationMs: z.number(), node: z.string() });
+export const PhaseTimeRecord = z.object({
+  name: z.string(),
+  startedAtMs: z.number(),
+  durationMs: z.number(),
+  node: z.string(),
+});
 export type PhaseTimeRecord = z.infer<typeof PhaseTimeRecord>;
 
-export const RoundRecord = z.object({ bytes: z.number(), pages: z.number(), durationMs: z.number(), dirtyBytes: z.number() });
+export const RoundRecord = z.object({
+  bytes: z.number(),
+  pages: z.number(),
+  durationMs: z.number(),
+  dirtyBytes: z.number(),
+});
 
 export const FindingRecord = z.object({
   code: z.string(),
@@ -27,7 +37,13 @@ export const FindingRecord = z.object({
 });
 export type FindingRecord = z.infer<typeof FindingRecord>;
 
-export const MigrationErrorRecord = z.object({ reason: z.string(), message: z.string(), remedy: z.string(), phase: z.string(), node: z.string() });
+export const MigrationErrorRecord = z.object({
+  reason: z.string(),
+  message: z.string(),
+  remedy: z.string(),
+  phase: z.string(),
+  node: z.string(),
+});
 
 export const MigrationRecord = z.object({
   id: z.string(),

@@ -36,13 +36,23 @@ export const OwnerRecord = z.object({
 export type OwnerRecord = z.infer<typeof OwnerRecord>;
 
 /** switching: the source may freeze from now on. Null if the record does not allow it. */
-export function enterSwitch(record: OwnerRecord, epoch: number, source: string, migrationId: string): OwnerRecord | null {
+export function enterSwitch(
+  record: OwnerRecord,
+  epoch: number,
+  source: string,
+  migrationId: string,
+): OwnerRecord | null {
   if (record.epoch !== epoch || record.node !== source || record.state !== "running") return null;
   return { ...record, state: "switching", migrationId };
 }
 
 /** The leader's commit: the destination owns. Null if the record does not allow it. */
-export function commit(record: OwnerRecord, epoch: number, destination: string, migrationId: string): OwnerRecord | null {
+export function commit(
+  record: OwnerRecord,
+  epoch: number,
+  destination: string,
+  migrationId: string,
+): OwnerRecord | null {
   if (record.epoch !== epoch || record.state !== "switching" || record.migrationId !== migrationId) return null;
   return { ...record, node: destination, epoch: epoch + 1, state: "committed" };
 }

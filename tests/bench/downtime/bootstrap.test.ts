@@ -19,7 +19,11 @@ test("the interval encloses the median and stays among the values", () => {
 
 test("what disturbs both series alike does not widen their ratio", () => {
   const quiet = [100, 200, 300, 400, 500, 600, 700];
-  const { value, low, high } = bootstrapPair(quiet.map((ms) => ms * 10), quiet, (one, other) => one / other);
+  const { value, low, high } = bootstrapPair(
+    quiet.map((ms) => ms * 10),
+    quiet,
+    (one, other) => one / other,
+  );
   expect([value, low, high].map((ratio) => Math.round(ratio * 1000) / 1000)).toEqual([10, 10, 10]);
 });
 

@@ -22,7 +22,8 @@ export function bootstrapPair(
   statistic: (one: number, other: number) => number,
 ): Estimate {
   if (one.length !== other.length) throw new RangeError("the series are not of the same runs");
-  const of = (values: readonly number[], indices: readonly number[]) => median(indices.map((index) => values[index] as number));
+  const of = (values: readonly number[], indices: readonly number[]) =>
+    median(indices.map((index) => values[index] as number));
   return bootstrap(one.length, (indices) => statistic(of(one, indices), of(other, indices)));
 }
 

@@ -13,13 +13,18 @@ const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const INSTALL_DEADLINE_MS = 300_000;
 
 /** Installs packages and whatever they need that the nodes lack. */
-export async function installPackages(lab: TestLab, nodes: readonly string[], packages: readonly string[]): Promise<void> {
+export async function installPackages(
+  lab: TestLab,
+  nodes: readonly string[],
+  packages: readonly string[],
+): Promise<void> {
   for (const node of nodes) {
     const present = await lab.tryExec(node, ["dpkg-query", "--show", "--showformat=${Status}\n", ...packages]);
     if (present.exitCode === 0 && !/not-installed|deinstall/.test(present.stdout)) continue;
     const status = await lab.exec(node, ["cat", "/var/lib/dpkg/status"]);
     const archive = createReadStream(await fetchPackages(lab.suite, status, packages));
-    const unpack = "rm -rf /run/packages; mkdir /run/packages; tar -C /run/packages -x; DEBIAN_FRONTEND=noninteractive dpkg --install /run/packages/*.deb; rm -r /run/packages";
+    const unpack =
+      "rm -rf /run/packages; mkdir /run/packages; tar -C /run/packages -x; DEBIAN_FRONTEND=noninteractive dpkg --install /run/packages/*.deb; rm -r /run/packages";
     await lab.exec(node, ["/bin/sh", "-euc", unpack], { stdin: archive, deadlineMs: INSTALL_DEADLINE_MS });
   }
 }
@@ -31,9 +36,13 @@ async function fetchPackages(suite: string, status: string, packages: readonly s
     key: `packages-${suite}-${packages.join("-")}-${digest.slice(0, 16)}.tar`,
     progress: createProgress(),
     build: async (target, scratch) => {
-      for (const name of ["lists/partial", "cache/archives/partial", "etc"]) await mkdir(join(scratch, name), { recursive: true });
+      for (const name of ["lists/partial", "cache/archives/partial", "etc"])
+        await mkdir(join(scratch, name), { recursive: true });
       await writeFile(join(scratch, "status"), `${status}\n`);
-      await writeFile(join(scratch, "sources.list"), `deb [signed-by=${KEYRING}] ${await findMirror()} ${suite} main\n`);
+      await writeFile(
+        join(scratch, "sources.list"),
+        `deb [signed-by=${KEYRING}] ${await findMirror()} ${suite} main\n`,
+      );
       const settings = {
         "Dir::State": scratch,
         "Dir::State::status": join(scratch, "status"),

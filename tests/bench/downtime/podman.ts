@@ -11,7 +11,8 @@ const PORT = 6391;
 const IMAGE = "docker.io/library/redis:latest";
 const ARCHIVE = "/run/bench-podman.tar";
 /** On the node's disk: overlay does not stack on the node's own overlay. */
-const STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "/var/lib/docker/bench-podman"\nrunroot = "/run/bench-podman"\n';
+const STORAGE =
+  '[storage]\ndriver = "overlay"\ngraphroot = "/var/lib/docker/bench-podman"\nrunroot = "/run/bench-podman"\n';
 /** A node of the lab may not set its controllers, and CRIU would try. */
 const CRIU_OPTIONS = "manage-cgroups=ignore\n";
 const REDIS = `redis-server --port ${PORT} --protected-mode no --save "" --appendonly no`;
@@ -40,7 +41,10 @@ export class Podman implements Way {
   async measure(megabytes: number): Promise<Measurement> {
     const [source, destination] = this.#nodes;
     try {
-      await this.#lab.shell(source, `podman run --detach --name ${NAME} --pids-limit 0 --network host ${IMAGE} ${REDIS}`);
+      await this.#lab.shell(
+        source,
+        `podman run --detach --name ${NAME} --pids-limit 0 --network host ${IMAGE} ${REDIS}`,
+      );
       await fillAt({ host: this.#lab.nodeAddress(source), port: PORT }, megabytes);
       const process = await this.#lab.shell(source, `podman inspect --format '{{.State.Pid}}' ${NAME}`);
       const checkpoint = `podman container checkpoint --compress none --export ${ARCHIVE} ${NAME}`;

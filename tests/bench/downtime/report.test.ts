@@ -5,12 +5,19 @@ import type { WayName } from "./way.ts";
 
 function samples(of: Partial<Record<WayName, number>>, megabytes: number): Sample[] {
   return [0, 1, 2].flatMap((run) =>
-    Object.entries(of).map(([way, downtimeMs]) => ({ way: way as WayName, megabytes, run, downtimeMs, totalMs: 2 * downtimeMs })),
+    Object.entries(of).map(([way, downtimeMs]) => ({
+      way: way as WayName,
+      megabytes,
+      run,
+      downtimeMs,
+      totalMs: 2 * downtimeMs,
+    })),
   );
 }
 
 test("goals are reached exactly from their limit on", () => {
-  const reached = (of: Partial<Record<WayName, number>>, megabytes: number) => judge(samples(of, megabytes)).map((goal) => goal.reached);
+  const reached = (of: Partial<Record<WayName, number>>, megabytes: number) =>
+    judge(samples(of, megabytes)).map((goal) => goal.reached);
   expect(reached({ docker: 2000, runc: 250, drayage: 400 }, 100)).toEqual([true, true]);
   expect(reached({ docker: 1999, runc: 249, drayage: 400 }, 100)).toEqual([false, false]);
   expect(reached({ docker: 4000, drayage: 400 }, 1024)).toEqual([true]);

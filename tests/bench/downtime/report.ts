@@ -71,12 +71,17 @@ function compare(
   way: WayName,
   statistic: (theirs: number, ours: number) => number,
 ): Estimate | undefined {
-  const of = (name: WayName) => new Map(samples.filter((s) => s.way === name && s.megabytes === megabytes).map((s) => [s.run, s.downtimeMs]));
+  const of = (name: WayName) =>
+    new Map(samples.filter((s) => s.way === name && s.megabytes === megabytes).map((s) => [s.run, s.downtimeMs]));
   const theirs = of(way);
   const ours = of("drayage");
   const runs = [...theirs.keys()].filter((run) => ours.has(run));
   if (runs.length === 0) return undefined;
-  return bootstrapPair(runs.map((run) => theirs.get(run) as number), runs.map((run) => ours.get(run) as number), statistic);
+  return bootstrapPair(
+    runs.map((run) => theirs.get(run) as number),
+    runs.map((run) => ours.get(run) as number),
+    statistic,
+  );
 }
 
 export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {

@@ -23,8 +23,7 @@ export const CONTAINER_FEATURE_CHECKS: readonly Check<SourceFacts>[] = [
   {
     code: "paused",
     severity: "blocking",
-    find: ({ inspect }) =>
-      when(inspect.State.Paused, "The container is paused.", "Unpause it with `docker unpause`."),
+    find: ({ inspect }) => when(inspect.State.Paused, "The container is paused.", "Unpause it with `docker unpause`."),
   },
   {
     code: "restarting",
@@ -125,10 +124,12 @@ export const CONTAINER_FEATURE_CHECKS: readonly Check<SourceFacts>[] = [
     code: "exec-sessions",
     severity: "blocking",
     find: ({ execs, inspect }) =>
-      execs.filter((exec) => !isHealthProbe(exec, inspect)).map(({ ID, ProcessConfig }) => ({
-        message: `An exec session is open: ${commandOf(ProcessConfig)} (${ID.slice(0, 12)}).`,
-        remedy: "End the `docker exec` session; it cannot be moved.",
-      })),
+      execs
+        .filter((exec) => !isHealthProbe(exec, inspect))
+        .map(({ ID, ProcessConfig }) => ({
+          message: `An exec session is open: ${commandOf(ProcessConfig)} (${ID.slice(0, 12)}).`,
+          remedy: "End the `docker exec` session; it cannot be moved.",
+        })),
   },
 ];
 

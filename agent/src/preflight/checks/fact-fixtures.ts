@@ -44,7 +44,11 @@ export const info: DockerInfo = {
   DockerRootDir: "/var/lib/docker",
   CgroupDriver: "systemd",
   SecurityOptions: ["name=apparmor", "name=seccomp,profile=builtin", "name=cgroupns"],
-  Runtimes: { runc: { path: "runc" }, drayage: { path: "/usr/lib/drayage/drayage-runc" }, "io.containerd.runc.v2": { path: "runc" } },
+  Runtimes: {
+    runc: { path: "runc" },
+    drayage: { path: "/usr/lib/drayage/drayage-runc" },
+    "io.containerd.runc.v2": { path: "runc" },
+  },
   DefaultRuntime: "runc",
   MemTotal: 8e9,
   NCPU: 2,
@@ -83,9 +87,7 @@ export const goodSource: SourceFacts = {
   execs: [],
   mounts: [],
   mountTable: [mount("/", "overlay"), mount("/proc", "proc"), mount("/dev/shm", "tmpfs"), mount("/etc/hosts", "ext4")],
-  processes: [
-    { pid: 7, name: "server", usesIoUring: false, watchesFiles: false, locks: [], socketInodes: [10, 11] },
-  ],
+  processes: [{ pid: 7, name: "server", usesIoUring: false, watchesFiles: false, locks: [], socketInodes: [10, 11] }],
   unixSockets: [{ kind: "u_str", state: "ESTAB", path: "*", inode: 10, peerInode: 11 }],
   mptcpSockets: [],
   establishedConnections: 3,

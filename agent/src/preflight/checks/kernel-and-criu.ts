@@ -221,7 +221,10 @@ export const AGREEMENT_CHECKS: readonly Check<DestinationFacts>[] = [
   {
     code: "security-profile-missing",
     severity: "blocking",
-    find: ({ inspect, host }) => [...missingAppArmor(inspect.AppArmorProfile ?? "", host), ...missingSelinux(inspect.ProcessLabel ?? "", host)],
+    find: ({ inspect, host }) => [
+      ...missingAppArmor(inspect.AppArmorProfile ?? "", host),
+      ...missingSelinux(inspect.ProcessLabel ?? "", host),
+    ],
   },
 ];
 
@@ -262,7 +265,5 @@ function minor(criuVersion: number): number {
 }
 
 export function criuName(version: number): string {
-  return version === 0
-    ? "none"
-    : `${Math.floor(version / 10_000)}.${Math.floor(version / 100) % 100}.${version % 100}`;
+  return version === 0 ? "none" : `${Math.floor(version / 10_000)}.${Math.floor(version / 100) % 100}.${version % 100}`;
 }

@@ -4,9 +4,11 @@ import type { DestinationFacts } from "../destination-facts.ts";
 import type { SourceFacts } from "../source-facts.ts";
 import { type DescribedMount, isSharedStorage, sameStorage, type Storage } from "../storage.ts";
 
-const KNOWN_FILE_SYSTEMS = /^(overlay|proc|sysfs|tmpfs|devpts|mqueue|cgroup2?|devtmpfs|ext[234]|xfs|btrfs|zfs|nfs4?|cifs|smb3|ceph|glusterfs|fuse\.(ceph|glusterfs))$/;
+const KNOWN_FILE_SYSTEMS =
+  /^(overlay|proc|sysfs|tmpfs|devpts|mqueue|cgroup2?|devtmpfs|ext[234]|xfs|btrfs|zfs|nfs4?|cifs|smb3|ceph|glusterfs|fuse\.(ceph|glusterfs))$/;
 /** Where Docker itself mounts. */
-const DOCKERS_OWN = /^\/(proc|sys|dev)(\/|$)|^\/(etc\/(resolv\.conf|hostname|hosts)|sbin\/docker-init)$|^\/run\/secrets(\/|$)|^\/$/;
+const DOCKERS_OWN =
+  /^\/(proc|sys|dev)(\/|$)|^\/(etc\/(resolv\.conf|hostname|hosts)|sbin\/docker-init)$|^\/run\/secrets(\/|$)|^\/$/;
 
 const local = ({ Type }: DescribedMount): boolean => Type !== "tmpfs";
 

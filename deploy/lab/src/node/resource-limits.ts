@@ -35,7 +35,10 @@ export async function installResourceLimits(root: string, signal?: AbortSignal):
 
 /** Built once for each content of the source. */
 async function buildLibrary(signal: AbortSignal | undefined): Promise<string> {
-  const digest = createHash("sha256").update(await readFile(SOURCE)).digest("hex").slice(0, 16);
+  const digest = createHash("sha256")
+    .update(await readFile(SOURCE))
+    .digest("hex")
+    .slice(0, 16);
   const path = join(cacheDirectory(), `resource-limits-${digest}.so`);
   if (await exists(path)) return path;
   await mkdir(dirname(path), { recursive: true });
