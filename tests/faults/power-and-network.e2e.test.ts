@@ -128,9 +128,14 @@ describe("etcd stopped", () => {
       afterwards: async ({ id, actors }) => {
         try {
           await eventually(
-            async () => ((await stage.state.journaled(actors.source, id)) === "switching" ? undefined : true),
+            // Until then CRIU is at work on one side or the other, and needs tasks that are not frozen.
+            async () =>
+              (await stage.state.journaled(actors.source, id)) === "sent" &&
+              (await stage.state.journaled(actors.destination, id)) === "prepared"
+                ? true
+                : undefined,
             {
-              what: "the source gets on without etcd",
+              what: "both sides get on without etcd, up to the decision",
               deadlineMs: SETTLE_MS,
             },
           );
