@@ -99,6 +99,21 @@ describe("any order of deliveries, losses and crashes", () => {
       }),
       { numRuns: 3_000 },
     );
-    expect([...seen].sort()).toEqual(["completed", "failed", "rolled_back"]);
+    // Both ways were taken; a copy that is lost after its thaw is too rare for chance, see below.
+    expect([...seen]).toEqual(expect.arrayContaining(["completed", "rolled_back"]));
+  });
+
+  test("a copy lost after its thaw and before that was durable: failed, the source never resumed", () => {
+    const model = new MigrationModel();
+    for (let step = 0; step < 100 && model.copy !== "running"; step++) {
+      model.act("lead", 0);
+      model.act("deliver", 0);
+    }
+    expect(model.copy).toBe("running");
+    model.act("reboot-destination", 0);
+    model.act("crash", 0);
+    model.settle();
+    expect(model.breach()).toBeNull();
+    expect([model.outcome, model.source, model.copyLost]).toEqual(["failed", "frozen", true]);
   });
 });
