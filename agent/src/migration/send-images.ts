@@ -11,18 +11,21 @@ import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
 /** CRIU's memory pages: the one kind of image that is followed while it grows, however small it stays. */
 const PAGES = /^pages-/;
 
-/** Resolves when everything has been delivered. `dump` settles with CRIU. */
+/**
+ * Resolves when everything has been delivered, with the bytes of memory pages: CRIU's statistics leave out those of
+ * shared mappings. `dump` settles with CRIU.
+ */
 export async function sendImages(
   connection: TransferConnection,
   directory: string,
   dump: Promise<unknown>,
   report: Report,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   const onProgress = (doneBytes: number) => report({ step: "send-memory", doneBytes, totalBytes: 0, message: "" });
   const isBundled = (name: string, bytes: number) => !PAGES.test(name) && bytes <= BUNDLED_LIMIT_BYTES;
   const leaves = (name: string) => isBundled(name, statSync(join(directory, name)).size);
-  await Promise.all([
+  const [, manifest] = await Promise.all([
     connection.sendGrowingDirectory(
       { kind: TRANSFER_KINDS.criuImage, directory, done: dump, leaves },
       { signal, onProgress },
@@ -31,8 +34,11 @@ export async function sendImages(
       const manifest = await imageManifest(directory, isBundled);
       const content = Readable.from(packImages(directory, manifest), { objectMode: false });
       await connection.send({ kind: TRANSFER_KINDS.criuBundle, name: "bundle" }, content, { signal });
+      return manifest;
     }),
   ]);
+  const pages = manifest.files.filter(({ name }) => PAGES.test(name));
+  return pages.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 async function imageManifest(

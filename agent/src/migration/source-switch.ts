@@ -90,13 +90,11 @@ export async function runSwitchSteps(
     const dump = step("dump", () => ready.dump.run());
     const memory = step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
-    const [dumped] = await allSettled([dump, memory, layerRest], ending);
+    const [, bytes] = await allSettled([dump, memory, layerRest], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
-    const pages = dumped.stats.pagesWritten;
-    const bytes = pages * PAGE_BYTES;
     return {
-      rounds: [{ bytes, pages, durationMs, dirtyBytes: bytes }],
+      rounds: [{ bytes, pages: bytes / PAGE_BYTES, durationMs, dirtyBytes: bytes }],
       memoryBytes: bytes,
       wireBytes: connection.wireBytes - wireBytesBefore,
       lockedAtMs,
