@@ -64,7 +64,10 @@ export interface SourceDescription {
   dockerId: string;
   /** Name without the leading slash. */
   name: string;
-  /** The answer of `docker inspect` on the source, JSON. */
+  /**
+   * The answer of `docker inspect` on the source, JSON, with a field `Storage`
+   * in each of its mounts: what the mount lies on.
+   */
   inspectJson: string;
   /** Image config digest, "sha256:...". */
   imageDigest: string;
@@ -249,7 +252,10 @@ export interface SwitchResult {
   memoryBytes: number;
   /** Bytes on the wire in the switch. */
   wireBytes: number;
-  /** Wall clock of the network lock, milliseconds since the Unix epoch. */
+  /**
+   * Wall clock when the freeze began, just before the network lock; downtime
+   * counts from here. Milliseconds since the Unix epoch.
+   */
   lockedAtMs: number;
 }
 

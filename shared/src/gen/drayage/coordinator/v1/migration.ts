@@ -232,7 +232,10 @@ export interface Migration {
   outcome: Outcome;
   /** Why that mode, why that end. */
   reason: string;
-  /** From the network lock on the source to the thaw on the destination. */
+  /**
+   * From the freeze on the source, just before its network lock, to the thaw
+   * on the destination.
+   */
   downtimeMs: number;
   /** From acceptance to the end. */
   totalMs: number;
