@@ -1,6 +1,6 @@
 /**
  * Runs the tests and ends with one plain line, `N passed, N failed`, alone and last on stdout; everything else goes to
- * stderr.
+ * stderr, and last there what failed.
  *
  * usage: tests/run [all | unit | integration | e2e | bench] [--suite forky|trixie] [--keep] [-- vitest arguments]
  *
@@ -18,7 +18,7 @@ import { createProgress } from "../deploy/lab/src/progress.ts";
 import type { Suite } from "./harness/test-lab.ts";
 import { runBenchmarks } from "./runner/bench-part.ts";
 import { withLab } from "./runner/lab-part.ts";
-import { add, closingLine, NOTHING, type Tally } from "./runner/tally.ts";
+import { add, closingLine, failureLines, failureOf, NOTHING, type Tally } from "./runner/tally.ts";
 import { runVitest } from "./runner/vitest-part.ts";
 
 const PARTS = ["unit", "integration", "e2e", "bench"] as const;
@@ -44,24 +44,25 @@ interface Options {
 
 const RUN: Readonly<Record<Part, (options: Options) => Promise<Tally>>> = {
   async unit({ more, signal }) {
-    const product = await runVitest({ project: "unit", more }, signal);
-    return add(product, await runVitest({ project: "harness", config: OWN_CONFIG, more }, signal));
+    const product = await runVitest({ part: "unit", project: "unit", more }, signal);
+    return add(product, await runVitest({ part: "unit", project: "harness", config: OWN_CONFIG, more }, signal));
   },
   async integration({ more, signal }) {
     await installMissing(createProgress(), signal, REQUIREMENTS);
-    return await runVitest({ project: "integration", more }, signal);
+    return await runVitest({ part: "integration", project: "integration", more }, signal);
   },
   async e2e({ suites, keep, more, signal }) {
     let tally = NOTHING;
     for (const suite of suites) {
       const name = `e2e-${suite}`;
       const environment = { DRAYAGE_LAB: name };
-      const part = { project: "e2e", config: OWN_CONFIG, more, environment };
+      const part = `e2e ${suite}`;
+      const vitest = { part, project: "e2e", config: OWN_CONFIG, more, environment };
       tally = add(
         tally,
         await timed(
-          `e2e ${suite}`,
-          () => withLab({ name, suite, faults: true, keep }, signal, () => runVitest(part, signal)),
+          part,
+          () => withLab({ name, suite, faults: true, keep }, signal, () => runVitest(vitest, signal)),
           signal,
         ),
       );
@@ -84,8 +85,9 @@ async function timed(what: string, part: () => Promise<Tally>, signal: AbortSign
     return await part();
   } catch (error) {
     signal.throwIfAborted();
-    process.stderr.write(`tests: ${what}: ${error instanceof Error ? error.message : String(error)}\n`);
-    return { passed: 0, failed: 1, skipped: 0 };
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`tests: ${what}: ${message}\n`);
+    return failureOf(what, message);
   } finally {
     times.push(`${what} ${((performance.now() - startedAt) / 1000).toFixed(0)} s`);
   }
@@ -127,8 +129,9 @@ async function main(): Promise<number> {
     return 130;
   }
   process.stderr.write(`tests: ${times.join(", ")}${tally.skipped > 0 ? `; ${tally.skipped} skipped` : ""}\n`);
+  for (const line of failureLines(tally)) process.stderr.write(`${line}\n`);
   process.stdout.write(`${closingLine(tally)}\n`);
-  return tally.failed === 0 ? 0 : 1;
+  return tally.failures.length === 0 && tally.passed > 0 ? 0 : 1;
 }
 
 process.exitCode = await main();

@@ -28,8 +28,13 @@ export async function runBenchmarks(lab: string, signal: AbortSignal): Promise<T
   checks.push(...downtime.goals.map(({ what, reached }): [string, boolean] => [what, reached]));
 
   for (const [what, reached] of checks) process.stderr.write(`${reached ? "reached" : "MISSED "}  ${what}\n`);
-  const passed = checks.filter(([, reached]) => reached).length;
-  return { passed, failed: checks.length - passed, skipped: 0 };
+  return {
+    passed: checks.filter(([, reached]) => reached).length,
+    skipped: 0,
+    failures: checks
+      .filter(([, reached]) => !reached)
+      .map(([what]) => ({ part: "bench", file: "", name: what, message: "" })),
+  };
 }
 
 async function script(name: string, args: readonly string[], signal: AbortSignal): Promise<string> {

@@ -1,43 +1,70 @@
-/** Counting what passed and what failed. Pure. */
+/** Counting what passed and what failed, and saying what. Pure. */
+
+export interface Failure {
+  /** Part of the run it belongs to: `unit`, `e2e forky`. */
+  readonly part: string;
+  /** Relative to the repository; empty for what is no file's fault. */
+  readonly file: string;
+  /** Whole name of the test; for a hook or a file that did not load, what of it. */
+  readonly name: string;
+  readonly message: string;
+}
 
 export interface Tally {
   readonly passed: number;
-  readonly failed: number;
   readonly skipped: number;
+  readonly failures: readonly Failure[];
 }
 
-export const NOTHING: Tally = { passed: 0, failed: 0, skipped: 0 };
+/** What the reporter says of one run of vitest. */
+export interface Report {
+  readonly passed: number;
+  readonly skipped: number;
+  readonly failures: readonly Omit<Failure, "part">[];
+}
+
+export const NOTHING: Tally = { passed: 0, skipped: 0, failures: [] };
+
+const MESSAGE_LINES_MAX = 8;
+const LINE_CHARACTERS_MAX = 240;
 
 export function add(a: Tally, b: Tally): Tally {
-  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
+  return {
+    passed: a.passed + b.passed,
+    skipped: a.skipped + b.skipped,
+    failures: [...a.failures, ...b.failures],
+  };
 }
 
 /** The closing line; scripts read it. */
-export function closingLine({ passed, failed }: Tally): string {
-  return `${passed} passed, ${failed} failed`;
+export function closingLine({ passed, failures }: Tally): string {
+  return `${passed} passed, ${failures.length} failed`;
 }
 
-/** What of vitest's JSON report is needed. */
-export interface VitestReport {
-  readonly numPassedTests: number;
-  readonly numFailedTests: number;
-  readonly numPendingTests: number;
-  readonly testResults: readonly {
-    readonly status: string;
-    readonly assertionResults: readonly { readonly status: string }[];
-  }[];
+/** One failure that is no test's: the part itself, or something that ran it. */
+export function failureOf(part: string, message: string): Tally {
+  return { passed: 0, skipped: 0, failures: [{ part, file: "", name: "", message }] };
+}
+
+/** An exit code that nothing in the report explains is a failure, and so is a missing report. */
+export function tallyOf(part: string, report: Report | undefined, exitCode: number): Tally {
+  if (report === undefined) return failureOf(part, `vitest ended with ${exitCode} and left no report`);
+  const { passed, skipped } = report;
+  const tally = { passed, skipped, failures: report.failures.map((failure) => ({ part, ...failure })) };
+  if (exitCode === 0 || tally.failures.length > 0) return tally;
+  return add(tally, failureOf(part, `vitest ended with ${exitCode}, which no test explains`));
 }
 
 /**
- * Counts a report. A file that failed without a failed test (it did not load, a hook threw) counts as one failure, and
- * so does an exit code that nothing in the report explains, for example an unhandled error, or no report at all.
+ * What failed, to be read where only the end of the output is kept: where, which test, and the first lines of why.
  */
-export function tallyOf(report: VitestReport | undefined, exitCode: number): Tally {
-  if (report === undefined) return { passed: 0, failed: 1, skipped: 0 };
-  const brokenFiles = report.testResults.filter(
-    ({ status, assertionResults }) => status === "failed" && !assertionResults.some((test) => test.status === "failed"),
-  ).length;
-  const failed = report.numFailedTests + brokenFiles;
-  const unexplained = exitCode !== 0 && failed === 0 ? 1 : 0;
-  return { passed: report.numPassedTests, failed: failed + unexplained, skipped: report.numPendingTests };
+export function failureLines({ failures }: Tally): string[] {
+  return failures.flatMap(({ part, file, name, message }) => [
+    ["FAILED", part, file, name].filter((word) => word !== "").join("  "),
+    ...message
+      .split("\n")
+      .filter((line) => line.trim() !== "")
+      .slice(0, MESSAGE_LINES_MAX)
+      .map((line) => `    ${line.slice(0, LINE_CHARACTERS_MAX)}`),
+  ]);
 }

@@ -4,9 +4,12 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { REPOSITORY } from "../../deploy/lab/src/lab/layout.ts";
-import { type Tally, tallyOf, type VitestReport } from "./tally.ts";
+import { REPORT_VARIABLE } from "./reporter.ts";
+import { type Report, type Tally, tallyOf } from "./tally.ts";
 
 export interface VitestPart {
+  /** How failures name the part. */
+  readonly part: string;
   readonly project: string;
   /** Configuration file, relative to the repository; its own at the root if not given. */
   readonly config?: string;
@@ -25,11 +28,12 @@ export async function runVitest(part: VitestPart, signal: AbortSignal): Promise<
     const argv = [
       join(REPOSITORY, "node_modules/vitest/vitest.mjs"),
       ...["run", "--project", part.project, ...(part.config === undefined ? [] : ["--config", part.config])],
-      ...["--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`],
-      ...(part.more ?? []),
+      ...["--reporter=default", `--reporter=${join(import.meta.dirname, "reporter.ts")}`],
+      // What was asked for may be in another project.
+      ...(part.more === undefined || part.more.length === 0 ? [] : ["--passWithNoTests", ...part.more]),
     ];
-    const exitCode = await run(argv, { ...process.env, ...part.environment }, signal);
-    return tallyOf(await readReport(reportFile), exitCode);
+    const exitCode = await run(argv, { ...process.env, ...part.environment, [REPORT_VARIABLE]: reportFile }, signal);
+    return tallyOf(part.part, await readReport(reportFile), exitCode);
   } finally {
     await rm(directory, { recursive: true });
   }
@@ -61,9 +65,9 @@ async function run(argv: readonly string[], env: NodeJS.ProcessEnv, signal: Abor
   }
 }
 
-async function readReport(path: string): Promise<VitestReport | undefined> {
+async function readReport(path: string): Promise<Report | undefined> {
   try {
-    return JSON.parse(await readFile(path, "utf8")) as VitestReport;
+    return JSON.parse(await readFile(path, "utf8")) as Report;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
