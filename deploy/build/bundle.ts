@@ -38,7 +38,7 @@ const PROTO_FILES = [
 ];
 
 /** Gives bundled CommonJS libraries what they expect to find around them. */
-const COMMONJS_GLOBALS = [
+export const COMMONJS_GLOBALS = [
   'import { createRequire as __createRequire } from "node:module";',
   "const require = __createRequire(import.meta.url);",
   "const __filename = import.meta.filename;",

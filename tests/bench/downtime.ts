@@ -12,9 +12,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { copyBetween, receiving, sendingTo } from "../harness/node-stream.ts";
 import { labCommand, TestLab } from "../harness/test-lab.ts";
 import { chart } from "./downtime/chart.ts";
-import { copyBetween, receiving, sendingTo } from "./downtime/lost-connection.ts";
 import { Drayage } from "./downtime/drayage.ts";
 import { PlainRunc } from "./downtime/plain-runc.ts";
 import { Podman } from "./downtime/podman.ts";

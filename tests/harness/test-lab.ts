@@ -71,6 +71,11 @@ export class TestLab {
     return [...(await this.#lab.driver.command(node, argv))];
   }
 
+  /** Where the host sees a file or socket of a running node. */
+  async pathFromHost(node: string, path: string): Promise<string> {
+    return `/proc/${await this.#lab.driver.initPid(node)}/root${path}`;
+  }
+
   /** Runs a command in a node that has to succeed; gives its stdout without the last line end. */
   async exec(node: string, argv: readonly string[], options: RunOptions = {}): Promise<string> {
     const label = `${node}: ${argv.slice(0, 6).join(" ").slice(0, 120)}`;

@@ -5,9 +5,10 @@
 import { fillRedis } from "../../../deploy/held-client/redis.ts";
 import { LineConnection } from "../../../deploy/held-client/line-connection.ts";
 import { eventually } from "../../harness/eventually.ts";
+import { receiving, sendingTo } from "../../harness/node-stream.ts";
 import type { TestLab } from "../../harness/test-lab.ts";
 import { hostPid } from "./freeze-watch.ts";
-import { measureMove, receiving, sendingTo } from "./lost-connection.ts";
+import { measureMove } from "./lost-connection.ts";
 import type { Measurement, Way } from "./way.ts";
 
 const ID = "bench-runc";

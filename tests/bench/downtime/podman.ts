@@ -1,7 +1,8 @@
 /** Podman's export and import of a checkpoint, uncompressed and through memory: the faster of its settings here. */
+import { receiving, sendingTo } from "../../harness/node-stream.ts";
 import type { TestLab } from "../../harness/test-lab.ts";
 import { hostPid } from "./freeze-watch.ts";
-import { measureMove, receiving, sendingTo } from "./lost-connection.ts";
+import { measureMove } from "./lost-connection.ts";
 import { installPackages } from "./node-packages.ts";
 import { fillAt } from "./plain-runc.ts";
 import type { Measurement, Way } from "./way.ts";

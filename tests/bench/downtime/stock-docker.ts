@@ -3,9 +3,10 @@
  * start from a checkpoint with any other ("bind-mount /proc/0/ns/net").
  */
 import { removeContainer } from "../../harness/containers.ts";
+import { receiving, sendingTo } from "../../harness/node-stream.ts";
 import type { TestLab } from "../../harness/test-lab.ts";
 import { hostPid } from "./freeze-watch.ts";
-import { measureMove, receiving, sendingTo } from "./lost-connection.ts";
+import { measureMove } from "./lost-connection.ts";
 import { fillAt } from "./plain-runc.ts";
 import type { Measurement, Way } from "./way.ts";
 
@@ -69,7 +70,7 @@ export class StockDocker implements Way {
     await removeContainer(this.#lab, NAME);
   }
 
-  /** The script's weight (see lost-connection.ts) does not reach the daemons, which do the work. */
+  /** The script's weight (see node-stream.ts) does not reach the daemons, which do the work. */
   async #weigh(weight: number): Promise<void> {
     const script = `for pid in $(pidof dockerd containerd); do echo ${weight} >/proc/$pid/autogroup || :; done`;
     for (const node of this.#nodes) await this.#lab.shell(node, script);

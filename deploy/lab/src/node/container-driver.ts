@@ -141,12 +141,15 @@ export class ContainerDriver implements NodeDriver {
     return (await processesIn(cgroup)).length > 0 ? "booting" : "off";
   }
 
+  async initPid(node: string): Promise<number> {
+    const pid = await findInit(join(await labCgroup(this.#id), node));
+    if (pid !== undefined) return pid;
+    throw new LabError("unavailable", `${node} is off`, { remedy: `start it with: lab start ${node}` });
+  }
+
   async command(node: string, argv: readonly string[]): Promise<string[]> {
     const cgroup = join(await labCgroup(this.#id), node);
-    const pid = await findInit(cgroup);
-    if (pid === undefined) {
-      throw new LabError("unavailable", `${node} is off`, { remedy: `start it with: lab start ${node}` });
-    }
+    const pid = await this.initPid(node);
     await mkdir(join(cgroup, EXEC_CGROUP), { recursive: true });
     const environment = [`PATH=${NODE_PATH}`, "HOME=/root", "LANG=C.UTF-8", `TERM=${process.env["TERM"] ?? "dumb"}`];
     return inCgroup(join(cgroup, EXEC_CGROUP), [

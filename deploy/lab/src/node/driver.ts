@@ -46,6 +46,9 @@ export interface NodeDriver {
 
   state(node: string): Promise<NodeState>;
 
+  /** Pid of the node's init as the host sees it; an error when the node is off. */
+  initPid(node: string): Promise<number>;
+
   /** The command of the host that runs `argv` in the node, with stdin, stdout, stderr and exit code passed through. */
   command(node: string, argv: readonly string[]): Promise<string[]>;
 }

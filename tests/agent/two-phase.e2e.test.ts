@@ -1,35 +1,28 @@
 /**
- * The two-phase restore between two real nodes: Redis on a macvlan network, a
- * client that holds one connection and counts.
- *
- * Needs two nodes with Docker, the runtime "drayage", a macvlan network "lan"
- * over their uplink, the image "redis:exp", and /opt/node, /opt/gate-driver.mjs:
- *
- *   TWO_PHASE_NODES   names of the nodes, "a,b"
- *   TWO_PHASE_EXEC    JSON array: how a command is run in "{node}"
- *   TWO_PHASE_COPY    JSON array: copies "{directory}" from "{from}" to "{to}"
- *   TWO_PHASE_CLIENT  JSON array: starts the counting client for "{address}"
- *   TWO_PHASE_ADDRESS an address of the network that is free
+ * The two-phase restore between two nodes without their agents: gate-driver plays what the agents do, so that it can
+ * be killed and told to abort in places where an agent would not stop.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { createInterface } from "node:readline";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ExecPrefix, NodeDriver } from "./testing/node-driver.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { Stage } from "../e2e/stage.ts";
+import { NETWORK } from "../harness/containers.ts";
+import { eventually } from "../harness/eventually.ts";
+import { HeldConnection } from "../harness/held-connection.ts";
+import { LineConnection } from "../harness/line-connection.ts";
+import { copyBetween, receiving, sendingTo } from "../harness/node-stream.ts";
+import { NodeDriver } from "./node-driver.ts";
 
-const [SOURCE = "", DESTINATION = ""] = (process.env["TWO_PHASE_NODES"] ?? "").split(",");
-const EXEC = JSON.parse(process.env["TWO_PHASE_EXEC"] ?? "[]") as ExecPrefix;
-const COPY = JSON.parse(process.env["TWO_PHASE_COPY"] ?? "[]") as ExecPrefix;
-const CLIENT = JSON.parse(process.env["TWO_PHASE_CLIENT"] ?? "[]") as ExecPrefix;
-const ADDRESS = process.env["TWO_PHASE_ADDRESS"] ?? "10.99.0.10";
-const PARENT = process.env["TWO_PHASE_PARENT"] ?? "host0";
-const RUNTIME = process.env["TWO_PHASE_RUNTIME"] ?? "drayage";
+/** The interface of a node that carries the macvlan network. */
+const PARENT = "host0";
+const AGENTS_READY_MS = 60_000;
+const MORE_REPLIES = 20;
+const stage = new Stage(80, ["redis"]);
 
-describe.skipIf(SOURCE === "")("two-phase restore", () => {
+describe("two-phase restore", () => {
   let source: NodeDriver;
   let destination: NodeDriver;
-  let client: ChildProcess | undefined;
-  let reports: AsyncIterator<string>;
+  let held: HeldConnection | undefined;
+  let address = "";
   let sourceId = "";
   let copyId = "";
   let migrationId = "";
@@ -37,23 +30,46 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
   let mac = "";
   let start: Promise<string>;
 
+  beforeAll(async () => {
+    const { lab } = stage;
+    await lab.images(["redis"], [stage.destination]);
+    await NodeDriver.install(lab, nodes());
+    for (const node of nodes()) await lab.exec(node, ["systemctl", "stop", "drayage-agent"]);
+  });
+
+  afterAll(async () => {
+    const { lab } = stage;
+    await NodeDriver.uninstall(lab, nodes());
+    for (const node of nodes()) await lab.exec(node, ["systemctl", "start", "drayage-agent"]);
+    await eventually(
+      async () => {
+        const { document } = await lab.dray<readonly { state: string }[]>(["node", "ls"]);
+        return document.every(({ state }) => state === "ready") ? true : undefined;
+      },
+      { what: "the agents are back", deadlineMs: AGENTS_READY_MS },
+    );
+  });
+
   beforeEach(async () => {
     migrationId = randomBytes(6).toString("hex");
     mac = `02:42:${migrationId.slice(0, 8).match(/../g)?.join(":")}`;
-    source = new NodeDriver(SOURCE, EXEC);
-    destination = new NodeDriver(DESTINATION, EXEC);
-    source.start();
-    destination.start();
+    address = stage.address();
+    source = new NodeDriver(stage.lab, stage.source);
+    destination = new NodeDriver(stage.lab, stage.destination);
+    await source.start();
+    await destination.start();
     sourceId = await source.run("docker", "run", "-d", "--name", `redis-${migrationId}`, ...container());
     copyId = await destination.run("docker", "create", "--name", `redis-${migrationId}`, ...container());
-    client = spawnWords(CLIENT, { address: ADDRESS });
-    if (client.stdout === null) throw new Error("no stdout");
-    reports = createInterface({ input: client.stdout })[Symbol.asyncIterator]();
-    expect(await nextReport()).toEqual({ connected: true });
+    const endpoint = { host: address, port: 6379 };
+    (await eventually(() => LineConnection.open(endpoint), { what: "Redis listens", deadlineMs: 30_000 })).close();
+    held = await HeldConnection.redis(endpoint);
+    await expectCounting();
   });
 
   afterEach(async () => {
-    client?.kill("SIGKILL");
+    // Not waited for: its last request may never be answered.
+    held?.stop().catch(() => undefined);
+    held = undefined;
     for (const [driver, id] of [
       [source, sourceId],
       [destination, copyId],
@@ -68,25 +84,19 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     }
   });
 
+  function client(): HeldConnection {
+    if (held === undefined) throw new Error("no connection is held");
+    return held;
+  }
+
+  const nodes = () => [stage.source, stage.destination];
   const directory = () => `/run/drayage/images/${migrationId}`;
   const images = () => ({ imageDirectory: directory(), workDirectory: `${directory()}-work` });
   const ofSource = () => ({ dockerId: sourceId, migrationId, parent: PARENT, mac });
-  const ofCopy = () => ({ dockerId: copyId, migrationId, parent: PARENT, mac, ipv4: ADDRESS });
+  const ofCopy = () => ({ dockerId: copyId, migrationId, parent: PARENT, mac, network: NETWORK, ipv4: address });
 
   function container(): string[] {
-    const redis = ["redis:exp", "redis-server", "--save", "", "--protected-mode", "no"];
-    return ["--network", "lan", "--ip", ADDRESS, "--mac-address", mac, "--runtime", RUNTIME, ...redis];
-  }
-
-  async function nextReport(): Promise<unknown> {
-    const { value, done } = await reports.next();
-    if (done) throw new Error("the client has ended");
-    return JSON.parse(value as string);
-  }
-
-  async function clientReport() {
-    client?.kill("SIGUSR1");
-    return (await nextReport()) as { replies: number; last: number; longestGapMs: number; problems: string[] };
+    return [`--network=${NETWORK}`, `--ip=${address}`, `--mac-address=${mac}`, "--runtime=drayage", "redis:latest"];
   }
 
   async function holdCreate(): Promise<void> {
@@ -104,7 +114,16 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     await source.must("block", ofSource());
     await source.run("docker", "pause", sourceId);
     await source.must("dump", { ...ofSource(), ...images() });
-    await run(spawnWords(COPY, { from: source.node, to: destination.node, directory: directory() }));
+    await copyImages();
+  }
+
+  async function copyImages(): Promise<void> {
+    await copyBetween(stage.lab, {
+      source: source.node,
+      destination: destination.node,
+      send: `tar -C ${directory()} -c . | ${sendingTo(stage.lab.nodeAddress(destination.node))}`,
+      receive: `mkdir -p ${directory()}; ${receiving(`tar -C ${directory()} -x`)}`,
+    });
   }
 
   async function toPrepared(): Promise<void> {
@@ -118,23 +137,19 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     await destination.must("unblock", ofCopy());
     await destination.must("commit", ofCopy());
     const { initPid } = (await destination.must("kernel", ofCopy())) as { initPid: number };
-    await destination.run("/usr/lib/drayage/drayage-announce", `/proc/${initPid}/ns/net`, "eth0", ADDRESS);
+    await destination.run("/usr/lib/drayage/drayage-announce", `/proc/${initPid}/ns/net`, "eth0", address);
   }
 
   async function restart(driver: NodeDriver): Promise<void> {
     await driver.kill();
-    driver.start();
+    await driver.start();
     await driver.must("open");
   }
 
   /** The connection has lived, and goes on counting. */
   async function expectCounting(): Promise<void> {
-    const before = await clientReport();
-    // Its retransmission backs off: the longer the gap, the later the next attempt.
-    await expect
-      .poll(async () => (await clientReport()).replies, { timeout: 10_000, interval: 100 })
-      .toBeGreaterThan(before.replies + 20);
-    expect((await clientReport()).problems).toEqual([]);
+    await client().moreReplies(MORE_REPLIES);
+    client().verdict();
   }
 
   async function reviveSource(): Promise<void> {
@@ -147,9 +162,9 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     await toPrepared();
     expect(await source.must("kernel", ofSource())).toMatchObject({ frozen: true });
     expect(await destination.must("kernel", ofCopy())).toMatchObject({ frozen: true });
-    const whileFrozen = await clientReport();
+    const { replies } = client();
     await new Promise((resolve) => setTimeout(resolve, 300));
-    expect((await clientReport()).replies).toBe(whileFrozen.replies);
+    expect(client().replies).toBe(replies);
     await commit();
     await start;
     expect(await destination.must("kernel", ofCopy())).toMatchObject({ frozen: false });
@@ -179,8 +194,7 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
       copyId,
       await destination.run("docker", "create", "--name", `back-${migrationId}`, ...container()),
     ];
-    await run(spawnWords(EXEC, { node: source.node }, ["rm", "-rf", directory(), `${directory()}-work`]));
-    await run(spawnWords(EXEC, { node: destination.node }, ["rm", "-rf", directory(), `${directory()}-work`]));
+    for (const driver of [source, destination]) await driver.run("rm", "-rf", directory(), `${directory()}-work`);
     await toPrepared();
     await commit();
     await start;
@@ -206,9 +220,10 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
   test("CRIU is killed in the restore", async () => {
     await holdCreate();
     await dump();
-    await destination.must("release", { ...ofCopy(), ...images() });
     // However far it has come, nothing of it may run, and docker start must end.
-    await destination.run("sh", "-c", "until pkill -KILL -x criu; do :; done");
+    const killed = destination.run("sh", "-c", "until pkill -KILL -x criu; do :; done");
+    await destination.must("release", { ...ofCopy(), ...images() });
+    await killed;
     const outcome = await Promise.race([start.then(String, String), destination.order("prepared", ofCopy())]);
     if (typeof outcome !== "string") expect(outcome.error).toBeUndefined();
     await destination.must("abort", { ...ofCopy(), reason: "CRIU was killed" });
@@ -280,7 +295,7 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     await toPrepared();
     await destination.kill();
     await new Promise((resolve) => setTimeout(resolve, 1000));
-    destination.start();
+    await destination.start();
     expect(await destination.must("open")).toEqual([{ dockerId: copyId, state: "prepared" }]);
     expect(await destination.must("kernel", ofCopy())).toMatchObject({ frozen: true });
     await destination.must("prepared", ofCopy());
@@ -305,27 +320,10 @@ describe.skipIf(SOURCE === "")("two-phase restore", () => {
     await source.run("docker", "pause", sourceId);
     const dumping = source.order("dump", { ...ofSource(), ...images() });
     dumping.catch(() => {});
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await source.run("sh", "-c", "until pgrep -x criu; do :; done");
     await restart(source);
     await source.order("run", { argv: ["systemctl", "stop", `drayage-dump-${migrationId}`], deadlineMs: 20_000 });
     await reviveSource();
     await expectCounting();
   });
 });
-
-function spawnWords(
-  words: ExecPrefix,
-  values: Readonly<Record<string, string>>,
-  more: readonly string[] = [],
-): ChildProcess {
-  const [program = "", ...args] = [...words, ...more].map((word) =>
-    word.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? ""),
-  );
-  return spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
-}
-
-function run(child: ChildProcess): Promise<void> {
-  return new Promise((resolve, reject) => {
-    child.once("close", (code) => (code === 0 ? resolve() : reject(new Error(`copying ended with ${code}`))));
-  });
-}

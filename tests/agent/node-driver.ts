@@ -1,44 +1,65 @@
-/** The test's hand in a node: runs gate-driver there, sends orders, kills it. */
+/** A test's hand in a node: runs gate-driver there, sends orders, kills it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { build } from "esbuild";
+import { COMMONJS_GLOBALS } from "../../deploy/build/bundle.ts";
+import type { TestLab } from "../harness/test-lab.ts";
 
 export interface Answer {
   readonly result?: unknown;
   readonly error?: string;
-  /** Boot-time clock of the node. */
-  readonly startMs: number;
-  readonly endMs: number;
 }
 
-/** How a command is run in a node: "{node}" is replaced by its name. */
-export type ExecPrefix = readonly string[];
+const PROGRAM = "/var/lib/gate-driver.mjs";
+const NODE = "/usr/lib/drayage/node";
 
 export class NodeDriver {
+  readonly #lab: TestLab;
   readonly node: string;
-  readonly #prefix: ExecPrefix;
   #child: ChildProcess | undefined;
   #unit = "";
   #seq = 0;
   readonly #waiting = new Map<number, { resolve: (answer: Answer) => void; reject: (cause: Error) => void }>();
 
-  constructor(node: string, prefix: ExecPrefix) {
+  constructor(lab: TestLab, node: string) {
+    this.#lab = lab;
     this.node = node;
-    this.#prefix = prefix.map((word) => word.replaceAll("{node}", node));
+  }
+
+  /** Puts gate-driver into the nodes, as one file. */
+  static async install(lab: TestLab, nodes: readonly string[]): Promise<void> {
+    const { outputFiles } = await build({
+      entryPoints: [`${import.meta.dirname}/gate-driver.ts`],
+      bundle: true,
+      write: false,
+      platform: "node",
+      format: "esm",
+      target: "node24",
+      banner: { js: COMMONJS_GLOBALS },
+      logLevel: "silent",
+    });
+    const program = outputFiles[0]?.text ?? "";
+    await Promise.all(nodes.map((node) => lab.writeFile(node, PROGRAM, program)));
+  }
+
+  static async uninstall(lab: TestLab, nodes: readonly string[]): Promise<void> {
+    await Promise.all(nodes.map((node) => lab.exec(node, ["rm", "--force", PROGRAM])));
   }
 
   /** Starts (again). As a unit of its own, like the agent. */
-  start(): void {
+  async start(): Promise<void> {
     this.#unit = `gate-driver-${process.pid}-${Date.now()}`;
     const unit = ["systemd-run", "--quiet", "--collect", "--pipe", "--wait", `--unit=${this.#unit}`];
-    const child = this.#spawn([...unit, "/opt/node", "/opt/gate-driver.mjs"]);
+    const [file = "", ...args] = await this.#lab.command(this.node, [...unit, NODE, PROGRAM]);
+    const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
     this.#child = child;
-    if (child.stdout === null) throw new Error("no stdout");
     createInterface({ input: child.stdout }).on("line", (line) => {
       const answer = JSON.parse(line) as Answer & { seq: number };
       this.#waiting.get(answer.seq)?.resolve(answer);
       this.#waiting.delete(answer.seq);
     });
     child.once("close", () => {
+      if (this.#child === child) this.#child = undefined;
       for (const { reject } of this.#waiting.values()) reject(new Error("gate-driver has ended"));
       this.#waiting.clear();
     });
@@ -47,8 +68,9 @@ export class NodeDriver {
   order(cmd: string, fields: object = {}): Promise<Answer> {
     const seq = ++this.#seq;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(seq, { resolve: (answer) => resolve(trace(this.node, cmd, answer)), reject });
-      this.#child?.stdin?.write(`${JSON.stringify({ seq, cmd, ...fields })}\n`);
+      if (this.#child === undefined) throw new Error(`${this.node}: gate-driver does not run`);
+      this.#waiting.set(seq, { resolve, reject });
+      this.#child.stdin?.write(`${JSON.stringify({ seq, cmd, ...fields })}\n`);
     });
   }
 
@@ -59,7 +81,7 @@ export class NodeDriver {
     return result;
   }
 
-  /** stdout of a command in the node; throws unless it succeeds. */
+  /** stdout of a command that the driver runs; throws unless it succeeds. */
   async run(...argv: string[]): Promise<string> {
     const { stdout } = (await this.must("run", { argv, deadlineMs: 120_000 })) as { stdout: string };
     return stdout.trim();
@@ -71,21 +93,7 @@ export class NodeDriver {
     if (child === undefined) return;
     this.#child = undefined;
     const ended = new Promise((resolve) => child.once("close", resolve));
-    const killer = this.#spawn(["systemctl", "kill", "--signal=KILL", `${this.#unit}.service`]);
-    await new Promise((resolve) => killer.once("close", resolve));
+    await this.#lab.exec(this.node, ["systemctl", "kill", "--signal=KILL", `${this.#unit}.service`]);
     await ended;
   }
-
-  #spawn(argv: readonly string[]): ChildProcess {
-    const [program = "", ...args] = [...this.#prefix, ...argv];
-    return spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
-  }
-}
-
-/** With TWO_PHASE_TRACE set, tells what took how long. */
-function trace(node: string, cmd: string, answer: Answer): Answer {
-  if (process.env["TWO_PHASE_TRACE"] !== undefined) {
-    console.error(`${node} ${answer.startMs} +${answer.endMs - answer.startMs} ${cmd} ${answer.error ?? ""}`);
-  }
-  return answer;
 }

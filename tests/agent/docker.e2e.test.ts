@@ -1,25 +1,27 @@
-/**
- * The Docker port, images and carried configurations on a real Docker.
- *
- *   DOCKER_TEST_SOCKET  socket of a Docker that may be used freely
- *   DOCKER_TEST_IMAGE   an image in it with `sh` and `sleep`
- */
+/** The agent's Docker port, images and carried configurations on the real Dockers of two nodes. */
 import { randomBytes } from "node:crypto";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { exportImage, imageIdentity, importImage } from "../image/image-transfer.ts";
-import { carryConfiguration } from "./carry-configuration.ts";
-import type { DockerPort } from "./docker-port.ts";
-import { openDocker } from "./open-docker.ts";
-import type { ContainerInspect, JsonObject, NetworkInspect } from "./types.ts";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { carryConfiguration } from "../../agent/src/docker/carry-configuration.ts";
+import type { DockerPort } from "../../agent/src/docker/docker-port.ts";
+import { openDocker } from "../../agent/src/docker/open-docker.ts";
+import type { ContainerInspect, JsonObject, NetworkInspect } from "../../agent/src/docker/types.ts";
+import { exportImage, imageIdentity, importImage } from "../../agent/src/image/image-transfer.ts";
+import { Stage } from "../e2e/stage.ts";
 
-const SOCKET = process.env.DOCKER_TEST_SOCKET ?? "";
-const IMAGE = process.env.DOCKER_TEST_IMAGE ?? "";
+const IMAGE = "redis:latest";
+const stage = new Stage(0, ["redis"]);
 
-describe.skipIf(SOCKET === "")("a real Docker", () => {
-  const docker: DockerPort = openDocker({ socketPath: SOCKET });
+// The third one keeps its images in containerd's store, where the suite has such a node.
+describe.each(["source", "third"] as const)("the Docker of the node %s", (which) => {
+  let docker: DockerPort;
   let name = "";
   const made: string[] = [];
 
+  beforeAll(async () => {
+    const node = stage[which];
+    await stage.lab.images(["redis"], [node]);
+    docker = openDocker({ socketPath: await stage.lab.pathFromHost(node, "/run/docker.sock") });
+  });
   beforeEach(() => {
     name = `drayage-test-${randomBytes(4).toString("hex")}`;
   });

@@ -1,20 +1,18 @@
 /**
- * Runs inside a node of the lab for two-phase.integration.test.ts: one order
- * as a JSON line on stdin, one answer as a JSON line on stdout. Killed by the
- * test wherever an agent could be.
+ * The parts of the agent that two-phase.e2e.test.ts plays, run inside a node: one order as a JSON line on stdin, one
+ * answer as a JSON line on stdout. Killed by the test wherever an agent could be.
  */
 import { createInterface } from "node:readline";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { dumpContainer } from "../../criu/dump-container.ts";
-import { bootClockMs } from "../../host/boot-clock.ts";
-import { cgroupPids, isFrozen } from "../../host/cgroup.ts";
-import { runCommand } from "../../host/run-command.ts";
-import { DOCKER_RUNC_ROOT, runcContainer } from "../../host/runc-state.ts";
-import { destinationFiles } from "../../network-lock/destination-files.ts";
-import { blockMac, unblockMac } from "../../network-lock/mac-block.ts";
-import { drainAcceptQueues, dropAll, holdNewConnections, unlock } from "../../network-lock/source-lock.ts";
-import { openRuntimeGate } from "../open-runtime-gate.ts";
-import type { RestoreSession, RuntimeGate } from "../runtime-gate.ts";
+import { dumpContainer } from "../../agent/src/criu/dump-container.ts";
+import { cgroupPids, isFrozen } from "../../agent/src/host/cgroup.ts";
+import { runCommand } from "../../agent/src/host/run-command.ts";
+import { DOCKER_RUNC_ROOT, runcContainer } from "../../agent/src/host/runc-state.ts";
+import { destinationFiles } from "../../agent/src/network-lock/destination-files.ts";
+import { blockMac, unblockMac } from "../../agent/src/network-lock/mac-block.ts";
+import { drainAcceptQueues, dropAll, holdNewConnections, unlock } from "../../agent/src/network-lock/source-lock.ts";
+import { openRuntimeGate } from "../../agent/src/runtime-gate/open-runtime-gate.ts";
+import type { RestoreSession, RuntimeGate } from "../../agent/src/runtime-gate/runtime-gate.ts";
 
 /** Everything an order may carry. */
 interface Order {
@@ -22,6 +20,7 @@ interface Order {
   readonly cmd: string;
   readonly dockerId: string;
   readonly migrationId: string;
+  readonly network: string;
   readonly ipv4: string;
   readonly parent: string;
   readonly mac: string;
@@ -49,9 +48,9 @@ async function session(order: Order): Promise<RestoreSession> {
 const COMMANDS: Readonly<Record<string, (order: Order) => Promise<unknown>>> = {
   run: async ({ argv, deadlineMs }) => runCommand(argv, { deadlineMs }),
   open: async () => (await openGate()).sessions().map(({ dockerId, state }) => ({ dockerId, state: state.name })),
-  arm: async ({ dockerId, migrationId, ipv4, deadlineMs = GATE_LIMIT_MS }) => {
-    const network = destinationFiles(migrationId, [{ network: "lan", ipv4, ipv6: "" }]);
-    await (await openGate()).arm({ dockerId, migrationId, deadlineMs, network });
+  arm: async ({ dockerId, migrationId, network, ipv4, deadlineMs = GATE_LIMIT_MS }) => {
+    const files = destinationFiles(migrationId, [{ network, ipv4, ipv6: "" }]);
+    await (await openGate()).arm({ dockerId, migrationId, deadlineMs, network: files });
   },
   held: async (order) => (await session(order)).held,
   release: async (order) => (await session(order)).release(order),
@@ -84,10 +83,7 @@ async function lockTarget({ dockerId, migrationId }: Order): Promise<{ pid: numb
 }
 
 async function carryOut(order: Order): Promise<void> {
-  const startMs = bootClockMs();
-  const answer = (fields: object) => {
-    console.log(JSON.stringify({ seq: order.seq, startMs, endMs: bootClockMs(), ...fields }));
-  };
+  const answer = (fields: object) => console.log(JSON.stringify({ seq: order.seq, ...fields }));
   try {
     const command = COMMANDS[order.cmd];
     if (command === undefined) throw new DrayError("BAD_REQUEST", `no command ${order.cmd}`);
