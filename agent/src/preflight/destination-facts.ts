@@ -1,6 +1,7 @@
 /** All that the checks of a destination look at. */
 import type { HostFacts, SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { ContainerInspect, ContainerSummary, DockerInfo, NetworkInspect } from "../docker/types.ts";
+import type { CpuVerdict } from "../criu/cpuinfo.ts";
 import type { AddressAnswer } from "./address-probe.ts";
 import type { ListeningPort } from "./socket-tables.ts";
 import type { PipeFacts } from "./source-facts.ts";
@@ -21,6 +22,8 @@ export interface DestinationFacts {
   readonly containers: readonly ContainerSummary[];
   readonly listening: readonly ListeningPort[];
   readonly imagePresent: boolean;
+  /** CRIU's word on the source's processor and this one. */
+  readonly cpu: CpuVerdict;
   readonly memoryAvailableBytes: number;
   /** Free on the file system where Docker keeps its data. */
   readonly diskFreeBytes: number;

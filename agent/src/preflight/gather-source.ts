@@ -6,6 +6,8 @@ import type { ContainerInspect, NetworkInspect } from "../docker/types.ts";
 import { mountsOf, type Mount } from "../host/mountinfo.ts";
 import { runInNetworkNamespace } from "../host/netns.ts";
 import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { networkNamespaceOf } from "./gather-network-namespace.ts";
+import { NOTHING_SET_UP } from "./network-namespace.ts";
 import { pipeFacts } from "./pipe-facts.ts";
 import { processesOf } from "./process-facts.ts";
 import { countEstablished, parseMptcpSockets, parseUnixSockets } from "./socket-tables.ts";
@@ -33,7 +35,7 @@ export async function gatherSource(
 
 type OfProcesses = Pick<
   SourceFacts,
-  "mountTable" | "processes" | "unixSockets" | "mptcpSockets" | "establishedConnections"
+  "mountTable" | "processes" | "unixSockets" | "mptcpSockets" | "establishedConnections" | "networkNamespace"
 >;
 
 const NOTHING_RUNS: OfProcesses = {
@@ -42,6 +44,7 @@ const NOTHING_RUNS: OfProcesses = {
   unixSockets: [],
   mptcpSockets: [],
   establishedConnections: 0,
+  networkNamespace: NOTHING_SET_UP,
 };
 
 async function gatherProcesses(
@@ -50,16 +53,19 @@ async function gatherProcesses(
   signal: AbortSignal | undefined,
 ): Promise<OfProcesses> {
   try {
-    const [mountTable, tcp, tcp6] = await Promise.all([
+    // What shares namespaces with the host is refused; its processes and sockets are not the container's alone.
+    const ownPids = inspect.HostConfig.PidMode === "" || inspect.HostConfig.PidMode === undefined;
+    const networkMode = String(inspect.HostConfig.NetworkMode ?? "");
+    const ownNetwork = networkMode !== "host";
+    const networkAlone = ownNetwork && !networkMode.startsWith("container:");
+    const sockets = async (option: string): Promise<string> =>
+      ownNetwork ? (await runInNetworkNamespace(pid, ["ss", "-H", "-a", "-n", option], { signal })).stdout : "";
+    const [mountTable, tcp, tcp6, networkNamespace] = await Promise.all([
       mountsOf(pid),
       readFile(`/proc/${pid}/net/tcp`, "utf8"),
       tableIfThere(`/proc/${pid}/net/tcp6`),
+      networkAlone ? networkNamespaceOf(pid, signal) : NOTHING_SET_UP,
     ]);
-    // What shares namespaces with the host is refused; its processes and sockets are not the container's alone.
-    const ownPids = inspect.HostConfig.PidMode === "" || inspect.HostConfig.PidMode === undefined;
-    const ownNetwork = inspect.HostConfig.NetworkMode !== "host";
-    const sockets = async (option: string): Promise<string> =>
-      ownNetwork ? (await runInNetworkNamespace(pid, ["ss", "-H", "-a", "-n", option], { signal })).stdout : "";
     // Sockets before their holders: one that is closed in between has no holder, and is none of anybody's.
     const unixSockets = parseUnixSockets(await sockets("-x"));
     return {
@@ -68,6 +74,7 @@ async function gatherProcesses(
       processes: ownPids ? await processesOf(pid, signal) : [],
       mptcpSockets: parseMptcpSockets(await sockets("-M")),
       establishedConnections: countEstablished(tcp) + countEstablished(tcp6),
+      networkNamespace,
     };
   } catch (thrown) {
     const code = (thrown as NodeJS.ErrnoException).code;

@@ -11,11 +11,13 @@ import {
   lan,
   MAC,
   mount,
+  route,
   withHostConfig,
   withState,
 } from "./checks/fact-fixtures.ts";
 import type { DestinationFacts } from "./destination-facts.ts";
 import { acceptFlags, refuses, Severity } from "./finding.ts";
+import { type NetworkNamespace, NOTHING_SET_UP } from "./network-namespace.ts";
 import { DESTINATION_CHECKS, SOURCE_CHECKS } from "./preflight.ts";
 import type { SourceFacts } from "./source-facts.ts";
 
@@ -24,6 +26,7 @@ const { inspect } = goodSource;
 const [process] = goodSource.processes;
 const hostWith = (facts: Partial<HostFacts>): HostFacts => ({ ...host, ...facts });
 const processWith = (facts: object) => [{ ...(process ?? expect.fail()), ...facts }];
+const inside = (state: Partial<NetworkNamespace>) => ({ networkNamespace: { ...NOTHING_SET_UP, ...state } });
 const bind = { Type: "bind", Source: "/srv/data", Destination: "/data", RW: true };
 const published = (HostIp: string) => ({
   ...inspect,
@@ -75,6 +78,16 @@ const source: readonly [code: string, change: Partial<SourceFacts>][] = [
     },
   ],
   ["unix-socket-outside", { unixSockets: [{ kind: "u_str", state: "ESTAB", path: "*", inode: 10, peerInode: 99 }] }],
+  ["packet-filter-inside", inside({ filters: [{ table: "inet mine", rules: 2 }] })],
+  ["traffic-control-inside", inside({ qdiscs: [{ kind: "tbf", device: "eth0" }] })],
+  ["routes-inside", inside({ routes: [route({ gateway: "10.77.0.1" })] })],
+  ["routes-inside", inside({ routes: [route({ destination: "default", gateway: "10.77.0.2" })] })],
+  ["routes-inside", inside({ routes: [route({ destination: "default", gateway: "10.77.0.1", table: "7" })] })],
+  ["routes-inside", inside({ routes: [route({ destination: "default", device: "", multipath: true })] })],
+  ["routing-rules-inside", inside({ policies: [{ priority: 100, table: "7" }] })],
+  ["interfaces-inside", inside({ interfaces: [{ name: "wg0", mac: "", up: true, addresses: ["10.8.0.2"] }] })],
+  ["addresses-inside", inside({ interfaces: [{ name: "eth0", mac: MAC, up: true, addresses: ["10.77.0.200"] }] })],
+  ["addresses-inside", inside({ interfaces: [{ name: "lo", mac: "", up: true, addresses: ["10.77.0.200"] }] })],
   ["inotify-on-overlay", { processes: processWith({ watchesFiles: true }) }],
 ];
 
@@ -109,6 +122,17 @@ describe("on the source", () => {
         ],
       },
     ],
+    [
+      "an overlay network's way out",
+      {
+        networks: [{ ...lan, Driver: "overlay" }],
+        ...inside({
+          routes: [route({ destination: "default", gateway: "172.18.0.1", device: "eth1" })],
+          interfaces: [{ name: "eth1", mac: "02:42:ac:12:00:03", up: true, addresses: ["172.18.0.3"] }],
+        }),
+      },
+    ],
+    ["the route to a gateway elsewhere", inside({ routes: [route({ destination: "10.77.0.1" })] })],
     ["the runtime drayage", { inspect: withHostConfig({ Runtime: "drayage" }) }],
     ["datagrams to the log", { unixSockets: [{ kind: "u_dgr", state: "ESTAB", path: "*", inode: 10, peerInode: 99 }] }],
   ])("%s is no finding", (_, change) => {
@@ -119,7 +143,9 @@ describe("on the source", () => {
 const destination: readonly [code: string, change: Partial<DestinationFacts>][] = [
   ["runtime-not-registered", { info: { ...info, Runtimes: { runc: { path: "runc" } } } }],
   ["architecture-differs", { host: hostWith({ architecture: "aarch64", cpuFlags: [] }) }],
-  ["cpu-flags-missing", { host: hostWith({ cpuFlags: ["fpu"] }) }],
+  ["cpu-differs", { host: hostWith({ cpuFlags: ["fpu"] }) }],
+  ["cpu-differs", { cpu: { compared: true, objection: "CPU xfeatures has unsupported bits (0x3f00)" } }],
+  ["cpu-not-compared", { cpu: { compared: false, objection: "" } }],
   ["cgroup-version-differs", { host: hostWith({ cgroupVersion: "v1" }) }],
   ["cgroup-driver-differs", { host: hostWith({ cgroupDriver: "cgroupfs" }) }],
   [

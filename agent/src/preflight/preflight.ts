@@ -2,6 +2,7 @@
  * Looks, before anything is touched, whether a container can move: facts are gathered, then checked by lists of pure
  * checks. The source says what stands against leaving, the destination what stands against coming.
  */
+import type { AgentConfig } from "@drayage/shared/config/agent.ts";
 import { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { carryConfiguration } from "../docker/carry-configuration.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
@@ -14,9 +15,11 @@ import { type Check, runChecks } from "./check.ts";
 import { CONTAINER_FEATURE_CHECKS } from "./checks/container-features.ts";
 import { AGREEMENT_CHECKS, HOST_CHECKS, SOURCE_RUNTIME_CHECKS } from "./checks/kernel-and-criu.ts";
 import { DESTINATION_MOUNT_CHECKS, SOURCE_MOUNT_CHECKS } from "./checks/mounts.ts";
+import { NETWORK_NAMESPACE_CHECKS } from "./checks/network-namespace.ts";
 import { DESTINATION_NETWORK_CHECKS, SOURCE_NETWORK_CHECKS } from "./checks/network.ts";
 import { PROCESS_CHECKS } from "./checks/processes.ts";
 import { RESOURCE_CHECKS } from "./checks/resources.ts";
+import { cpuImage, cpuVerdict } from "./cpu-facts.ts";
 import type { DestinationFacts } from "./destination-facts.ts";
 import { acceptFlags, type Finding } from "./finding.ts";
 import { gatherDestination } from "./gather-destination.ts";
@@ -26,6 +29,7 @@ import type { SourceFacts } from "./source-facts.ts";
 export { refuses } from "./finding.ts";
 
 export interface PreflightContext {
+  readonly config: Pick<AgentConfig, "runDirectory">;
   readonly docker: DockerPort;
   readonly hostFacts: HostFactsSource;
   readonly identities: Identities;
@@ -40,6 +44,7 @@ export const SOURCE_CHECKS: readonly Check<SourceFacts>[] = [
   ...CONTAINER_FEATURE_CHECKS,
   ...SOURCE_MOUNT_CHECKS,
   ...SOURCE_NETWORK_CHECKS,
+  ...NETWORK_NAMESPACE_CHECKS,
   ...PROCESS_CHECKS,
 ];
 
@@ -65,7 +70,10 @@ export async function inspectSource(
     context.identities.identityOf(inspect.Id),
     inspect.State.Pid > 0 ? cgroupOfPid(inspect.State.Pid).then(residentBytes) : 0,
   ]);
-  const facts = await gatherSource(docker, inspect, host.facts, signal);
+  const [facts, cpuinfoImage] = await Promise.all([
+    gatherSource(docker, inspect, host.facts, signal),
+    cpuImage(context.config.runDirectory, host.facts, signal),
+  ]);
   const carried = carryConfiguration(inspect, { image: inspect.Image, networks: facts.networks });
   return {
     description: SourceDescription.fromPartial({
@@ -80,6 +88,7 @@ export async function inspectSource(
       layerBytes: inspect.SizeRw ?? 0,
       networksJson: JSON.stringify(facts.networks),
       host: host.facts,
+      cpuinfoImage,
     }),
     findings: concluded([...runChecks(SOURCE_CHECKS, facts), ...carried.findings], context.node, allowFlags),
   };
@@ -103,7 +112,11 @@ export async function checkDestination(
     findImage(docker, identity, signal),
   ]);
   const imagePresent = imageId !== undefined;
-  const facts = await gatherDestination(docker, description, sourceNode, host, imagePresent, signal);
+  const [gathered, cpu] = await Promise.all([
+    gatherDestination(docker, description, sourceNode, host, imagePresent, signal),
+    cpuVerdict(context.config.runDirectory, host.facts, description.cpuinfoImage, signal),
+  ]);
+  const facts = { ...gathered, cpu };
   return { findings: concluded(runChecks(DESTINATION_CHECKS, facts), context.node, allowFlags), imagePresent };
 }
 

@@ -2,6 +2,7 @@
 import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { ContainerInspect, DockerInfo, ExecInspect, NetworkInspect } from "../docker/types.ts";
 import type { Mount } from "../host/mountinfo.ts";
+import type { NetworkNamespace } from "./network-namespace.ts";
 import type { ProcessFacts } from "./process-facts.ts";
 import type { UnixSocket } from "./socket-tables.ts";
 import type { DescribedMount } from "./storage.ts";
@@ -21,6 +22,8 @@ export interface SourceFacts {
   readonly mptcpSockets: readonly { readonly state: string; readonly local: string }[];
   /** TCP connections to outside of the container. */
   readonly establishedConnections: number;
+  /** Empty if it does not run, or has no network namespace to itself. */
+  readonly networkNamespace: NetworkNamespace;
   readonly pipes: PipeFacts;
 }
 

@@ -177,6 +177,7 @@ export class FakeAgent {
             layerBytes: 0,
             networksJson: "[]",
             host: nodeRecord(node).host,
+            cpuinfoImage: Buffer.alloc(0),
           },
           findings: this.sourceFindings,
         }),

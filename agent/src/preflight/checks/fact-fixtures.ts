@@ -4,6 +4,7 @@ import { HostFacts, SourceDescription } from "@drayage/shared/gen/drayage/agent/
 import type { ContainerInspect, DockerInfo, JsonObject, NetworkInspect } from "../../docker/types.ts";
 import type { Mount } from "../../host/mountinfo.ts";
 import type { DestinationFacts } from "../destination-facts.ts";
+import { NOTHING_SET_UP, type Route } from "../network-namespace.ts";
 import type { SourceFacts } from "../source-facts.ts";
 
 const plain = JSON.parse(
@@ -72,11 +73,15 @@ export function mount(mountPoint: string, type: string, more: Partial<Mount> = {
   };
 }
 
+export function route(more: Partial<Route>): Route {
+  return { destination: "10.1.0.0/16", gateway: "", device: "eth0", table: "main", multipath: false, ...more };
+}
+
 const inspect: ContainerInspect = {
   ...plain,
   AppArmorProfile: "docker-default",
   HostConfig: { ...plain.HostConfig, NetworkMode: "lan" },
-  NetworkSettings: { Ports: {}, Networks: { lan: { IPAddress: ADDRESS, MacAddress: MAC } } },
+  NetworkSettings: { Ports: {}, Networks: { lan: { IPAddress: ADDRESS, MacAddress: MAC, Gateway: "10.77.0.1" } } },
 };
 
 export const goodSource: SourceFacts = {
@@ -91,6 +96,15 @@ export const goodSource: SourceFacts = {
   unixSockets: [{ kind: "u_str", state: "ESTAB", path: "*", inode: 10, peerInode: 11 }],
   mptcpSockets: [],
   establishedConnections: 3,
+  networkNamespace: {
+    ...NOTHING_SET_UP,
+    routes: [route({ destination: "default", gateway: "10.77.0.1" })],
+    interfaces: [
+      { name: "lo", mac: "00:00:00:00:00:00", up: true, addresses: [] },
+      { name: "eth0", mac: MAC, up: true, addresses: [ADDRESS] },
+      { name: "tunl0", mac: "0.0.0.0", up: false, addresses: [] },
+    ],
+  },
   pipes: { maxSizeBytes: 1_048_576, mayExceed: true },
 };
 
@@ -112,6 +126,7 @@ export const goodDestination: DestinationFacts = {
   containers: [],
   listening: [],
   imagePresent: true,
+  cpu: { compared: true, objection: "" },
   memoryAvailableBytes: 1e9,
   diskFreeBytes: 1e9,
   storage: [],

@@ -140,17 +140,32 @@ export const AGREEMENT_CHECKS: readonly Check<DestinationFacts>[] = [
       ),
   },
   {
-    code: "cpu-flags-missing",
+    // CRIU judges, but knows only instructions of its time and names none; the flags name them, newer ones too.
+    code: "cpu-differs",
     severity: "blocking",
-    find: ({ sourceHost, host }) => {
+    find: ({ sourceHost, host, cpu }) => {
       const here = new Set(host.cpuFlags);
       const missing = sourceHost.cpuFlags.filter((flag) => !here.has(flag) && !INVISIBLE_FLAGS.test(flag));
+      const reasons = [
+        ...(missing.length > 0 ? [`it lacks ${missing.join(", ")}`] : []),
+        ...(cpu.objection === "" ? [] : [`CRIU says: ${cpu.objection}`]),
+      ];
       return when(
-        sourceHost.architecture === host.architecture && missing.length > 0,
-        `The processor here lacks what the container may be using: ${missing.join(", ")}.`,
-        "Choose a host with the same processor or a newer one.",
+        sourceHost.architecture === host.architecture && reasons.length > 0,
+        `The processor here cannot go on with what the source's has begun: ${reasons.join("; ")}.`,
+        "Choose a host with the same processor (compare `lscpu`), or hide the difference if they are virtual machines.",
       );
     },
+  },
+  {
+    code: "cpu-not-compared",
+    severity: "note",
+    find: ({ sourceHost, host, cpu }) =>
+      when(
+        sourceHost.architecture === host.architecture && host.criuVersion !== 0 && !cpu.compared,
+        `CRIU has not compared the processors (${host.architecture}); only the flags in /proc/cpuinfo were.`,
+        "Migrate between hosts with the same processor.",
+      ),
   },
   {
     code: "cgroup-version-differs",

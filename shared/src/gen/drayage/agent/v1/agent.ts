@@ -85,7 +85,14 @@ export interface SourceDescription {
    */
   networksJson: string;
   /** What the source host is. */
-  host: HostFacts | undefined;
+  host:
+    | HostFacts
+    | undefined;
+  /**
+   * What `criu cpuinfo dump` writes on the source, for `criu cpuinfo check`;
+   * empty where CRIU cannot compare processors, as on arm64.
+   */
+  cpuinfoImage: Buffer;
 }
 
 /** HostFacts are the properties of a host that both sides must agree on. */
@@ -605,6 +612,7 @@ function createBaseSourceDescription(): SourceDescription {
     layerBytes: 0,
     networksJson: "",
     host: undefined,
+    cpuinfoImage: Buffer.alloc(0),
   };
 }
 
@@ -642,6 +650,9 @@ export const SourceDescription: MessageFns<SourceDescription> = {
     }
     if (message.host !== undefined) {
       HostFacts.encode(message.host, writer.uint32(90).fork()).join();
+    }
+    if (message.cpuinfoImage.length !== 0) {
+      writer.uint32(98).bytes(message.cpuinfoImage);
     }
     return writer;
   },
@@ -747,6 +758,14 @@ export const SourceDescription: MessageFns<SourceDescription> = {
             message.host = HostFacts.decode(reader, reader.uint32());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.cpuinfoImage = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -804,6 +823,11 @@ export const SourceDescription: MessageFns<SourceDescription> = {
         ? globalThis.String(object.networks_json)
         : "",
       host: isSet(object.host) ? HostFacts.fromJSON(object.host) : undefined,
+      cpuinfoImage: isSet(object.cpuinfoImage)
+        ? Buffer.from(bytesFromBase64(object.cpuinfoImage))
+        : isSet(object.cpuinfo_image)
+        ? Buffer.from(bytesFromBase64(object.cpuinfo_image))
+        : Buffer.alloc(0),
     };
   },
 
@@ -842,6 +866,9 @@ export const SourceDescription: MessageFns<SourceDescription> = {
     if (message.host !== undefined) {
       obj.host = HostFacts.toJSON(message.host);
     }
+    if (message.cpuinfoImage.length !== 0) {
+      obj.cpuinfoImage = base64FromBytes(message.cpuinfoImage);
+    }
     return obj;
   },
 
@@ -861,6 +888,7 @@ export const SourceDescription: MessageFns<SourceDescription> = {
     message.layerBytes = object.layerBytes ?? 0;
     message.networksJson = object.networksJson ?? "";
     message.host = (object.host !== undefined && object.host !== null) ? HostFacts.fromPartial(object.host) : undefined;
+    message.cpuinfoImage = object.cpuinfoImage ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -3554,6 +3582,14 @@ export const MigrationServiceClient = makeGenericClientConstructor(
   service: typeof MigrationServiceService;
   serviceName: string;
 };
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
+}
 
 function floatToJson(value: number | null | undefined): number | string | null | undefined {
   return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;

@@ -1,0 +1,182 @@
+/**
+ * What somebody has set up in a container's network namespace. A move makes a new namespace, in which Docker sets up
+ * what it did here: interfaces, addresses, its routes, the rules of its DNS. The parsers leave out what is the
+ * kernel's or Docker's own in any case; whether an address or a gateway is Docker's, the checks decide. Pure.
+ */
+import { z } from "zod";
+
+export interface NetworkNamespace {
+  /** Tables with packet filter rules, and how many; "ip filter", "legacy ip filter". */
+  readonly filters: readonly FilterTable[];
+  readonly qdiscs: readonly Qdisc[];
+  readonly routes: readonly Route[];
+  /** Routing rules besides the kernel's three. */
+  readonly policies: readonly RoutePolicy[];
+  readonly interfaces: readonly NetworkInterface[];
+}
+
+export const NOTHING_SET_UP: NetworkNamespace = { filters: [], qdiscs: [], routes: [], policies: [], interfaces: [] };
+
+export interface FilterTable {
+  readonly table: string;
+  readonly rules: number;
+}
+
+export interface Qdisc {
+  readonly kind: string;
+  readonly device: string;
+}
+
+export interface Route {
+  readonly destination: string;
+  /** Empty if it has none. */
+  readonly gateway: string;
+  /** Empty if it has none, or several. */
+  readonly device: string;
+  readonly table: string;
+  /** Has several next hops. */
+  readonly multipath: boolean;
+}
+
+export interface RoutePolicy {
+  readonly priority: number;
+  readonly table: string;
+}
+
+export interface NetworkInterface {
+  readonly name: string;
+  /** Lower case. */
+  readonly mac: string;
+  readonly up: boolean;
+  /** Without prefix length; those that the kernel has given itself are left out. */
+  readonly addresses: readonly string[];
+}
+
+/** Of one rule or chain of `nft -j list ruleset`. */
+const RulesetEntry = z.looseObject({
+  family: z.string(),
+  table: z.string(),
+  name: z.string().optional(),
+  chain: z.string().optional(),
+  policy: z.string().optional(),
+});
+const Ruleset = z.object({
+  nftables: z.array(z.looseObject({ rule: RulesetEntry.optional(), chain: RulesetEntry.optional() })),
+});
+
+/** The address of Docker's DNS server, and the chains through which it is reached. */
+const DOCKERS_DNS = /"127\.0\.0\.11"|\bDOCKER_(OUTPUT|POSTROUTING)\b/;
+const DRAYAGES_OWN = /^drayage_/;
+
+/** `nft -j list ruleset`: counts rules, and chains that drop what no rule accepts. */
+export function parseRuleset(json: string): FilterTable[] {
+  const counts = new Map<string, number>();
+  for (const { rule, chain } of Ruleset.parse(JSON.parse(emptyObject(json))).nftables) {
+    const entry = rule ?? (chain?.policy === "drop" ? chain : undefined);
+    if (entry === undefined || DRAYAGES_OWN.test(entry.table) || DOCKERS_DNS.test(JSON.stringify(entry))) continue;
+    const table = `${entry.family} ${entry.table}`;
+    counts.set(table, (counts.get(table) ?? 0) + 1);
+  }
+  return [...counts].map(([table, rules]) => ({ table, rules }));
+}
+
+/** `iptables-legacy-save` or `ip6tables-legacy-save`: the same for the tables that nft does not show. */
+export function parseLegacyRules(text: string, family: "ip" | "ip6"): FilterTable[] {
+  const counts = new Map<string, number>();
+  let table = "";
+  for (const line of text.split("\n")) {
+    const named = /^\*(\S+)/.exec(line)?.[1];
+    if (named !== undefined) table = `legacy ${family} ${named}`;
+    const rule = line.startsWith("-A ") && !/\b127\.0\.0\.11\b|\bDOCKER_(OUTPUT|POSTROUTING)\b/.test(line);
+    if (rule || /^:\S+ DROP /.test(line)) counts.set(table, (counts.get(table) ?? 0) + 1);
+  }
+  return [...counts].map(([name, rules]) => ({ table: name, rules }));
+}
+
+const Qdiscs = z.array(z.object({ kind: z.string(), handle: z.string(), dev: z.string() }));
+/** The kernel's own have no handle. */
+const NO_HANDLE = "0:";
+
+/** `tc -j qdisc show`. */
+export function parseQdiscs(json: string): Qdisc[] {
+  return Qdiscs.parse(JSON.parse(emptyList(json)))
+    .filter(({ handle }) => handle !== NO_HANDLE)
+    .map(({ kind, dev }) => ({ kind, device: dev }));
+}
+
+const Routes = z.array(
+  z.object({
+    dst: z.string(),
+    gateway: z.string().optional(),
+    via: z.object({ host: z.string() }).optional(),
+    dev: z.string().optional(),
+    table: z.string().optional(),
+    protocol: z.string().optional(),
+    nexthops: z.array(z.unknown()).optional(),
+  }),
+);
+/** Protocols of routes that come by themselves with an address, or with the router's word. */
+const BY_THEMSELVES = new Set(["kernel", "ra", "redirect"]);
+
+/** `ip -j route show table all`, of one address family. */
+export function parseRoutes(json: string): Route[] {
+  return Routes.parse(JSON.parse(emptyList(json)))
+    .filter(({ protocol, table }) => !BY_THEMSELVES.has(protocol ?? "") && table !== "local")
+    .map(({ dst, gateway, via, dev = "", table = "main", nexthops }) => ({
+      destination: dst,
+      gateway: gateway ?? via?.host ?? "",
+      device: dev,
+      table,
+      multipath: nexthops !== undefined,
+    }));
+}
+
+const Policies = z.array(
+  z.object({ priority: z.number(), src: z.string().optional(), table: z.string().optional() }).catchall(z.unknown()),
+);
+const KERNELS_POLICIES: Readonly<Record<number, string>> = { 0: "local", 32766: "main", 32767: "default" };
+
+/** `ip -j rule`, of one address family. */
+export function parsePolicies(json: string): RoutePolicy[] {
+  return Policies.parse(JSON.parse(emptyList(json)))
+    .filter(({ priority, src, table }) => !(src === "all" && table === KERNELS_POLICIES[priority]))
+    .map(({ priority, table = "" }) => ({ priority, table }));
+}
+
+const Interfaces = z.array(
+  z.object({
+    ifname: z.string(),
+    address: z.string().optional(),
+    flags: z.array(z.string()),
+    addr_info: z.array(
+      z.object({
+        family: z.string(),
+        local: z.string().optional(),
+        scope: z.string(),
+        dynamic: z.boolean().optional(),
+      }),
+    ),
+  }),
+);
+
+/** `ip -j address`. */
+export function parseInterfaces(json: string): NetworkInterface[] {
+  return Interfaces.parse(JSON.parse(emptyList(json))).map(({ ifname, address = "", flags, addr_info }) => ({
+    name: ifname,
+    mac: address.toLowerCase(),
+    up: flags.includes("UP"),
+    addresses: addr_info
+      // Link-local addresses and those from router advertisements come by themselves.
+      .filter(({ family, scope, dynamic }) => !(family === "inet6" && (scope === "link" || dynamic === true)))
+      .flatMap(({ local }) => (local === undefined || /^(127\.|::1$)/.test(local) ? [] : [local])),
+  }));
+}
+
+/** The programs print nothing at all where there is nothing. */
+function emptyList(json: string): string {
+  return json.trim() === "" ? "[]" : json;
+}
+
+function emptyObject(json: string): string {
+  return json.trim() === "" ? '{"nftables":[]}' : json;
+}
