@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
 import { LineConnection } from "../harness/line-connection.ts";
-import type { MigrationDocument } from "../harness/migrate.ts";
+import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 

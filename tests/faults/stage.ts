@@ -9,7 +9,7 @@ import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
 import { assertNothingLeft, type Residue, residueOfAll } from "../harness/leftovers.ts";
 import { assertOneCopy, containerDocument } from "../harness/one-copy.ts";
-import type { MigrationDocument } from "../harness/migrate.ts";
+import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { type DrayResult, TestLab } from "../harness/test-lab.ts";
 import { ClusterState } from "./cluster-state.ts";
 import { FaultPoints } from "./fault-points.ts";

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
 import { removeContainer, type StartedContainer, startRedis } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
-import type { MigrationDocument } from "../harness/migrate.ts";
+import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { assertOneCopy, containerDocument } from "../harness/one-copy.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { play } from "./scenario.ts";

@@ -8,28 +8,37 @@ export type Residue = Readonly<Record<string, readonly string[]>>;
 
 /**
  * Each line is `kind<TAB>item`. Packet filter tables are looked for in the node's namespace and in every other one that
- * a process or Docker holds.
+ * a process or Docker holds. Every listing is taken whole before it is searched, so that one that fails ends the script,
+ * and finding nothing does not.
  */
 const LOOK = `
-list() { sed "s/^/$1\\t/"; }
-tables() { nft list tables 2>/dev/null | grep drayage | sed "s#^#$1: #" | list table || true; }
-docker ps --all --no-trunc --format '{{.Names}}' | list container
-tables node
+each() { printf '%s\\n' "$2" | sed -n "s#^.#$1\\t&#p"; }
+tables() { printf '%s\\n' "$2" | sed -n "/drayage/s#^#table\\t$1: #p"; }
+listing=$(docker ps --all --no-trunc --format '{{.Names}}')
+each container "$listing"
+listing=$(nft list tables)
+tables node "$listing"
 for namespace in /run/docker/netns/*; do
   [ -e "$namespace" ] || continue
-  nsenter --net="$namespace" nft list tables 2>/dev/null | grep drayage | sed "s#^#$namespace: #" | list table || true
+  # A container's end may take it away meanwhile.
+  listing=$(nsenter --net="$namespace" nft list tables) || { mountpoint -q "$namespace" || continue; exit 1; }
+  tables "$namespace" "$listing"
 done
-awk '{ print $5 }' /proc/self/mountinfo | grep -E 'drayage|criu' | list mount || true
-systemctl list-units --all --plain --no-legend 'drayage*' 'criu*' | awk '{ print $1 }' |
-  grep -vE '^drayage-(agent|coordinator)\\.service$' | grep -vE '^drayage[a-z-]*\\.slice$' | list unit || true
+awk '$5 ~ /drayage|criu/ { print "mount\\t" $5 }' /proc/self/mountinfo
+listing=$(systemctl list-units --all --plain --no-legend 'drayage*' 'criu*')
+printf '%s\\n' "$listing" | awk '$1 != "" && $1 !~ /^drayage(-(agent|coordinator)\\.service|[a-z-]*\\.slice)$/ { print "unit\\t" $1 }'
 for directory in /run/drayage/restore /run/drayage/sessions /run/drayage/images /var/lib/drayage/images; do
   [ -d "$directory" ] || continue
-  find "$directory" -mindepth 1 -maxdepth 1 | list file
+  listing=$(find "$directory" -mindepth 1 -maxdepth 1)
+  each file "$listing"
 done
-ps -eo comm= | grep -xE 'criu|runc|drayage-runc' | list process || true
-ip -brief link show | awk '/drayage|dray-/ { print $1 }' | list interface
+listing=$(ps -eo comm=)
+printf '%s\\n' "$listing" | awk '/^(criu|runc|drayage-runc)$/ { print "process\\t" $1 }'
+listing=$(ip -brief link show)
+printf '%s\\n' "$listing" | awk '/drayage|dray-/ { print "interface\\t" $1 }'
 `;
 
+/** Throws if a listing fails: nothing seen is not nothing there. */
 export async function residueOf(lab: TestLab, node: string): Promise<Residue> {
   const residue: Record<string, string[]> = {};
   for (const line of (await lab.shell(node, LOOK)).split("\n")) {
@@ -57,21 +66,26 @@ export async function assertNothingLeft(
   moved: readonly string[],
   settleMs = 10_000,
 ): Promise<void> {
-  let after: Readonly<Record<string, Residue>> = {};
+  /** What the last look saw; undefined if it failed. */
+  let after: Readonly<Record<string, Residue>> | undefined;
   const nodes = Object.keys(before);
   await eventually(
     async () => {
-      after = await residueOfAll(lab, nodes);
+      after = undefined;
+      const seen = await residueOfAll(lab, nodes);
+      after = seen;
       return nodes.every((node) =>
-        isDeepStrictEqual(without(before[node] ?? {}, moved), without(after[node] ?? {}, moved)),
+        isDeepStrictEqual(without(before[node] ?? {}, moved), without(seen[node] ?? {}, moved)),
       )
         ? true
         : undefined;
     },
     { what: "nothing is left over", deadlineMs: settleMs, everyMs: 500 },
-  ).catch((error: unknown) => {
+  ).catch((error: Error) => {
+    if (after === undefined) throw new Error(`what is left over cannot be seen: ${error.cause}`, { cause: error });
+    const seen = after;
     const differences = nodes.flatMap((node) =>
-      differencesOf(node, without(before[node] ?? {}, moved), without(after[node] ?? {}, moved)),
+      differencesOf(node, without(before[node] ?? {}, moved), without(seen[node] ?? {}, moved)),
     );
     throw new Error(`something is left over or missing:\n  ${differences.join("\n  ")}`, { cause: error });
   });

@@ -1,33 +1,6 @@
 /** `dray migrate`, and what a good end of it must show. */
+import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import type { TestLab } from "./test-lab.ts";
-
-export interface MigrationDocument {
-  readonly id: string;
-  readonly container: string;
-  readonly source: string;
-  readonly destination: string;
-  readonly mode: string;
-  readonly phase: string;
-  readonly outcome: "completed" | "rolled_back" | "failed" | "unknown" | null;
-  readonly reason: string;
-  readonly downtime_ms: number;
-  readonly total_ms: number;
-  readonly memory_bytes: number;
-  readonly wire_bytes: number;
-  readonly phases: readonly {
-    readonly name: string;
-    readonly node: string;
-    readonly started_at: string;
-    readonly duration_ms: number;
-  }[];
-  readonly error: {
-    readonly reason: string;
-    readonly message: string;
-    readonly remedy: string;
-    readonly phase: string;
-    readonly node: string;
-  } | null;
-}
 
 export const PHASES = ["preflight", "reserve", "sync", "switch", "commit", "activate", "finish"] as const;
 

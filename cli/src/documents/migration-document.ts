@@ -16,7 +16,7 @@ export interface MigrationDocument {
   readonly outcome: OutcomeName | null;
   readonly reason: string;
   readonly started_at: string;
-  /** From the network lock on the source to the thaw on the destination. */
+  /** From the freeze on the source to the thaw on the destination. */
   readonly downtime_ms: number;
   readonly total_ms: number;
   readonly rounds: readonly {

@@ -124,7 +124,7 @@ export function coordinatorMetrics(registry: Registry) {
     }),
     migrationDowntimeSeconds: new Histogram({
       name: "drayage_migration_downtime_seconds",
-      help: "From network lock on the source to thaw on the destination.",
+      help: "From freeze on the source to thaw on the destination.",
       labelNames: ["mode"] as const,
       buckets: DOWNTIME_SECONDS,
       registers,

@@ -11,7 +11,7 @@ const NAME = "bench-drayage";
 const REPLIES = 50;
 
 export interface DrayageMeasurement extends Measurement {
-  /** From the network lock to the thaw, by Drayage's own account; the rest is the client's retransmission. */
+  /** From the freeze to the thaw, by Drayage's own account; the rest is the client's retransmission. */
   readonly lockedMs: number;
   readonly phases: readonly { readonly name: string; readonly node: string; readonly duration_ms: number }[];
 }
