@@ -8,7 +8,7 @@
  *   integration  real etcd, mounts, processes of this host
  *   e2e          one lab of three nodes per suite, forky then trixie
  *   all          those three (the default)
- *   bench        page path and downtime; writes tables to dist/bench
+ *   bench        page path, docker exec and downtime; writes tables to dist/bench
  *
  * --keep leaves the lab of the e2e part up, and uses it again the next time.
  */

@@ -22,10 +22,12 @@ export async function runBenchmarks(lab: string, signal: AbortSignal): Promise<T
     ratio >= PAGE_PATH_RATIO_MIN,
   ]);
 
-  const downtime = JSON.parse(await script("downtime.ts", ["--lab", lab, "--output", directory], signal)) as {
-    goals: readonly { readonly what: string; readonly reached: boolean }[];
-  };
-  checks.push(...downtime.goals.map(({ what, reached }): [string, boolean] => [what, reached]));
+  for (const name of ["exec.ts", "downtime.ts"]) {
+    const { goals } = JSON.parse(await script(name, ["--lab", lab, "--output", directory], signal)) as {
+      goals: readonly { readonly what: string; readonly reached: boolean }[];
+    };
+    checks.push(...goals.map(({ what, reached }): [string, boolean] => [what, reached]));
+  }
 
   for (const [what, reached] of checks) process.stderr.write(`${reached ? "reached" : "MISSED "}  ${what}\n`);
   return {

@@ -1,5 +1,5 @@
 /** From the samples to what is said of them: summary, goals, Markdown. Pure. */
-import { bootstrapMedian, bootstrapPair, type Estimate } from "./bootstrap.ts";
+import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
 import { LABELS, type Measurement, type WayName } from "./way.ts";
 
 export interface Sample extends Measurement {

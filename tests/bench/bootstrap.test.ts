@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { median } from "../statistics.ts";
+import { median } from "./statistics.ts";
 import { bootstrapMedian, bootstrapPair } from "./bootstrap.ts";
 
 test("the interval encloses the median and stays among the values", () => {

@@ -1,5 +1,5 @@
 /** Bootstrap intervals of a median, and of a statistic of two series measured in turns. Pure: the same values give the same interval. */
-import { median } from "../statistics.ts";
+import { median } from "./statistics.ts";
 
 const RESAMPLES = 4000;
 const TAIL = 0.025;
