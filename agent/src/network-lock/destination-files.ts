@@ -5,7 +5,7 @@
  */
 import { isIPv4, isIPv6 } from "node:net";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { dropAllRules } from "./rulesets.ts";
+import { dropButAdvertisementsRules } from "./rulesets.ts";
 
 export interface EndpointAddress {
   /** Name of the Docker network, for messages. */
@@ -37,14 +37,15 @@ export function destinationFiles(migrationId: string, endpoints: readonly Endpoi
   const lines = [
     `link add ${PLACEHOLDER} type veth peer name ${PLACEHOLDER_PEER}`,
     ...ipv4.map(({ ipv4: address }) => `address add ${address}/32 dev ${PLACEHOLDER}`),
-    // Without duplicate detection: the address must serve at once.
-    ...ipv6.map(({ ipv6: address }) => `address add ${address}/128 dev ${PLACEHOLDER} nodad`),
+    // Without duplicate detection: the address must serve at once. Without a route to it in the main table, which
+    // IPv4 does not make either: Docker refuses an address that a route there covers.
+    ...ipv6.map(({ ipv6: address }) => `address add ${address}/128 dev ${PLACEHOLDER} nodad noprefixroute`),
     `link set ${PLACEHOLDER_PEER} up`,
     `link set ${PLACEHOLDER} up`,
     ...(ipv4.length > 0 ? [`route add default dev ${PLACEHOLDER} metric ${ROUTE_METRIC}`] : []),
     ...(ipv6.length > 0 ? [`route add ::/0 dev ${PLACEHOLDER} metric ${ROUTE_METRIC}`] : []),
   ];
-  return { nft: dropAllRules(migrationId), ipBatch: `${lines.join("\n")}\n` };
+  return { nft: dropButAdvertisementsRules(migrationId), ipBatch: `${lines.join("\n")}\n` };
 }
 
 function bad(network: string, address: string): DrayError {

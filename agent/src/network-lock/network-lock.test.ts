@@ -1,12 +1,20 @@
 import { expect, test } from "vitest";
 import { destinationFiles } from "./destination-files.ts";
-import { dropAllRules, holdNewRules, macBlockRules, macSink, removeTables } from "./rulesets.ts";
+import {
+  dropAllRules,
+  dropButAdvertisementsRules,
+  holdNewRules,
+  macBlockRules,
+  macSink,
+  removeTables,
+} from "./rulesets.ts";
 import { countTcp } from "./sockets.ts";
 
 const ID = "0123456789ab";
 
 test("every ruleset replaces its own tables in one transaction", () => {
-  for (const rules of [holdNewRules(ID), dropAllRules(ID)]) expect(rules.startsWith(removeTables(ID))).toBe(true);
+  for (const rules of [holdNewRules(ID), dropAllRules(ID), dropButAdvertisementsRules(ID)])
+    expect(rules.startsWith(removeTables(ID))).toBe(true);
   expect(removeTables(ID)).toBe(
     "table inet drayage_0123456789ab\ndelete table inet drayage_0123456789ab\n" +
       "table arp drayage_0123456789ab\ndelete table arp drayage_0123456789ab\n",
@@ -23,6 +31,12 @@ test("dropping keeps the loopback alone", () => {
   expect(rules.match(/policy drop/g)?.length).toBe(5);
   expect(rules.match(/accept/g)?.length).toBe(2);
   expect(rules).toContain('oifname "lo" accept');
+});
+
+test("a copy may advertise its address, to be swallowed outside, and the source may not", () => {
+  const advertisement = "icmpv6 type nd-neighbor-advert accept";
+  expect(dropAllRules(ID)).not.toContain(advertisement);
+  expect(dropButAdvertisementsRules(ID).replace(`    ${advertisement}\n`, "")).toBe(dropAllRules(ID));
 });
 
 test("the MAC filter names parent, addresses and sink", () => {
@@ -48,14 +62,14 @@ test("the placeholder holds every address, and a route of last resort for each f
     "link add drayage0 type veth peer name drayage1",
     "address add 10.99.0.10/32 dev drayage0",
     "address add 10.98.0.10/32 dev drayage0",
-    "address add fd00::10/128 dev drayage0 nodad",
+    "address add fd00::10/128 dev drayage0 nodad noprefixroute",
     "link set drayage1 up",
     "link set drayage0 up",
     "route add default dev drayage0 metric 65000",
     "route add ::/0 dev drayage0 metric 65000",
     "",
   ]);
-  expect(nft).toBe(dropAllRules(ID));
+  expect(nft).toBe(dropButAdvertisementsRules(ID));
   expect(destinationFiles(ID, []).ipBatch).not.toContain("route");
 });
 

@@ -25,6 +25,19 @@ export function holdNewRules(migrationId: string): string {
 
 /** Nothing in, nothing out, ARP included; the loopback is kept. One transaction. */
 export function dropAllRules(migrationId: string): string {
+  return dropRules(migrationId, "");
+}
+
+/**
+ * The same for a copy that is being restored, but for neighbour advertisements. Docker (28 and newer) makes them when
+ * it attaches an IPv6 address, and gives up a container whose advertisement is refused; the block of its MAC address
+ * on the host swallows them, as it does ARP, which Docker sends past these rules.
+ */
+export function dropButAdvertisementsRules(migrationId: string): string {
+  return dropRules(migrationId, "    icmpv6 type nd-neighbor-advert accept\n");
+}
+
+function dropRules(migrationId: string, outputException: string): string {
   const table = tableName(migrationId);
   return `${removeTables(migrationId)}table inet ${table} {
   chain input {
@@ -37,7 +50,7 @@ export function dropAllRules(migrationId: string): string {
   chain output {
     type filter hook output priority ${FIRST}; policy drop;
     oifname "lo" accept
-  }
+${outputException}  }
 }
 table arp ${table} {
   chain input {
