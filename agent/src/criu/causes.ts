@@ -182,6 +182,12 @@ export const CAUSES: readonly Cause[] = [
     remedy: "Raise fs.pipe-max-size on that node, for example `sysctl fs.pipe-max-size=268435456`.",
   },
   {
+    code: "sys_resource",
+    pattern: /Can't (get|set|restore) rlimit/,
+    meaning: "CRIU may not read or set the limits of other users' processes: it lacks CAP_SYS_RESOURCE",
+    remedy: "Give the node CAP_SYS_RESOURCE: what runs the host itself (a container, a hardened systemd) withholds it.",
+  },
+  {
     code: "dirty_tracking",
     pattern: /Dirty tracking is OFF|Tracking memory is not available|mem_dirty_track/,
     meaning: "the kernel does not track written pages",

@@ -29,6 +29,7 @@ const LINES: Readonly<Record<string, string>> = {
   port_in_use: "(00.002100) Error (criu/util.c:1310): Can't bind page server: Address already in use",
   socket_option: "(00.022100) Error (criu/sockets.c:640): sockets: Can't get 1:16 opt: Operation not supported",
   pipe_max_size: "(00.002100) Error (criu/page-pipe.c:418): page-pipe: tee: -1: Operation not permitted",
+  sys_resource: "(00.017422) Error (criu/cr-dump.c:389): Can't get rlimit 0: Operation not permitted",
   dirty_tracking: "(00.002100) Warn  (criu/cr-check.c:824): Dirty tracking is OFF. Memory snapshot will not work.",
   cpu_mismatch: "(00.002100) Error (criu/arch/x86/cpu.c:297): cpu: CPU capabilities do not match run time",
   seccomp: "(00.012100) Error (compel/src/lib/infect.c:412): Suspending seccomp failed: Operation not permitted",

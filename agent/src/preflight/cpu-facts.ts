@@ -1,8 +1,7 @@
-/** Both ends of `criu cpuinfo`, each in a directory that is gone afterwards. */
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { join } from "node:path";
+/** Both ends of `criu cpuinfo`. */
 import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { checkCpuinfo, type CpuVerdict, dumpCpuinfo } from "../criu/cpuinfo.ts";
+import { inWorkDirectory } from "./work-directory.ts";
 
 /** On the source: the image for the destination, empty where CRIU makes none. */
 export async function cpuImage(runDirectory: string, host: HostFacts, signal?: AbortSignal): Promise<Buffer> {
@@ -19,16 +18,4 @@ export async function cpuVerdict(
 ): Promise<CpuVerdict> {
   if (host.criuVersion === 0) return { compared: false, objection: "" };
   return inWorkDirectory(runDirectory, (directory) => checkCpuinfo(directory, image, signal));
-}
-
-/** Beside the images in transit: what a killed agent leaves there, the next one sweeps away. */
-async function inWorkDirectory<T>(runDirectory: string, body: (directory: string) => Promise<T>): Promise<T> {
-  const images = join(runDirectory, "images");
-  await mkdir(images, { recursive: true, mode: 0o700 });
-  const directory = await mkdtemp(join(images, "cpuinfo-"));
-  try {
-    return await body(directory);
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
 }

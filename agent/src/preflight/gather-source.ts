@@ -6,6 +6,7 @@ import type { ContainerInspect, NetworkInspect } from "../docker/types.ts";
 import { mountsOf, type Mount } from "../host/mountinfo.ts";
 import { runInNetworkNamespace } from "../host/netns.ts";
 import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { foreignProcessObjection } from "./foreign-process-probe.ts";
 import { networkNamespaceOf } from "./gather-network-namespace.ts";
 import { NOTHING_SET_UP } from "./network-namespace.ts";
 import { pipeFacts } from "./pipe-facts.ts";
@@ -18,6 +19,7 @@ export async function gatherSource(
   docker: DockerPort,
   inspect: ContainerInspect,
   host: HostFacts,
+  runDirectory: string,
   signal?: AbortSignal,
 ): Promise<SourceFacts> {
   const pid = inspect.State.Pid;
@@ -29,18 +31,25 @@ export async function gatherSource(
     mountsOf("self"),
     pipeFacts(),
   ]);
-  const ofProcesses = running ? await gatherProcesses(pid, inspect, signal) : NOTHING_RUNS;
+  const ofProcesses = running ? await gatherProcesses(pid, inspect, runDirectory, signal) : NOTHING_RUNS;
   return { inspect, info, host, networks, execs, pipes, mounts: describeMounts(inspect, hostMounts), ...ofProcesses };
 }
 
 type OfProcesses = Pick<
   SourceFacts,
-  "mountTable" | "processes" | "unixSockets" | "mptcpSockets" | "establishedConnections" | "networkNamespace"
+  | "mountTable"
+  | "processes"
+  | "foreignObjection"
+  | "unixSockets"
+  | "mptcpSockets"
+  | "establishedConnections"
+  | "networkNamespace"
 >;
 
 const NOTHING_RUNS: OfProcesses = {
   mountTable: [],
   processes: [],
+  foreignObjection: "",
   unixSockets: [],
   mptcpSockets: [],
   establishedConnections: 0,
@@ -50,6 +59,7 @@ const NOTHING_RUNS: OfProcesses = {
 async function gatherProcesses(
   pid: number,
   inspect: ContainerInspect,
+  runDirectory: string,
   signal: AbortSignal | undefined,
 ): Promise<OfProcesses> {
   try {
@@ -68,10 +78,14 @@ async function gatherProcesses(
     ]);
     // Sockets before their holders: one that is closed in between has no holder, and is none of anybody's.
     const unixSockets = parseUnixSockets(await sockets("-x"));
+    const processes = ownPids ? await processesOf(pid, signal) : [];
     return {
       mountTable,
       unixSockets,
-      processes: ownPids ? await processesOf(pid, signal) : [],
+      processes,
+      foreignObjection: processes.some(({ foreign }) => foreign)
+        ? await foreignProcessObjection(runDirectory, signal)
+        : "",
       mptcpSockets: parseMptcpSockets(await sockets("-M")),
       establishedConnections: countEstablished(tcp) + countEstablished(tcp6),
       networkNamespace,

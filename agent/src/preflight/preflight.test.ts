@@ -67,6 +67,7 @@ const source: readonly [code: string, change: Partial<SourceFacts>][] = [
   ["connections-behind-bridge", { networks: [lan, bridge], establishedConnections: 2 }],
   ["bridge-network", { networks: [bridge], establishedConnections: 0 }],
   ["published-ports", { inspect: published("0.0.0.0") }],
+  ["other-users-processes", { foreignObjection: "CRIU may not read their limits" }],
   ["io-uring", { processes: processWith({ usesIoUring: true }) }],
   ["mptcp", { mptcpSockets: [{ state: "LISTEN", local: "*:8080" }] }],
   [

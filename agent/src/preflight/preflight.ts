@@ -71,7 +71,7 @@ export async function inspectSource(
     inspect.State.Pid > 0 ? cgroupOfPid(inspect.State.Pid).then(residentBytes) : 0,
   ]);
   const [facts, cpuinfoImage] = await Promise.all([
-    gatherSource(docker, inspect, host.facts, signal),
+    gatherSource(docker, inspect, host.facts, context.config.runDirectory, signal),
     cpuImage(context.config.runDirectory, host.facts, signal),
   ]);
   const carried = carryConfiguration(inspect, { image: inspect.Image, networks: facts.networks });

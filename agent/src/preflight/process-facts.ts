@@ -13,6 +13,8 @@ export interface FileLock {
 export interface ProcessFacts {
   readonly pid: number;
   readonly name: string;
+  /** Runs, in whole or in part, as another user or group than root. */
+  readonly foreign: boolean;
   readonly usesIoUring: boolean;
   /** Has inotify watches. */
   readonly watchesFiles: boolean;
@@ -33,7 +35,8 @@ export async function processesOf(initPid: number, signal?: AbortSignal): Promis
 
 async function processFacts(pid: number): Promise<ProcessFacts | undefined> {
   const name = (await ifThere(readFile(`/proc/${pid}/comm`, "utf8")))?.trim();
-  if (name === undefined) return undefined;
+  const status = await ifThere(readFile(`/proc/${pid}/status`, "utf8"));
+  if (name === undefined || status === undefined) return undefined;
   const locks: FileLock[] = [];
   const socketInodes: number[] = [];
   let usesIoUring = false;
@@ -50,7 +53,12 @@ async function processFacts(pid: number): Promise<ProcessFacts | undefined> {
       locks.push(...parseLocks(fdinfo, target));
     }
   }
-  return { pid, name, usesIoUring, watchesFiles, locks, socketInodes };
+  return { pid, name, foreign: isForeign(status), usesIoUring, watchesFiles, locks, socketInodes };
+}
+
+/** Lines are "Uid:\t999\t999\t999\t999": real, effective, saved, file system. */
+export function isForeign(status: string): boolean {
+  return [...status.matchAll(/^[UG]id:(.*)$/gm)].some(([, ids = ""]) => /[1-9]/.test(ids));
 }
 
 /** Lines are "lock:\t1: POSIX  ADVISORY  WRITE 522 fe:00:1917421 0 EOF". */

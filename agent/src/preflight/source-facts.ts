@@ -18,6 +18,8 @@ export interface SourceFacts {
   /** What the container sees mounted; empty if it does not run. */
   readonly mountTable: readonly Mount[];
   readonly processes: readonly ProcessFacts[];
+  /** What CRIU has against dumping processes of other users than root; empty if it can, or there are none. */
+  readonly foreignObjection: string;
   readonly unixSockets: readonly UnixSocket[];
   readonly mptcpSockets: readonly { readonly state: string; readonly local: string }[];
   /** TCP connections to outside of the container. */

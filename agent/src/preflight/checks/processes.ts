@@ -5,6 +5,18 @@ import { isSharedStorage, storageOf } from "../storage.ts";
 
 export const PROCESS_CHECKS: readonly Check<SourceFacts>[] = [
   {
+    code: "other-users-processes",
+    severity: "blocking",
+    find: ({ processes, foreignObjection }) => {
+      const names = new Set(processes.filter(({ foreign }) => foreign).map(({ name }) => name));
+      return when(
+        foreignObjection !== "",
+        `${[...names].join(", ")} run as other users than root, whose processes cannot be dumped here: ${foreignObjection}.`,
+        "Give CRIU CAP_SYS_RESOURCE: it is missing in the agent's bounding set (`grep CapBnd /proc/1/status`), so whatever runs this host withholds it.",
+      );
+    },
+  },
+  {
     code: "io-uring",
     severity: "blocking",
     find: ({ processes }) =>
