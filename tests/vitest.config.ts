@@ -10,6 +10,8 @@ export default defineConfig({
           root: import.meta.dirname,
           include: ["harness/**/*.test.ts", "bench/**/*.test.ts", "runner/**/*.test.ts"],
           exclude: ["**/*.integration.test.ts"],
+          // Only ends what hangs.
+          testTimeout: 20_000,
         },
       },
       {

@@ -26,7 +26,7 @@ async function redis(
 
 async function failureOf(reply: (n: number, socket: Socket) => string | undefined): Promise<string> {
   const held = await HeldConnection.redis(await redis(reply));
-  await expect.poll(() => held.failure?.message, { timeout: 2000 }).toBeDefined();
+  await expect.poll(() => held.failure?.message).toBeDefined();
   await expect(held.stop()).rejects.toThrow();
   return held.failure?.message ?? "";
 }
