@@ -14,6 +14,7 @@ import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import { tlsFailure } from "../identity/tls-failure.ts";
 import { BandwidthLimit } from "./bandwidth-limit.ts";
 import { BufferPool } from "./buffer-pool.ts";
+import { freeMemory } from "./free-memory.ts";
 import { DATA_BYTES, type Frame, FrameDecoder } from "./frame.ts";
 import { encodeMessage, type Message, type MessageType } from "./messages.ts";
 
@@ -184,6 +185,7 @@ export class FramedSocket {
     if (this.#ended !== undefined) return;
     try {
       this.#decoder.push(chunk, (frame) => this.#dispatch(frame));
+      freeMemory(chunk);
     } catch (thrown) {
       const error = toDrayError(thrown);
       const { reason, message, remedy, node } = error;
