@@ -24,6 +24,8 @@ export interface DumpOptions {
   readonly runcPath?: string;
   /** Largest deleted file that is carried, bytes. Default 1 GiB. */
   readonly ghostLimitBytes?: number;
+  /** Paths in the container that its processes watch with inotify. Default none. */
+  readonly watchedPaths?: readonly string[];
   readonly deadlineMs: number;
 }
 
@@ -46,13 +48,16 @@ export function dumpUnit(migrationId: string): string {
  * environment: runc hands the annotation of a container's start to a dump,
  * and has no flags for these.
  */
-export function criuDumpConfig(ghostLimitBytes: number): string {
+export function criuDumpConfig(ghostLimitBytes: number, watchedPaths: readonly string[]): string {
   return [
     `ghost-limit ${ghostLimitBytes}`,
     "link-remap",
     // The agent has a lock of its own, which outlasts the dump.
     "network-lock skip",
     "manage-cgroups=ignore",
+    // By path alone: what the other host has under the same inode is something else.
+    ...(watchedPaths.length === 0 ? [] : ["force-irmap"]),
+    ...watchedPaths.map((path) => `irmap-scan-path "${path}"`),
     "",
   ].join("\n");
 }
@@ -81,7 +86,9 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   if (container === null) throw new DrayError("NOT_FOUND", `runc has no container ${dockerId.slice(0, 12)}`);
   for (const directory of [imageDirectory, workDirectory]) await mkdir(directory, { recursive: true, mode: 0o700 });
   const config = join(workDirectory, "criu.conf");
-  await writeFile(config, criuDumpConfig(options.ghostLimitBytes ?? GHOST_LIMIT_BYTES), { mode: 0o600 });
+  await writeFile(config, criuDumpConfig(options.ghostLimitBytes ?? GHOST_LIMIT_BYTES, options.watchedPaths ?? []), {
+    mode: 0o600,
+  });
 
   const cgroupMode = knowsIgnoreCgroups(await runcVersion(runcPath)) ? ["--manage-cgroups-mode", "ignore"] : [];
   const places = ["--image-path", imageDirectory, "--work-path", workDirectory];

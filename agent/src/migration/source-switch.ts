@@ -25,6 +25,7 @@ import type { Report } from "./joinable-run.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { sendImages } from "./send-images.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
+import { watchedPaths } from "./watched-paths.ts";
 
 /** How long the application gets to accept the connections that had arrived. */
 const DRAIN_LIMIT_MS = 2_000;
@@ -114,6 +115,7 @@ interface Ready {
 
 async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSignal): Promise<Ready> {
   const { migrationId, pid } = target;
+  const watched = await watchedPaths(pid, signal);
   const blocks = [...target.parents].map(([parent, macs]) => ({ migrationId, parent, macs }));
   const block = await prepareMacBlocks(blocks, signal);
   const drop = await prepareDropAll({ pid, migrationId });
@@ -128,6 +130,7 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
       imageDirectory: target.imageDirectory,
       workDirectory: target.workDirectory,
       runcRoot: host.config.runcRoot,
+      watchedPaths: watched,
       deadlineMs: DUMP_DEADLINE_MS,
     });
     return {

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import type { ContainerInspect, NetworkInspect } from "../docker/types.ts";
+import { resolveWatches } from "../host/file-watches.ts";
 import { mountsOf, type Mount } from "../host/mountinfo.ts";
 import { runInNetworkNamespace } from "../host/netns.ts";
 import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
@@ -40,6 +41,7 @@ type OfProcesses = Pick<
   | "mountTable"
   | "processes"
   | "foreignObjection"
+  | "unresolvedWatches"
   | "unixSockets"
   | "mptcpSockets"
   | "establishedConnections"
@@ -50,6 +52,7 @@ const NOTHING_RUNS: OfProcesses = {
   mountTable: [],
   processes: [],
   foreignObjection: "",
+  unresolvedWatches: [],
   unixSockets: [],
   mptcpSockets: [],
   establishedConnections: 0,
@@ -79,8 +82,10 @@ async function gatherProcesses(
     // Sockets before their holders: one that is closed in between has no holder, and is none of anybody's.
     const unixSockets = parseUnixSockets(await sockets("-x"));
     const processes = ownPids ? await processesOf(pid, signal) : [];
+    const watches = processes.flatMap((each) => each.watches);
     return {
       mountTable,
+      unresolvedWatches: (await resolveWatches(pid, watches, mountTable, signal)).unresolved,
       unixSockets,
       processes,
       foreignObjection: processes.some(({ foreign }) => foreign)

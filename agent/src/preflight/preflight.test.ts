@@ -12,6 +12,7 @@ import {
   MAC,
   mount,
   route,
+  WATCH,
   withHostConfig,
   withState,
 } from "./checks/fact-fixtures.ts";
@@ -89,7 +90,7 @@ const source: readonly [code: string, change: Partial<SourceFacts>][] = [
   ["interfaces-inside", inside({ interfaces: [{ name: "wg0", mac: "", up: true, addresses: ["10.8.0.2"] }] })],
   ["addresses-inside", inside({ interfaces: [{ name: "eth0", mac: MAC, up: true, addresses: ["10.77.0.200"] }] })],
   ["addresses-inside", inside({ interfaces: [{ name: "lo", mac: "", up: true, addresses: ["10.77.0.200"] }] })],
-  ["inotify-on-overlay", { processes: processWith({ watchesFiles: true }) }],
+  ["inotify-without-path", { unresolvedWatches: [WATCH] }],
 ];
 
 describe("on the source", () => {

@@ -1,5 +1,6 @@
 /** What the processes of a container hold that a dump must know about. */
 import { readdir, readFile, readlink } from "node:fs/promises";
+import { type FileWatch, parseWatches } from "../host/file-watches.ts";
 import { namespacePids } from "../layer/written-paths.ts";
 
 export interface FileLock {
@@ -16,8 +17,8 @@ export interface ProcessFacts {
   /** Runs, in whole or in part, as another user or group than root. */
   readonly foreign: boolean;
   readonly usesIoUring: boolean;
-  /** Has inotify watches. */
-  readonly watchesFiles: boolean;
+  /** What it watches with inotify. */
+  readonly watches: readonly FileWatch[];
   readonly locks: readonly FileLock[];
   readonly socketInodes: readonly number[];
 }
@@ -40,20 +41,20 @@ async function processFacts(pid: number): Promise<ProcessFacts | undefined> {
   const locks: FileLock[] = [];
   const socketInodes: number[] = [];
   let usesIoUring = false;
-  let watchesFiles = false;
+  const watches: FileWatch[] = [];
   for (const fd of (await ifThere(readdir(`/proc/${pid}/fd`))) ?? []) {
     const target = await ifThere(readlink(`/proc/${pid}/fd/${fd}`));
     if (target === undefined) continue;
     const socket = /^socket:\[([0-9]+)\]$/.exec(target)?.[1];
     if (socket !== undefined) socketInodes.push(Number(socket));
     if (target === "anon_inode:[io_uring]") usesIoUring = true;
-    if (target === "anon_inode:inotify" || target === "inotify") watchesFiles = true;
-    if (target.startsWith("/")) {
-      const fdinfo = (await ifThere(readFile(`/proc/${pid}/fdinfo/${fd}`, "utf8"))) ?? "";
-      locks.push(...parseLocks(fdinfo, target));
-    }
+    const watching = target === "anon_inode:inotify" || target === "inotify";
+    if (!watching && !target.startsWith("/")) continue;
+    const fdinfo = (await ifThere(readFile(`/proc/${pid}/fdinfo/${fd}`, "utf8"))) ?? "";
+    if (watching) watches.push(...parseWatches(fdinfo));
+    else locks.push(...parseLocks(fdinfo, target));
   }
-  return { pid, name, foreign: isForeign(status), usesIoUring, watchesFiles, locks, socketInodes };
+  return { pid, name, foreign: isForeign(status), usesIoUring, watches, locks, socketInodes };
 }
 
 /** Lines are "Uid:\t999\t999\t999\t999": real, effective, saved, file system. */

@@ -1,6 +1,7 @@
 /** All that the checks of a source look at. */
 import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { ContainerInspect, DockerInfo, ExecInspect, NetworkInspect } from "../docker/types.ts";
+import type { FileWatch } from "../host/file-watches.ts";
 import type { Mount } from "../host/mountinfo.ts";
 import type { NetworkNamespace } from "./network-namespace.ts";
 import type { ProcessFacts } from "./process-facts.ts";
@@ -20,6 +21,8 @@ export interface SourceFacts {
   readonly processes: readonly ProcessFacts[];
   /** What CRIU has against dumping processes of other users than root; empty if it can, or there are none. */
   readonly foreignObjection: string;
+  /** What processes watch with inotify and has no path by which CRIU could find it again. */
+  readonly unresolvedWatches: readonly FileWatch[];
   readonly unixSockets: readonly UnixSocket[];
   readonly mptcpSockets: readonly { readonly state: string; readonly local: string }[];
   /** TCP connections to outside of the container. */

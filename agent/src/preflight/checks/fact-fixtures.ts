@@ -84,6 +84,8 @@ const inspect: ContainerInspect = {
   NetworkSettings: { Ports: {}, Networks: { lan: { IPAddress: ADDRESS, MacAddress: MAC, Gateway: "10.77.0.1" } } },
 };
 
+export const WATCH = { device: "0:50", inode: "77" };
+
 export const goodSource: SourceFacts = {
   inspect,
   info,
@@ -98,12 +100,13 @@ export const goodSource: SourceFacts = {
       name: "server",
       foreign: true,
       usesIoUring: false,
-      watchesFiles: false,
+      watches: [WATCH],
       locks: [],
       socketInodes: [10, 11],
     },
   ],
   foreignObjection: "",
+  unresolvedWatches: [],
   unixSockets: [{ kind: "u_str", state: "ESTAB", path: "*", inode: 10, peerInode: 11 }],
   mptcpSockets: [],
   establishedConnections: 3,

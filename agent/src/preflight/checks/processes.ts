@@ -1,4 +1,5 @@
 /** What processes hold that CRIU cannot carry, or carries differently. */
+import type { FileWatch } from "../../host/file-watches.ts";
 import { type Check, when } from "../check.ts";
 import type { SourceFacts } from "../source-facts.ts";
 import { isSharedStorage, storageOf } from "../storage.ts";
@@ -74,15 +75,21 @@ export const PROCESS_CHECKS: readonly Check<SourceFacts>[] = [
     },
   },
   {
-    code: "inotify-on-overlay",
-    severity: "note",
-    find: ({ processes }) => {
-      const names = processes.filter(({ watchesFiles }) => watchesFiles).map(({ name }) => name);
-      return when(
-        names.length > 0,
-        `${names.join(", ")} watches files with inotify; CRIU may not find them again on an overlay.`,
-        "If the restore fails because of it, the container goes on on the source as before.",
-      );
+    code: "inotify-without-path",
+    severity: "blocking",
+    find: ({ processes, unresolvedWatches }) => {
+      const lost = new Set(unresolvedWatches.map(watchKey));
+      return processes
+        .map(({ name, pid, watches }) => ({ name, pid, inodes: watches.map(watchKey).filter((key) => lost.has(key)) }))
+        .filter(({ inodes }) => inodes.length > 0)
+        .map(({ name, pid, inodes }) => ({
+          message: `Process ${name} (${pid}) watches with inotify what has no path (any more): ${inodes.join(", ")}.`,
+          remedy: "CRIU finds watched files by path: let the application watch anew, or restart it.",
+        }));
     },
   },
 ];
+
+function watchKey({ device, inode }: FileWatch): string {
+  return `inode ${inode} on device ${device}`;
+}
