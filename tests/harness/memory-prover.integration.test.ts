@@ -1,9 +1,9 @@
 /** The prover itself: it accepts what is right, and above all it notices one wrong bit. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePorts } from "@drayage/shared/etcd/test-support/etcd-process.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { HeldConnection } from "./held-connection.ts";
 import { buildProver, Prover } from "./memory-prover.ts";
@@ -16,7 +16,7 @@ let port: number;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "prover-test-"));
   const program = await buildProver(directory);
-  port = await freePort();
+  [port = 0] = await freePorts(1);
   const options = {
     "--mb": 32,
     "--port": port,
@@ -60,11 +60,3 @@ test("files: open, deleted and mapped are right; a changed one is noticed", asyn
   await truncate(join(directory, "open"), 4096);
   await expect(prover.check()).rejects.toThrow("wrong open file size=4096");
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port: free } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return free;
-}

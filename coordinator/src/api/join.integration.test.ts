@@ -4,7 +4,7 @@ import { createRequest, joinIdentity } from "@drayage/shared/identity/authority.
 import { parseToken } from "@drayage/shared/identity/token.ts";
 import { type Connection, unary } from "@drayage/shared/rpc/client.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type CoordinatorProcess, TestCluster } from "../test-support/cluster.ts";
+import { type CoordinatorProcess, LONG_LEASE_S, TestCluster } from "../test-support/cluster.ts";
 
 let cluster: TestCluster;
 let signer: CoordinatorProcess;
@@ -12,7 +12,7 @@ let other: CoordinatorProcess;
 const settings = { deadlineMs: 10_000 };
 
 beforeAll(async () => {
-  cluster = await TestCluster.start([]);
+  cluster = await TestCluster.start([], LONG_LEASE_S);
   signer = await cluster.spawnCoordinator("c1", { signs: true });
   other = await cluster.spawnCoordinator("c2");
 }, 60_000);

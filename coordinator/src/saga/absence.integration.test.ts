@@ -1,11 +1,11 @@
 /** Agents that stay away, copies that are lost, an etcd that hangs: what is said, and that nothing doubles. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { Outcome } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
-import type { Connection } from "@drayage/shared/rpc/client.ts";
+import { type Connection, unary } from "@drayage/shared/rpc/client.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Coordinator } from "../coordinator.ts";
-import { getMigration, startMigration, TestCluster, watchMigration } from "../test-support/cluster.ts";
+import { clusterClient, getMigration, startMigration, TestCluster, watchMigration } from "../test-support/cluster.ts";
 
 let cluster: TestCluster;
 let coordinator: Coordinator;
@@ -22,8 +22,23 @@ afterAll(async () => {
   await cluster?.stop();
 });
 
-beforeEach(() => cluster.reset());
+beforeEach(async () => {
+  await cluster.reset();
+  // An etcd that hung has cost the agents their leases.
+  await expect.poll(listed).toEqual(["n1 ready", "n2 ready", "redis on n1"]);
+});
 afterEach(() => expect(cluster.world.breaches).toEqual([]));
+
+/** What the coordinator sees of the cluster. */
+async function listed(): Promise<string[]> {
+  const client = clusterClient(api);
+  const { nodes } = await unary(client, client.listNodes, {}, { deadlineMs: 5_000 });
+  const { containers } = await unary(client, client.listContainers, { node: "", all: true }, { deadlineMs: 5_000 });
+  return [
+    ...nodes.map(({ name, state }) => `${name} ${state}`),
+    ...containers.map(({ name, node }) => `${name} on ${node}`),
+  ];
+}
 
 async function untilDone(id: string): Promise<void> {
   while ((await getMigration(api, id)).phase !== "done") await new Promise((resolve) => setTimeout(resolve, 50));

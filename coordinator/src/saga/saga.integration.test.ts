@@ -9,6 +9,7 @@ import {
   clusterClient,
   type CoordinatorProcess,
   getMigration,
+  LONG_LEASE_S,
   startMigration,
   TestCluster,
   watchMigration,
@@ -20,7 +21,7 @@ let coordinator: CoordinatorProcess;
 let api: Connection;
 
 beforeAll(async () => {
-  cluster = await TestCluster.start(["n1", "n2", "n3"]);
+  cluster = await TestCluster.start(["n1", "n2", "n3"], LONG_LEASE_S);
   coordinator = await cluster.spawnCoordinator("c1", { signs: true });
   api = await cluster.connect([coordinator]);
 }, 60_000);

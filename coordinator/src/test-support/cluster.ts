@@ -26,7 +26,10 @@ import type { SagaTimes } from "../saga/context.ts";
 import { FakeAgent, UUID, World } from "./fake-agent.ts";
 
 const MAIN = fileURLToPath(new URL("../main.ts", import.meta.url));
-const LEASE_TTL_SECONDS = 2;
+/** A leader that dies is followed soon. */
+const SHORT_LEASE_S = 2;
+/** No stall of a busy machine ends a term; for tests in which no leader dies. */
+export const LONG_LEASE_S = 15;
 
 export interface CoordinatorProcess {
   readonly name: string;
@@ -44,21 +47,23 @@ export class TestCluster {
   readonly agents = new Map<string, FakeAgent>();
   readonly #operator: Identity;
   readonly #directory: string;
+  readonly #leaseTtlSeconds: number;
   readonly #processes = new Set<CoordinatorProcess>();
   readonly #connections = new Set<Connection>();
 
-  private constructor(etcd: EtcdProcess, operator: Identity, directory: string) {
+  private constructor(etcd: EtcdProcess, operator: Identity, directory: string, leaseTtlSeconds: number) {
+    this.#leaseTtlSeconds = leaseTtlSeconds;
     this.etcd = etcd;
     this.client = etcd.open();
     this.#operator = operator;
     this.#directory = directory;
   }
 
-  static async start(nodes: readonly string[]): Promise<TestCluster> {
+  static async start(nodes: readonly string[], leaseTtlSeconds = SHORT_LEASE_S): Promise<TestCluster> {
     const etcd = await EtcdProcess.start();
     const operator = await issueIdentity(etcd.authority, { role: "operator", name: "op" });
     const directory = await mkdtemp(join(tmpdir(), "drayage-cluster-"));
-    const cluster = new TestCluster(etcd, operator, directory);
+    const cluster = new TestCluster(etcd, operator, directory, leaseTtlSeconds);
     cluster.world.set("n1", "running");
     for (const node of nodes) {
       const identity = await issueIdentity(etcd.authority, { role: "agent", name: node });
@@ -94,7 +99,7 @@ export class TestCluster {
       metricsListen: "127.0.0.1:0",
       etcdEndpoints: [this.etcd.endpoint],
       pkiDirectory: pki,
-      leaseTtlSeconds: LEASE_TTL_SECONDS,
+      leaseTtlSeconds: this.#leaseTtlSeconds,
       logLevel: process.env["TEST_LOG_LEVEL"] ?? "error",
     };
     const file = join(directory, "coordinator.yaml");
@@ -127,7 +132,7 @@ export class TestCluster {
         metricsListen: "127.0.0.1:0",
         etcdEndpoints: [this.etcd.endpoint],
         pkiDirectory: "/nonexistent",
-        leaseTtlSeconds: LEASE_TTL_SECONDS,
+        leaseTtlSeconds: this.#leaseTtlSeconds,
         logLevel: "silent",
       },
       identity: await issueIdentity(this.etcd.authority, { role: "coordinator", name }),

@@ -94,6 +94,7 @@ export class FakeAgent {
   readonly #options: FakeAgentOptions;
   readonly #server: RpcServer;
   #lease: Lease | undefined;
+  #listsContainer = false;
   #stopped = false;
   #highestTerm = 0;
   #migration = { id: "", epoch: 0, lockedAtMs: 0, thawedAtMs: 0 };
@@ -114,17 +115,21 @@ export class FakeAgent {
   /** Serves and registers. */
   async start(): Promise<void> {
     const port = await this.#server.bind("127.0.0.1:0");
-    await this.register(port);
+    this.#listsContainer = this.#options.world.get(this.node) === "running";
+    await this.#register(port);
   }
 
-  /** Registers on a new lease, and again whenever that is lost. */
-  async register(port: number): Promise<void> {
-    const { etcd, node, world, runningContainers } = this.#options;
+  /**
+   * Registers on a new lease, and again whenever that is lost; with the container, if it ran here at the start: every
+   * test begins with it here.
+   */
+  async #register(port: number): Promise<void> {
+    const { etcd, node, runningContainers } = this.#options;
     this.#lease = await etcd.grantLease({ ttlSeconds: 5 });
     this.#lease.lost.addEventListener("abort", () => void this.#registerAgain(port), { once: true });
     const record = { ...nodeRecord(node), addresses: [`127.0.0.1:${port}`], runningContainers: runningContainers ?? 0 };
     await etcd.put(keys.node(node), JSON.stringify(record), { leaseId: this.#lease.id });
-    if (world.get(node) === "running") {
+    if (this.#listsContainer) {
       const inventory = inventoryRecord({ node });
       await etcd.put(keys.inventory(node, inventory.dockerId), JSON.stringify(inventory), { leaseId: this.#lease.id });
     }
@@ -133,7 +138,7 @@ export class FakeAgent {
   async #registerAgain(port: number): Promise<void> {
     while (!this.#stopped) {
       try {
-        return await this.register(port);
+        return await this.#register(port);
       } catch (thrown) {
         if (!(thrown instanceof DrayError)) throw thrown;
         await new Promise((resolve) => setTimeout(resolve, 200));

@@ -1,8 +1,10 @@
 """A server that is silent for a while, behind a packet filter as in a switch, and a client that sends into the silence.
 
-usage: silent-server.py PROGRAM SECONDS     needs root; prints JSON: seconds until the reply, without and with waking
+usage: silent-server.py PROGRAM ATTEMPTS     needs root; prints JSON: seconds from the end of the silence until the
+reply, without and with waking
 
-PROGRAM is drayage-announce. Both ends are in network namespaces of their own.
+PROGRAM is drayage-announce. The silence ends just after the client has tried so many times again: alone it then waits
+longest. Both ends are in network namespaces of their own.
 """
 import ctypes
 import json
@@ -13,7 +15,7 @@ import sys
 import threading
 import time
 
-PROGRAM, SECONDS = sys.argv[1], float(sys.argv[2])
+PROGRAM, ATTEMPTS = sys.argv[1], int(sys.argv[2])
 SERVER, CLIENT, PORT = "10.250.0.2", "10.250.0.1", 7000
 CLONE_NEWNET = 0x40000000
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, RECEIVE_QUEUE = 19, 20, 21, 1
@@ -50,20 +52,26 @@ def echo(connection):
         connection.send(data)
 
 
+def attempts(client):
+    """How often the kernel has sent again what is not acknowledged (tcpi_retransmits)."""
+    return client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[2]
+
+
 def measure(mac, server, client, wake):
     server.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
     server.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, RECEIVE_QUEUE)
     expected = server.getsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ) & 0xFFFFFFFF
     server.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 0)
     run("ip", "netns", "exec", spaces["server"], "nft", "-f", "-", text=FILTER)
-    began = time.monotonic()
     client.send(b"x")
-    time.sleep(SECONDS)
+    while attempts(client) < ATTEMPTS:
+        time.sleep(0.01)
     run("ip", "netns", "exec", spaces["server"], "nft", "delete", "table", "inet", "silence")
+    ended = time.monotonic()
     line = f"{SERVER} {PORT} {CLIENT} {client.getsockname()[1]} {expected}\n"
     run(PROGRAM, f"/run/netns/{spaces['server']}", mac, SERVER, text=line if wake else "")
     client.recv(64)
-    return time.monotonic() - began
+    return time.monotonic() - ended
 
 
 def main():
