@@ -1,6 +1,12 @@
 /*
- * CRIU's action script. At pre-resume everything is restored and nothing of
- * the container has run: freeze its cgroup, and prove it.
+ * CRIU's action script. It comes to its work at two places.
+ *
+ * At post-setup-namespaces no page of memory has been read yet: wait here for
+ * the file "pages-complete" of the session, so that a restore can begin while
+ * the pages are still on their way.
+ *
+ * At pre-resume everything is restored and nothing of the container has run:
+ * freeze its cgroup, and prove it.
  *
  * runc had put CRIU into the container's own cgroup; freezing that with CRIU
  * inside would hang both, so whatever in it is of the host's pid namespace is
@@ -11,11 +17,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/vfs.h>
 #include <linux/magic.h>
 #include <unistd.h>
@@ -243,6 +251,51 @@ static int at_pre_resume(const char *session, const char *init)
 	return 1;
 }
 
+static bool pages_are_complete(const char *session)
+{
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s/pages-complete", session);
+	return access(path, F_OK) == 0;
+}
+
+/*
+ * Returns 0 when the pages may be read; failing here ends a restore cleanly.
+ * The agent that would say so may be gone for good: the record's deadline ends
+ * the wait then, as it ends that of `create`.
+ */
+static int at_post_setup_namespaces(const char *session)
+{
+	const char *slash = strrchr(session, '/');
+	const char *id = slash ? slash + 1 : session;
+	int changes = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	/* Records are replaced as a whole, by a rename. */
+	if (changes < 0 || inotify_add_watch(changes, session, IN_CREATE | IN_MOVED_TO) < 0 ||
+	    inotify_add_watch(changes, RECORD_DIRECTORY, IN_MOVED_TO | IN_DELETE) < 0) {
+		note(session, "ended: no notices of the session's directory");
+		return 1;
+	}
+	/* Watched first, then looked: nothing falls between. */
+	while (!pages_are_complete(session)) {
+		char events[4096];
+		struct pollfd ready = {.fd = changes, .events = POLLIN};
+		struct record record = read_record(id);
+		int64_t left_ms = record.deadline_ms - boot_clock_ms();
+
+		if (record.presence != RECORD_PRESENT || !strcmp(record.state, "failed") || left_ms <= 0) {
+			note(session, "ended: called off before the pages had come");
+			return 1;
+		}
+		if (poll(&ready, 1, left_ms > INT_MAX ? INT_MAX : (int)left_ms) < 0 && errno != EINTR)
+			return 1;
+		while (read(changes, events, sizeof(events)) > 0)
+			;
+	}
+	close(changes);
+	return 0;
+}
+
 int criu_action(const char *session)
 {
 	const char *action = getenv("CRTOOLS_SCRIPT_ACTION");
@@ -254,6 +307,8 @@ int criu_action(const char *session)
 	/* Failing here ends a restore cleanly. */
 	if (!strcmp(action, "pre-restore") || !strcmp(action, "post-restore"))
 		return called_off(session) ? 1 : 0;
+	if (!strcmp(action, "post-setup-namespaces"))
+		return at_post_setup_namespaces(session);
 	if (strcmp(action, "pre-resume"))
 		return 0;
 	if (!init || atoi(init) <= 1) {

@@ -126,10 +126,23 @@ describe("two-phase restore", () => {
     });
   }
 
+  async function restore(): Promise<void> {
+    await destination.must("release", { ...ofCopy(), ...images() });
+    await destination.must("pages", ofCopy());
+  }
+
+  /** CRIU has come to where it needs the memory, and has not gone on. */
+  async function restoreWithoutPages(): Promise<void> {
+    await destination.must("release", { ...ofCopy(), ...images() });
+    const actions = `/run/drayage/sessions/${copyId}/actions`;
+    await destination.run("sh", "-c", `until grep -q post-setup-namespaces ${actions}; do :; done 2>/dev/null`);
+    expect(await destination.run("tail", "-n", "1", actions)).toContain("post-setup-namespaces");
+  }
+
   async function toPrepared(): Promise<void> {
     await holdCreate();
     await dump();
-    await destination.must("release", { ...ofCopy(), ...images() });
+    await restore();
     await destination.must("prepared", ofCopy());
   }
 
@@ -222,7 +235,7 @@ describe("two-phase restore", () => {
     await dump();
     // However far it has come, nothing of it may run, and docker start must end.
     const killed = destination.run("sh", "-c", "until pkill -KILL -x criu; do :; done");
-    await destination.must("release", { ...ofCopy(), ...images() });
+    await restore();
     await killed;
     const outcome = await Promise.race([start.then(String, String), destination.order("prepared", ofCopy())]);
     if (typeof outcome !== "string") expect(outcome.error).toBeUndefined();
@@ -236,9 +249,34 @@ describe("two-phase restore", () => {
   test("aborted in the middle of the restore", async () => {
     await holdCreate();
     await dump();
-    await destination.must("release", { ...ofCopy(), ...images() });
+    await restore();
     await destination.must("abort", { ...ofCopy(), reason: "as the test wants" });
     await expect(start).rejects.toThrow();
+    await reviveSource();
+    await expectCounting();
+  });
+
+  test("a restore waits for its pages, whatever becomes of the agent", async () => {
+    await holdCreate();
+    await dump();
+    const pages = `${directory()}/pages-1.img`;
+    await destination.run("mv", pages, `${pages}.later`);
+    await restoreWithoutPages();
+    await restart(destination);
+    await destination.run("mv", `${pages}.later`, pages);
+    await destination.must("pages", ofCopy());
+    await destination.must("prepared", ofCopy());
+    await commit();
+    await expectCounting();
+  });
+
+  test("aborted while the restore waits for its pages", async () => {
+    await holdCreate();
+    await dump();
+    await restoreWithoutPages();
+    await destination.must("abort", { ...ofCopy(), reason: "as the test wants" });
+    await expect(start).rejects.toThrow();
+    expect(await destination.must("kernel", ofCopy())).toBeNull();
     await reviveSource();
     await expectCounting();
   });
@@ -274,7 +312,7 @@ describe("two-phase restore", () => {
     await restart(destination);
     await dump();
     await destination.must("held", ofCopy());
-    await destination.must("release", { ...ofCopy(), ...images() });
+    await restore();
     await destination.must("prepared", ofCopy());
     await commit();
     await start.catch(() => {});
@@ -284,7 +322,7 @@ describe("two-phase restore", () => {
   test("the agent is killed right after the release", async () => {
     await holdCreate();
     await dump();
-    await destination.must("release", { ...ofCopy(), ...images() });
+    await restore();
     await restart(destination);
     await destination.must("prepared", ofCopy());
     await commit();

@@ -46,7 +46,11 @@ export const POINT_CASES: readonly PointCase[] = [
   ),
 
   ...cases("destination", around("destination.", states(["reserving", "created", "reserved", "holding"])), rolledBack),
-  ...cases("destination", ["destination.before-restore", "destination.after-restore"], rolledBack),
+  ...cases(
+    "destination",
+    ["destination.before-restore", "destination.before-pages-complete", "destination.after-restore"],
+    rolledBack,
+  ),
   ...cases("destination", around("destination.", states(["prepared"])), rolledBack),
   ...cases("destination", around("destination.", states(["activating"])), completed),
   ...cases("destination", ["destination.after-thaw"], completed),

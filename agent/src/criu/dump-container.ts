@@ -2,7 +2,6 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { bootClockMs } from "../host/boot-clock.ts";
 import { freezeCgroup, isFrozen } from "../host/cgroup.ts";
 import { DOCKER_RUNC_ROOT, runcContainer } from "../host/runc-state.ts";
 import { WaitingUnit } from "../host/waiting-unit.ts";
@@ -27,12 +26,6 @@ export interface DumpOptions {
   /** Paths in the container that its processes watch with inotify. Default none. */
   readonly watchedPaths?: readonly string[];
   readonly deadlineMs: number;
-}
-
-export interface DumpResult {
-  readonly stats: DumpStats;
-  /** Boot-time clock at which the frozen container was verified after the dump, milliseconds. */
-  readonly frozenAtMs: number;
 }
 
 const GHOST_LIMIT_BYTES = 1 << 30;
@@ -74,7 +67,9 @@ export interface PreparedDump {
    * Throws DrayError CRIU_DUMP_FAILED (the line that matters, its meaning and
    * remedy), FREEZE_FAILED (it could not be verified frozen), TIMEOUT, CANCELLED.
    */
-  run(): Promise<DumpResult>;
+  run(): Promise<void>;
+  /** What CRIU says of the dump that has run. Throws DrayError CORRUPT_STREAM. */
+  stats(): Promise<DumpStats>;
   /** Releases what was prepared and not used. */
   discard(): void;
 }
@@ -111,18 +106,17 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
         // CRIU thaws the cgroup while it dumps; it ends frozen if all went well, and must in any case.
         await freezeCgroup(container.cgroup, { deadlineMs: REFREEZE_LIMIT_MS });
       }
-      const frozenAtMs = bootClockMs();
-      return { stats: parseDumpStats(await readFile(join(workDirectory, "stats-dump"))), frozenAtMs };
     },
+    stats: async () => parseDumpStats(await readFile(join(workDirectory, "stats-dump"))),
     discard: () => unit.discard(),
   };
 }
 
 /** Dumps a paused container through runc and CRIU; as `prepareDump` and `run` in one. */
-export async function dumpContainer(options: DumpOptions): Promise<DumpResult> {
+export async function dumpContainer(options: DumpOptions): Promise<void> {
   const dump = await prepareDump(options);
   try {
-    return await dump.run();
+    await dump.run();
   } finally {
     dump.discard();
   }

@@ -346,14 +346,18 @@ export class DestinationMigration {
     });
     step("held");
     await goFirst(async () => {
-      await runPhase(context, "receive-images", () => this.orFailedStart(this.transfer.complete, signal));
+      const received = runPhase(context, "receive-images", () => this.orFailedStart(this.transfer.complete, signal));
+      // Awaited below, when the restore has got as far as it can without them.
+      received.catch(() => undefined);
+      await this.orFailedStart(this.transfer.restorable, signal);
       step("restore");
       await faultPoint("destination.before-restore");
       await runPhase(context, "restore", async () => {
         await session.release({ imageDirectory: this.entryNow.imageDirectory, workDirectory: this.workDirectory });
-        await this.orFailedStart(session.prepared, signal).catch(async (thrown: unknown) => {
-          throw await this.explainRestore(session, thrown);
-        });
+        await this.orFailedRestore(session, received, signal);
+        await faultPoint("destination.before-pages-complete");
+        await session.pagesComplete();
+        await this.orFailedRestore(session, session.prepared, signal);
       });
     });
     await faultPoint("destination.after-restore");
@@ -389,6 +393,15 @@ export class DestinationMigration {
       );
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     });
+  }
+
+  /** As `orFailedStart`, with what CRIU says if it was its restore that failed. */
+  private async orFailedRestore<T>(session: RestoreSession, gate: Promise<T>, signal: AbortSignal): Promise<T> {
+    try {
+      return await this.orFailedStart(gate, signal);
+    } catch (thrown) {
+      throw await this.explainRestore(session, thrown);
+    }
   }
 
   private async explainRestore(session: RestoreSession, thrown: unknown): Promise<DrayError> {

@@ -14,7 +14,7 @@ afterEach(() => rm(directory, { recursive: true }));
 
 async function packed(manifest: ImageManifest): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of packImages(directory, manifest)) chunks.push(chunk);
+  for (const chunk of packImages(directory, manifest)) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
@@ -30,7 +30,7 @@ async function* cut(bytes: Buffer, places: readonly number[]): AsyncGenerator<Bu
 
 async function unpacked(stream: AsyncIterable<Buffer>) {
   const files = new Map<string, string>();
-  const manifest = await unpackImages(stream, async (name, content) => {
+  const manifest = await unpackImages(stream, (name, content) => {
     files.set(name, content.toString());
   });
   return { manifest, files };

@@ -5,7 +5,7 @@
  *
  *   u32 length, little endian │ manifest, JSON │ contents of the files marked `bundled`, in its order
  */
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { CRIU_FILE_NAME, ImageManifest } from "./transfer-kinds.ts";
@@ -15,15 +15,18 @@ const MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024;
 /** Larger images travel on their own, beside the others. */
 export const BUNDLED_LIMIT_BYTES = 1024 * 1024;
 
-/** The stream's chunks. The files must not change any more. */
-export async function* packImages(directory: string, manifest: ImageManifest): AsyncGenerator<Buffer> {
+/**
+ * The stream's chunks. The files must not change any more. Read at once: they are small and just written, and each
+ * asynchronous call would wait for its turn behind the frames of the pages.
+ */
+export function* packImages(directory: string, manifest: ImageManifest): Generator<Buffer> {
   const text = Buffer.from(JSON.stringify(manifest));
   const head = Buffer.alloc(HEAD_BYTES);
   head.writeUInt32LE(text.length);
   yield Buffer.concat([head, text]);
   for (const { name, bytes, bundled } of manifest.files) {
     if (!bundled) continue;
-    const content = await readFile(join(directory, name));
+    const content = readFileSync(join(directory, name));
     if (content.length !== bytes) throw new DrayError("INTERNAL", `image ${name} has changed after the dump`);
     yield content;
   }
@@ -32,7 +35,7 @@ export async function* packImages(directory: string, manifest: ImageManifest): A
 /** Reads the manifest and gives each bundled file to `store`. Throws CORRUPT_STREAM. */
 export async function unpackImages(
   content: AsyncIterable<Buffer>,
-  store: (name: string, content: Buffer) => Promise<void>,
+  store: (name: string, content: Buffer) => void,
 ): Promise<ImageManifest> {
   const reader = new ExactReader(content);
   const length = (await reader.take(HEAD_BYTES)).readUInt32LE();
@@ -42,7 +45,7 @@ export async function unpackImages(
     if (!CRIU_FILE_NAME.test(name)) throw corrupt(`"${name}" is no name of a CRIU image`);
     if (!bundled) continue;
     if (bytes > BUNDLED_LIMIT_BYTES) throw corrupt(`image ${name} is too large for the bundle`);
-    await store(name, await reader.take(bytes));
+    store(name, await reader.take(bytes));
   }
   await reader.end();
   return manifest;

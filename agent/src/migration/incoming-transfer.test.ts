@@ -32,10 +32,12 @@ function bundle(files: { name: string; bytes: number; bundled: boolean }[], cont
 const PAGES = { name: "pages-1.img", bytes: 5, bundled: false };
 const CORE = { name: "core-1.img", bytes: 2, bundled: true };
 
-async function isComplete(): Promise<boolean> {
+function isResolved(promise: Promise<void>): Promise<boolean> {
   const afterAllThatIsDue = new Promise<boolean>((resolve) => setImmediate(resolve, false));
-  return Promise.race([transfer.complete.then(() => true), afterAllThatIsDue]);
+  return Promise.race([promise.then(() => true), afterAllThatIsDue]);
 }
+const isComplete = () => isResolved(transfer.complete);
+const isRestorable = () => isResolved(transfer.restorable);
 
 describe("IncomingTransfer", () => {
   const parts = {
@@ -57,6 +59,30 @@ describe("IncomingTransfer", () => {
     expect(await readFile(join(directory, "pages-1.img"), "utf8")).toBe("12345");
     expect(await readFile(join(directory, "core-1.img"), "utf8")).toBe("ab");
     expect(transfer.imageBytes).toBe(7);
+  });
+
+  it("can be restored from when only pages are missing", async () => {
+    const map = { name: "pagemap-1.img", bytes: 3, bundled: false };
+    await transfer.receive(bundle([CORE, PAGES, map], "ab"));
+    await transfer.receive(parts.layer());
+    expect(await isRestorable()).toBe(false);
+    await transfer.receive(file("criu-image", "pagemap-1.img", "123"));
+    expect(await isRestorable()).toBe(true);
+    expect(await isComplete()).toBe(false);
+    await transfer.receive(parts.pages());
+    expect(await isComplete()).toBe(true);
+  });
+
+  it.each([
+    [8, true],
+    [9, false],
+  ])("waits for the pages too if there is System V shared memory: an image of %i bytes", async (bytes, restorable) => {
+    const memory = { name: "ipcns-shm-9.img", bytes, bundled: true };
+    await transfer.receive(bundle([memory, PAGES], "123456789".slice(0, bytes)));
+    await transfer.receive(parts.layer());
+    expect(await isRestorable()).toBe(restorable);
+    await transfer.receive(parts.pages());
+    expect(await isRestorable()).toBe(true);
   });
 
   it("refuses a file that is short, whether it comes before the manifest or after it", async () => {

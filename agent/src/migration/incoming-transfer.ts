@@ -1,8 +1,9 @@
 /**
  * What arrives on the destination: image, layer, CRIU's files, and the
- * manifest that says which these are. They come side by side, in any order.
+ * manifest that says which these are. They come side by side, in any order;
+ * the memory's pages, which are nearly all of it, come last.
  */
-import { writeFile } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
@@ -10,6 +11,12 @@ import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
 import { unpackImages } from "./image-bundle.ts";
 import { CRIU_FILE_NAME, type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
+
+const PAGES = /^pages-\d+\.img$/;
+/** System V shared memory is read back with its namespace, pages and all, before CRIU has asked whether it may. */
+const SYSTEM_V_MEMORY = /^ipcns-shm-\d+\.img$/;
+/** Of an image without entries. */
+const MAGIC_BYTES = 8;
 
 export interface TransferSink {
   /** Directory of CRIU's files; exists. */
@@ -24,15 +31,21 @@ export class IncomingTransfer {
   private readonly received = new Map<string, number>();
   private manifest: ImageManifest | undefined;
   private layerRestDone = false;
-  private resolveComplete: () => void = () => undefined;
-  /** Resolves when the manifest has come and everything in it is here, whole. */
-  readonly complete: Promise<void>;
+  private readonly completeNow = Promise.withResolvers<void>();
+  private readonly restorableNow = Promise.withResolvers<void>();
 
   constructor(sink: TransferSink) {
     this.sink = sink;
-    this.complete = new Promise((resolve) => {
-      this.resolveComplete = resolve;
-    });
+  }
+
+  /** Resolves when the manifest has come and everything in it is here, whole. */
+  get complete(): Promise<void> {
+    return this.completeNow.promise;
+  }
+
+  /** Resolves when a restore can begin and wait for what is still missing: pages of memory. */
+  get restorable(): Promise<void> {
+    return this.restorableNow.promise;
   }
 
   /** Bytes of CRIU's files so far. */
@@ -74,8 +87,9 @@ export class IncomingTransfer {
   }
 
   private async receiveBundle(file: IncomingFile): Promise<void> {
-    this.manifest = await unpackImages(file.content as AsyncIterable<Buffer>, async (name, content) => {
-      await writeFile(join(this.sink.imageDirectory, name), content, { mode: 0o600 });
+    this.manifest = await unpackImages(file.content as AsyncIterable<Buffer>, (name, content) => {
+      // Small, and not synced: asynchronous, each would wait for its turn behind the frames of the pages.
+      writeFileSync(join(this.sink.imageDirectory, name), content, { mode: 0o600 });
       this.received.set(name, content.length);
     });
     this.look();
@@ -84,14 +98,17 @@ export class IncomingTransfer {
   /** What is here is compared as soon as it is known what should be; files may still be on their way. */
   private look(): void {
     if (this.manifest === undefined) return;
-    let missing = false;
-    for (const { name, bytes: expected } of this.manifest.files) {
+    const { files } = this.manifest;
+    for (const { name, bytes: expected } of files) {
       const here = this.received.get(name);
-      if (here === undefined) missing = true;
-      else if (here !== expected) {
+      if (here !== undefined && here !== expected)
         throw new DrayError("CORRUPT_STREAM", `image ${name} has ${here} bytes here and ${expected} on the source`);
-      }
     }
-    if (!missing && this.layerRestDone) this.resolveComplete();
+    if (!this.layerRestDone) return;
+    const missing = files.filter(({ name }) => !this.received.has(name));
+    const readsPagesEarly = files.some(({ name, bytes }) => SYSTEM_V_MEMORY.test(name) && bytes > MAGIC_BYTES);
+    if (missing.length === 0) this.completeNow.resolve();
+    if (missing.length === 0 || (!readsPagesEarly && missing.every(({ name }) => PAGES.test(name))))
+      this.restorableNow.resolve();
   }
 }

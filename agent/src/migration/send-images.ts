@@ -1,6 +1,5 @@
 /** Sends what CRIU writes: the pages while it writes them, the rest when it is done. */
-import { readdir, stat } from "node:fs/promises";
-import { statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
@@ -31,7 +30,7 @@ export async function sendImages(
       { signal, onProgress },
     ),
     dump.then(async () => {
-      const manifest = await imageManifest(directory, isBundled);
+      const manifest = imageManifest(directory, isBundled);
       const content = Readable.from(packImages(directory, manifest), { objectMode: false });
       await connection.send({ kind: TRANSFER_KINDS.criuBundle, name: "bundle" }, content, { signal });
       return manifest;
@@ -41,14 +40,13 @@ export async function sendImages(
   return pages.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-async function imageManifest(
-  directory: string,
-  isBundled: (name: string, bytes: number) => boolean,
-): Promise<ImageManifest> {
-  const names = (await readdir(directory)).sort();
-  const files = names.map(async (name) => {
-    const { size } = await stat(join(directory, name));
-    return { name, bytes: size, bundled: isBundled(name, size) };
-  });
-  return { files: await Promise.all(files) };
+/** Of files that have just been written; not asynchronous for the reason that packImages gives. */
+function imageManifest(directory: string, isBundled: (name: string, bytes: number) => boolean): ImageManifest {
+  const files = readdirSync(directory)
+    .sort()
+    .map((name) => {
+      const { size } = statSync(join(directory, name));
+      return { name, bytes: size, bundled: isBundled(name, size) };
+    });
+  return { files };
 }

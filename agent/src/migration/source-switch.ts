@@ -13,6 +13,7 @@ import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import { type PreparedDump, prepareDump } from "../criu/dump-container.ts";
+import type { DumpStats } from "../criu/dump-stats.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
 import { diffLayer, packLayer, scanLayer, writtenPaths } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
@@ -91,7 +92,8 @@ export async function runSwitchSteps(
     const dump = step("dump", () => ready.dump.run());
     const memory = step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
-    const [, bytes] = await allSettled([dump, memory, layerRest], ending);
+    const account = dump.then(async () => accountForDump(await ready.dump.stats(), context));
+    const [, bytes] = await allSettled([dump, memory, layerRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
     return {
@@ -103,6 +105,14 @@ export async function runSwitchSteps(
   } finally {
     ready.discard();
   }
+}
+
+/** What CRIU says of its own work, for logs and metrics. */
+function accountForDump(stats: DumpStats, { logger, metrics }: PhaseContext): void {
+  const { memdumpUs, memwriteUs, pagesScanned, pagesWritten } = stats;
+  logger.info({ pages_scanned: pagesScanned, pages_written: pagesWritten }, "CRIU has dumped");
+  metrics.criuDurationSeconds.observe({ operation: "dump-memory" }, memdumpUs / 1e6);
+  metrics.criuDurationSeconds.observe({ operation: "write-memory" }, memwriteUs / 1e6);
 }
 
 /** Programs that have been started and wait: what they do takes milliseconds then, their start has taken its tens before. */

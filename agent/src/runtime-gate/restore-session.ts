@@ -1,5 +1,5 @@
 /** One restore: what create, start and the agent's own orders do to its state. */
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { type Diagnosis, diagnose } from "../criu/diagnosis.ts";
@@ -90,6 +90,11 @@ export class Session implements RestoreSession {
   async release(options: ReleaseOptions): Promise<void> {
     await this.held;
     await this.#serial.run(() => this.#release(options));
+  }
+
+  async pagesComplete(): Promise<void> {
+    // Not durable: the images are not either.
+    await writeFile(this.#host.store.sessionFile(this.dockerId, "pages-complete"), "", { mode: 0o600 });
   }
 
   commit(options: CommitOptions = {}): Promise<CommitResult> {

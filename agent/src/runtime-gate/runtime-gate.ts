@@ -39,7 +39,7 @@ export interface HeldCreate {
 }
 
 export interface ReleaseOptions {
-  /** CRIU images, complete and synced. */
+  /** CRIU images, all but the memory's pages complete. */
   readonly imageDirectory: string;
   /** Where CRIU writes restore.log and stats-restore; created if missing. */
   readonly workDirectory: string;
@@ -87,6 +87,11 @@ export interface RestoreSession {
    * Idempotent with the same options; after `prepared` it does nothing.
    */
   release(options: ReleaseOptions): Promise<void>;
+  /**
+   * The memory's pages are complete: a restore that has come so far goes on.
+   * Without it none gets past its namespaces. Idempotent.
+   */
+  pagesComplete(): Promise<void>;
   /**
    * Removes the placeholder, lifts the drop rules, thaws, and lets `start`
    * succeed. Only from prepared, committing or committed; repeatable at any

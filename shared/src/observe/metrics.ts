@@ -62,7 +62,7 @@ export function agentMetrics(registry: Registry) {
     }),
     criuDurationSeconds: new Histogram({
       name: "drayage_criu_duration_seconds",
-      help: "Duration of runs of CRIU.",
+      help: "Duration of runs of CRIU, and of what it says of the memory within a dump.",
       labelNames: ["operation"] as const,
       buckets: PHASE_SECONDS,
       registers,
