@@ -1,4 +1,4 @@
-/* Finds subcommand, container id and log file among runc's arguments. */
+/* Finds subcommand, container id, pid file and log file among runc's arguments. */
 #include <string.h>
 
 #include "drayage-runc.h"
@@ -53,6 +53,10 @@ struct arguments parse_arguments(int argc, char *const argv[])
 	/* exec carries a command behind the id, the others end with the id (kill: with a signal). */
 	bool first_wins = !strcmp(found.subcommand, "exec");
 	for (i++; i < argc; i++) {
+		const char *value = flag_value("--pid-file", argc, argv, i);
+
+		if (value)
+			found.pid_file = value;
 		if (!is_docker_id(argv[i]))
 			continue;
 		found.id = argv[i];

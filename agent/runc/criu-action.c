@@ -1,8 +1,9 @@
 /*
  * CRIU's action script. It comes to its work at two places.
  *
- * At post-setup-namespaces no page of memory has been read yet: wait here for
- * the file "pages-complete" of the session, so that a restore can begin while
+ * At post-setup-namespaces no page of memory has been read yet: tell `create`
+ * that the container stands as far as its network is concerned (create.c), and
+ * wait for the file "pages-complete" of the session, so that both go on while
  * the pages are still on their way.
  *
  * At pre-resume everything is restored and nothing of the container has run:
@@ -259,12 +260,29 @@ static bool pages_are_complete(const char *session)
 	return access(path, F_OK) == 0;
 }
 
+/* Whole or not at all: a rename. Without it `create` returns when the restore ends. */
+static void tell_created(const char *session, const char *init)
+{
+	char path[PATH_SIZE], draft[PATH_SIZE];
+	size_t length = strlen(init);
+
+	snprintf(path, sizeof(path), "%s/created", session);
+	snprintf(draft, sizeof(draft), "%s/.created.draft", session);
+	int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	bool written = write(fd, init, length) == (ssize_t)length;
+	close(fd);
+	if (!written || rename(draft, path))
+		note(session, "cannot tell that it is created");
+}
+
 /*
  * Returns 0 when the pages may be read; failing here ends a restore cleanly.
  * The agent that would say so may be gone for good: the record's deadline ends
  * the wait then, as it ends that of `create`.
  */
-static int at_post_setup_namespaces(const char *session)
+static int at_post_setup_namespaces(const char *session, const char *init)
 {
 	const char *slash = strrchr(session, '/');
 	const char *id = slash ? slash + 1 : session;
@@ -276,6 +294,8 @@ static int at_post_setup_namespaces(const char *session)
 		note(session, "ended: no notices of the session's directory");
 		return 1;
 	}
+	if (init && atoi(init) > 1)
+		tell_created(session, init);
 	/* Watched first, then looked: nothing falls between. */
 	while (!pages_are_complete(session)) {
 		char events[4096];
@@ -308,7 +328,7 @@ int criu_action(const char *session)
 	if (!strcmp(action, "pre-restore") || !strcmp(action, "post-restore"))
 		return called_off(session) ? 1 : 0;
 	if (!strcmp(action, "post-setup-namespaces"))
-		return at_post_setup_namespaces(session);
+		return at_post_setup_namespaces(session, init);
 	if (strcmp(action, "pre-resume"))
 		return 0;
 	if (!init || atoi(init) <= 1) {

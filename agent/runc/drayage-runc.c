@@ -23,7 +23,6 @@ static bool one_of(const char *word, const char *const *words)
 
 static int as_runtime(int argc, char *const argv[])
 {
-	static const char *const asks[] = {"create", "start", NULL};
 	/* These would run, dump or thaw a copy that has no verdict yet. */
 	static const char *const refused[] = {"exec", "checkpoint", "restore", "run", "pause", "resume", NULL};
 	struct arguments arguments = parse_arguments(argc, argv);
@@ -31,7 +30,9 @@ static int as_runtime(int argc, char *const argv[])
 	if (!arguments.subcommand || !arguments.id || record_presence(arguments.id) == RECORD_ABSENT)
 		return exec_runc(argv);
 	set_report_log(arguments.log_path, arguments.log_json);
-	if (one_of(arguments.subcommand, asks))
+	if (!strcmp(arguments.subcommand, "create"))
+		return create_by_restore(&arguments, argc, argv);
+	if (!strcmp(arguments.subcommand, "start"))
 		return ask_gate(&arguments, argc, argv);
 	if (one_of(arguments.subcommand, refused)) {
 		struct record record = read_record(arguments.id);

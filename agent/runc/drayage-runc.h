@@ -13,6 +13,9 @@
 #ifndef SOCKET_DIRECTORY
 #define SOCKET_DIRECTORY "/run/drayage"
 #endif
+#ifndef SESSION_DIRECTORY
+#define SESSION_DIRECTORY "/run/drayage/sessions"
+#endif
 #define SOCKET_PATH SOCKET_DIRECTORY "/runtime.sock"
 
 #define ID_LENGTH 64
@@ -23,6 +26,7 @@
 struct arguments {
 	const char *subcommand; /* NULL if there is none */
 	const char *id;         /* a Docker id, or NULL */
+	const char *pid_file;   /* --pid-file, or NULL */
 	const char *log_path;   /* --log, or NULL */
 	bool log_json;          /* --log-format json */
 };
@@ -39,6 +43,9 @@ struct record {
 /* Only looks whether it is there: the fast path. */
 enum record_presence record_presence(const char *id);
 struct record read_record(const char *id);
+
+/* create.c: returns the exit code. */
+int create_by_restore(const struct arguments *arguments, int argc, char *const argv[]);
 
 /* gate.c: ask the agent, wait for its answer; returns the exit code, or execs. */
 int ask_gate(const struct arguments *arguments, int argc, char *const argv[]);

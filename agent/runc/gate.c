@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -228,6 +229,8 @@ static int carry_out(const struct arguments *arguments, char **fields, size_t co
 
 	if (create && !strcmp(fields[1], "run") && count >= 3 && fields[2][0] == '/') {
 		go_first();
+		/* Set by create.c: from here on the restore goes on by itself. */
+		prctl(PR_SET_PDEATHSIG, 0);
 		execv(fields[2], fields + 2);
 		report("cannot run %s: %s", fields[2], strerror(errno));
 		return 1;

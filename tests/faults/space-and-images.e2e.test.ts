@@ -77,6 +77,18 @@ describe("a restore that fails", () => {
     expect(record.error?.node).toBe(record.destination);
   });
 
+  test.runIf(isChosen(true))("because pages are missing, when Docker has its container already", async () => {
+    const record = await play(stage, {
+      hold: { role: "destination", point: "destination.before-pages-complete" },
+      during: async ({ actors, id }) => {
+        await stage.lab.exec(actors.destination, ["truncate", "--size=4096", `${IMAGES[0]}/${id}/pages-1.img`]);
+      },
+      outcomes: ["rolled_back"],
+    });
+    expect(record.error?.reason).toBe("CRIU_RESTORE_FAILED");
+    expect(record.error?.node).toBe(record.destination);
+  });
+
   test.runIf(isChosen(false))("because an image is missing", async () => {
     const record = await play(stage, {
       hold: { role: "destination", point: "destination.before-restore" },

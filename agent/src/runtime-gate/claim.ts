@@ -1,6 +1,8 @@
 /** A claim names one process for good: its pid and its start time. */
 import { readFile } from "node:fs/promises";
 
+const RECHECK_MS = 20;
+
 /** Field 22 of /proc/<pid>/stat, counted behind the name, which may hold anything. */
 export function startTimeOf(stat: string): string | null {
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
@@ -19,8 +21,7 @@ export async function claimantLives(claim: string): Promise<boolean> {
 }
 
 /** Returns true when it has ended, false when the limit has passed first. */
-export async function claimantEnds(claim: string, limitMs: number): Promise<boolean> {
-  const recheckMs = 20;
+export async function claimantEnds(claim: string, limitMs: number, recheckMs = RECHECK_MS): Promise<boolean> {
   for (let waitedMs = 0; await claimantLives(claim); waitedMs += recheckMs) {
     if (waitedMs >= limitMs) return false;
     // A process that is no child of ours tells nobody of its end.

@@ -31,6 +31,8 @@ const THAW_LIMIT_MS = 10_000;
 const KILL_LIMIT_MS = 20_000;
 /** How long a restore that is called off may take to notice before it is killed. */
 const RESTORE_END_LIMIT_MS = 5000;
+/** Of the restore's own end, while the container stands still. */
+const RESTORE_RECHECK_MS = 5;
 /** How long `start` may take to see the verdict that is in the record. */
 const START_END_LIMIT_MS = 5000;
 
@@ -176,10 +178,12 @@ export class Session implements RestoreSession {
     switch (this.state.name) {
       case "armed":
         return asker.answer({ type: "fail", message: "the container has not been restored" });
-      case "released": {
+      case "released":
         this.#start = asker;
-        return this.#verify(this.state.restore, asker);
-      }
+        this.#verifyWhenRestored(this.state.restore, asker).catch((cause: unknown) =>
+          this.#host.onProblem("the restored copy could not be verified", cause),
+        );
+        return;
       case "prepared":
       case "committing":
         this.#start = asker;
@@ -191,7 +195,15 @@ export class Session implements RestoreSession {
     }
   }
 
+  /** `create` has returned when the namespaces stood. Not behind orders under way: an abort ends the restore. */
+  async #verifyWhenRestored(restore: Released, asker: Asker): Promise<void> {
+    await claimantEnds(restore.claim, Number.POSITIVE_INFINITY, RESTORE_RECHECK_MS);
+    await this.#serial.run(() => this.#verify(restore, asker));
+  }
+
   async #verify(restore: Released, asker: Asker): Promise<void> {
+    // Called off, or asked about before.
+    if (this.state.name !== "released") return;
     try {
       const container = await runcContainer(restore.runcRoot, this.dockerId);
       if (container === null)
