@@ -3,18 +3,13 @@
  * start from a checkpoint with any other ("bind-mount /proc/0/ns/net").
  */
 import { removeContainer } from "../../harness/containers.ts";
-import { receiving, sendingTo } from "../../harness/node-stream.ts";
-import type { TestLab } from "../../harness/test-lab.ts";
-import { hostPid } from "./freeze-watch.ts";
-import { measureMove } from "./lost-connection.ts";
-import { fillAt } from "./plain-runc.ts";
-import type { Measurement, Way } from "./way.ts";
+import { receiving } from "../../harness/node-stream.ts";
+import { LostConnectionWay, redisCommand, type StartedRedis } from "./lost-connection-way.ts";
 
 const NAME = "bench-docker";
 const PORT = 6392;
 const CHECKPOINT = "move";
-const REDIS = ["redis-server", "--port", `${PORT}`, "--protected-mode", "no", "--save", "", "--appendonly", "no"];
-const CONTAINER = [`--name=${NAME}`, "--network=host", "redis:latest", ...REDIS];
+const CONTAINER = [`--name=${NAME}`, "--network=host", "redis:latest", ...redisCommand(PORT)];
 
 const ENABLE = [
   'test "$(docker info --format "{{.ExperimentalBuild}}")" = true && exit 0',
@@ -25,54 +20,43 @@ const ENABLE = [
   "systemctl restart docker",
 ].join("\n");
 
-export class StockDocker implements Way {
-  readonly name = "docker";
-  readonly #lab: TestLab;
-  readonly #nodes: readonly [string, string];
+export class StockDocker extends LostConnectionWay {
+  override readonly name = "docker";
+  protected override readonly port = PORT;
 
-  constructor(lab: TestLab, nodes: readonly [string, string]) {
-    this.#lab = lab;
-    this.#nodes = nodes;
+  override async prepare(): Promise<void> {
+    for (const node of this.nodes) await this.lab.shell(node, ENABLE);
   }
 
-  async prepare(): Promise<void> {
-    for (const node of this.#nodes) await this.#lab.shell(node, ENABLE);
+  protected override async start(): Promise<StartedRedis> {
+    const [source, destination] = this.nodes;
+    const from = await this.lab.docker(source, "run", "--detach", ...CONTAINER);
+    const to = await this.lab.docker(destination, "create", ...CONTAINER);
+    const directory = (id: string) => `/var/lib/docker/containers/${id}/checkpoints/${CHECKPOINT}`;
+    const create = `docker checkpoint create ${NAME} ${CHECKPOINT}`;
+    const start = `docker start --checkpoint ${CHECKPOINT} ${NAME}`;
+    await this.#weigh(-15);
+    return {
+      pid: await this.lab.docker(source, "inspect", "--format={{.State.Pid}}", NAME),
+      send: `${create}; tar -C ${directory(from)} -c . | ${this.sending}`,
+      receive: `mkdir -p ${directory(to)}; ${receiving(`tar -C ${directory(to)} -x`)}\n${start}`,
+    };
   }
 
-  async measure(megabytes: number): Promise<Measurement> {
-    const [source, destination] = this.#nodes;
-    try {
-      const from = await this.#lab.docker(source, "run", "--detach", ...CONTAINER);
-      const to = await this.#lab.docker(destination, "create", ...CONTAINER);
-      await fillAt({ host: this.#lab.nodeAddress(source), port: PORT }, megabytes);
-      const process = await this.#lab.docker(source, "inspect", "--format={{.State.Pid}}", NAME);
-      const directory = (id: string) => `/var/lib/docker/containers/${id}/checkpoints/${CHECKPOINT}`;
-      const create = `docker checkpoint create ${NAME} ${CHECKPOINT}`;
-      const start = `docker start --checkpoint ${CHECKPOINT} ${NAME}`;
-      await this.#weigh(-15);
-      return await measureMove(this.#lab, {
-        source,
-        destination,
-        send: `${create}; tar -C ${directory(from)} -c . | ${sendingTo(this.#lab.nodeAddress(destination))}`,
-        receive: `mkdir -p ${directory(to)}; ${receiving(`tar -C ${directory(to)} -x`)}\n${start}`,
-        pid: await hostPid(this.#lab, source, process),
-        endpoint: { host: this.#lab.nodeAddress(destination), port: PORT },
-      });
-    } finally {
-      await this.#weigh(0);
-      await removeContainer(this.#lab, NAME);
-      // containerd leaves a copy of the checkpoint behind.
-      for (const node of this.#nodes) await this.#lab.tryExec(node, ["/bin/sh", "-c", "rm -rf /tmp/ctrd-checkpoint*"]);
-    }
+  protected override async remove(): Promise<void> {
+    await this.#weigh(0);
+    await removeContainer(this.lab, NAME);
+    // containerd leaves a copy of the checkpoint behind.
+    await this.each("rm -rf /tmp/ctrd-checkpoint*");
   }
 
-  async cleanUp(): Promise<void> {
-    await removeContainer(this.#lab, NAME);
+  override async cleanUp(): Promise<void> {
+    await removeContainer(this.lab, NAME);
   }
 
   /** The script's weight (see node-stream.ts) does not reach the daemons, which do the work. */
   async #weigh(weight: number): Promise<void> {
     const script = `for pid in $(pidof dockerd containerd); do echo ${weight} >/proc/$pid/autogroup || :; done`;
-    for (const node of this.#nodes) await this.#lab.shell(node, script);
+    for (const node of this.nodes) await this.lab.shell(node, script);
   }
 }
