@@ -1,5 +1,6 @@
 /** One end of the page path benchmark, a process of its own; takes orders over IPC. */
-import { readFile } from "node:fs/promises";
+import { closeSync, openSync, writeSync } from "node:fs";
+import { open, readFile } from "node:fs/promises";
 import { connect, createServer } from "node:tls";
 import { type Identity, tlsClientOptions, tlsServerOptions } from "@drayage/shared/identity/identity.ts";
 import { IncomingContent } from "@drayage/shared/page-stream/incoming-file.ts";
@@ -7,15 +8,18 @@ import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
 import { startTransferServer } from "@drayage/shared/page-stream/transfer-server.ts";
 
-export type Way = "raw" | "page" | "page-store";
+/** A plain socket or the page path; the content thrown away at its end, or stored in a file. */
+export type Way = "raw" | "raw-store" | "page" | "page-store";
 
 export type Order =
-  | { readonly act: "listen"; readonly directory: string; readonly target: string }
+  | { readonly act: "listen"; readonly target: string }
   | {
       readonly act: "send";
       readonly way: Way;
       readonly port: number;
       readonly source: string;
+      /** The source repeats itself after this long. */
+      readonly periodBytes: number;
       readonly totalBytes: number;
     }
   | { readonly act: "usage" };
@@ -31,6 +35,11 @@ export interface Answer {
 const identity = JSON.parse(process.env["BENCH_IDENTITY"] ?? "") as Identity;
 const TOKEN = "benchmark";
 const RAW_WRITE_BYTES = 256 * 1024;
+/** Head of a raw transfer: 1 if it is to be stored, then its length, head included. */
+const RAW_HEAD_BYTES = 9;
+
+/** What raw sockets send, read once. */
+let period: Buffer | undefined;
 
 process.on("message", (order: Order) => {
   void answer(order).then((reply) => process.send?.(reply));
@@ -64,10 +73,17 @@ async function listen(target: string): Promise<number> {
   const raw = createServer(tlsServerOptions(identity), (socket) => {
     let expected: number | undefined;
     let received = 0;
+    let file: number | undefined;
     socket.on("data", (chunk: Buffer) => {
-      expected ??= Number(chunk.readBigUInt64BE(0));
+      if (expected === undefined) {
+        expected = Number(chunk.readBigUInt64BE(1));
+        if (chunk.readUInt8(0) === 1) file = openSync(target, "w");
+      }
       received += chunk.length;
-      if (received === expected) socket.end("done");
+      if (file !== undefined) writeSync(file, chunk);
+      if (received < expected) return;
+      if (file !== undefined) closeSync(file);
+      socket.end("done");
     });
   });
   await new Promise<void>((resolve) => raw.listen(server.port + 1, "127.0.0.1", resolve));
@@ -75,7 +91,7 @@ async function listen(target: string): Promise<number> {
 }
 
 async function send(order: Extract<Order, { act: "send" }>): Promise<number> {
-  if (order.way === "raw") return await sendRaw(order.port + 1, order.totalBytes);
+  if (order.way === "raw" || order.way === "raw-store") return await sendRaw(order);
   const connection = await connectTransfer({
     identity,
     addresses: [`127.0.0.1:${order.port}`],
@@ -90,21 +106,34 @@ async function send(order: Extract<Order, { act: "send" }>): Promise<number> {
   return durationMs;
 }
 
-/** As fast as node:tls goes: the same buffer over and over, one write at a time waiting. */
-async function sendRaw(port: number, totalBytes: number): Promise<number> {
-  const socket = connect({ ...tlsClientOptions(identity, { role: "agent", name: "n2" }), host: "127.0.0.1", port });
+/** As fast as node:tls goes: the same content from memory, one write at a time waiting. */
+async function sendRaw(order: Extract<Order, { act: "send" }>): Promise<number> {
+  const { way, port, source, periodBytes, totalBytes } = order;
+  period ??= await startOf(source, periodBytes);
+  const options = tlsClientOptions(identity, { role: "agent", name: "n2" });
+  const socket = connect({ ...options, host: "127.0.0.1", port: port + 1 });
   await new Promise((resolve) => socket.once("secureConnect", resolve));
-  const block = Buffer.alloc(RAW_WRITE_BYTES, 0x5a);
-  block.writeBigUInt64BE(BigInt(totalBytes), 0);
+  const head = Buffer.alloc(RAW_HEAD_BYTES);
+  head.writeUInt8(way === "raw-store" ? 1 : 0, 0);
+  head.writeBigUInt64BE(BigInt(RAW_HEAD_BYTES + totalBytes), 1);
   const startedAt = performance.now();
-  for (let sent = 0; sent < totalBytes; sent += block.length) {
-    const piece = block.subarray(0, Math.min(block.length, totalBytes - sent));
+  socket.write(head);
+  for (let sent = 0; sent < totalBytes; sent += RAW_WRITE_BYTES) {
+    const at = sent % periodBytes;
+    const piece = period.subarray(at, at + Math.min(RAW_WRITE_BYTES, totalBytes - sent));
     if (!socket.write(piece)) await new Promise((resolve) => socket.once("drain", resolve));
   }
   await new Promise((resolve) => socket.once("data", resolve));
   const durationMs = performance.now() - startedAt;
   socket.destroy();
   return durationMs;
+}
+
+async function startOf(path: string, bytes: number): Promise<Buffer> {
+  const handle = await open(path);
+  const { buffer } = await handle.read(Buffer.allocUnsafeSlow(bytes), 0, bytes, 0);
+  await handle.close();
+  return buffer;
 }
 
 async function peakResidentBytes(): Promise<number> {

@@ -1,26 +1,36 @@
 /**
- * Speed of the page path against a raw node:tls socket, side by side: rounds of both, interleaved, sender and receiver
- * in a process each, same certificates and cipher. Prints the median of each, the ratio, and the receiver's and the
- * sender's largest resident set.
+ * Speed of the page path against a raw node:tls socket, side by side: rounds of all ways, interleaved, sender and
+ * receiver in a process each, same certificates, cipher and content. Prints the median of each, the ratio to the raw
+ * socket that does the same with what arrives, and the receiver's and the sender's largest resident set.
  *
- * usage: page-path.ts [--bytes 2147483648] [--rounds 7] [--directory /dev/shm] [--json]
+ * The content is noise: what the page path saves by compression says nothing of the path. `half` is half noise, half
+ * one byte, in turns of 512 KiB, which is what the downtime benchmark moves; there the ratio says what compression is
+ * worth.
+ *
+ * usage: page-path.ts [--bytes 1073741824] [--rounds 7] [--content noise|half] [--directory /dev/shm] [--json]
  */
 import { type ChildProcess, fork } from "node:child_process";
+import { randomFillSync } from "node:crypto";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createAuthority, issueIdentity } from "@drayage/shared/identity/authority.ts";
 import type { Identity } from "@drayage/shared/identity/identity.ts";
-import { median } from "./statistics.ts";
 import type { Answer, Order, Way } from "./page-path-peer.ts";
+import { median } from "./statistics.ts";
 
 const MIB = 1024 * 1024;
-const WAYS: readonly Way[] = ["raw", "page", "page-store"];
+/** The source repeats itself after this long, many times what is looked at for compression at one time. */
+const PERIOD_BYTES = 16 * MIB;
+const WAYS: readonly Way[] = ["raw", "page", "raw-store", "page-store"];
 const LABELS: Record<Way, string> = {
   raw: "raw node:tls, from memory, thrown away",
   page: "page path, from a file, checked, thrown away",
+  "raw-store": "raw node:tls, from memory, into a file",
   "page-store": "page path, from a file, checked, into a file",
 };
+/** What a way is compared with. */
+const BASES: Record<Way, Way> = { raw: "raw", page: "raw", "raw-store": "raw-store", "page-store": "raw-store" };
 
 interface Sample {
   readonly mibPerSecond: number;
@@ -30,14 +40,17 @@ interface Sample {
 
 const { values } = parseArgs({
   options: {
-    bytes: { type: "string", default: String(2048 * MIB) },
+    bytes: { type: "string", default: String(1024 * MIB) },
     rounds: { type: "string", default: "7" },
+    content: { type: "string", default: "noise" },
     directory: { type: "string", default: "/dev/shm" },
     json: { type: "boolean", default: false },
   },
 });
 const totalBytes = Number(values.bytes);
 const rounds = Number(values.rounds);
+const { content } = values;
+if (content !== "noise" && content !== "half") throw new Error(`--content ${content}: noise or half`);
 
 const authority = await createAuthority("bench");
 const n1 = await issueIdentity(authority, { role: "agent", name: "n1" });
@@ -47,9 +60,8 @@ const receiver = peer(n2);
 const sender = peer(n1);
 try {
   const source = join(directory, "source");
-  await writePattern(source, totalBytes);
-  const target = join(directory, "target");
-  const { port } = await ask(receiver, { act: "listen", directory, target });
+  await writeSource(source, totalBytes);
+  const { port } = await ask(receiver, { act: "listen", target: join(directory, "target") });
   const samples = new Map<Way, Sample[]>(WAYS.map((way) => [way, []]));
   for (let round = 0; round <= rounds; round++) {
     for (const way of WAYS) {
@@ -68,7 +80,8 @@ try {
 
 async function measure(way: Way, port: number, source: string): Promise<Sample> {
   const before = await usedCpuMs();
-  const { durationMs } = await ask(sender, { act: "send", way, port, source, totalBytes });
+  const order: Order = { act: "send", way, port, source, periodBytes: PERIOD_BYTES, totalBytes };
+  const { durationMs } = await ask(sender, order);
   const cpuMs = (await usedCpuMs()) - before;
   const mib = totalBytes / MIB;
   return { mibPerSecond: mib / ((durationMs as number) / 1000), cpuMsPerGib: cpuMs / (mib / 1024) };
@@ -98,12 +111,12 @@ function ask(process: ChildProcess, order: Order): Promise<Answer> {
   });
 }
 
-async function writePattern(path: string, bytes: number): Promise<void> {
+async function writeSource(path: string, bytes: number): Promise<void> {
+  const period = randomFillSync(Buffer.alloc(PERIOD_BYTES));
+  if (content === "half") for (let at = 0; at < PERIOD_BYTES; at += MIB) period.fill("x", at, at + MIB / 2);
   const handle = await open(path, "w");
-  const block = Buffer.alloc(MIB);
-  for (let at = 0; at < bytes; at += MIB) {
-    block.fill(`block ${at} `);
-    await handle.write(block, 0, Math.min(MIB, bytes - at));
+  for (let at = 0; at < bytes; at += PERIOD_BYTES) {
+    await handle.write(period, 0, Math.min(PERIOD_BYTES, bytes - at));
   }
   await handle.close();
 }
@@ -115,9 +128,10 @@ function report(samples: Map<Way, Sample[]>, senderBytes: number, receiverBytes:
   const result = {
     bytes: totalBytes,
     rounds,
+    content,
     mib_per_second: each(rate),
     cpu_ms_per_gib: each(cpu),
-    ratio: each((way) => rate(way) / rate("raw")),
+    ratio: each((way) => rate(way) / rate(BASES[way])),
     peak_resident_mib: { sender: Math.round(senderBytes / MIB), receiver: Math.round(receiverBytes / MIB) },
   };
   if (values.json) {
@@ -125,7 +139,7 @@ function report(samples: Map<Way, Sample[]>, senderBytes: number, receiverBytes:
     return;
   }
   for (const way of WAYS) {
-    const share = `${((100 * rate(way)) / rate("raw")).toFixed(0)} %`;
+    const share = `${(100 * (result.ratio[way] as number)).toFixed(0)} %`;
     console.log(
       `${LABELS[way].padEnd(48)}${rate(way).toFixed(0).padStart(6)} MiB/s${share.padStart(7)}${cpu(way).toFixed(0).padStart(7)} ms CPU/GiB`,
     );

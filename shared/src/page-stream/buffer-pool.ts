@@ -3,7 +3,9 @@
  * buffer that comes back costs nothing. Whoever keeps a buffer does no harm: it is then collected like any other.
  */
 
-/** Buffers kept for use; more are left to the garbage collector. */
+import { freeMemory } from "./free-memory.ts";
+
+/** Buffers kept for use; the memory of more is freed. */
 const KEPT_BUFFERS = 32;
 
 export class BufferPool {
@@ -25,9 +27,10 @@ export class BufferPool {
     return Buffer.from(memory, 0, bytes);
   }
 
-  /** The caller is done with the buffer and everything that shares its memory. Foreign buffers are left alone. */
+  /** The caller is done with the buffer and everything that shares its memory, wherever it came from. */
   giveBack(buffer: Buffer): void {
-    if (!this.#out.delete(buffer.buffer)) return;
-    if (this.#free.length < KEPT_BUFFERS) this.#free.push(buffer.buffer);
+    const { buffer: memory } = buffer;
+    if (this.#out.delete(memory) && this.#free.length < KEPT_BUFFERS) this.#free.push(memory);
+    else if (!this.#free.includes(memory)) freeMemory(buffer);
   }
 }

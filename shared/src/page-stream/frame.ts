@@ -39,6 +39,8 @@ export const FRAME_TYPES = {
   credit: 9,
   ping: 10,
   bye: 11,
+  packedData: 12,
+  compressedData: 13,
 } as const;
 
 export type FrameType = keyof typeof FRAME_TYPES;

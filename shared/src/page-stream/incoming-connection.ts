@@ -6,6 +6,7 @@
  */
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import type { BufferPool } from "./buffer-pool.ts";
+import { type ContentType, decompress } from "./compression.ts";
 import type { Frame } from "./frame.ts";
 import type { FramedSocket } from "./framed-socket.ts";
 import { IncomingContent } from "./incoming-file.ts";
@@ -22,6 +23,8 @@ export class IncomingConnection {
   readonly #socket: FramedSocket;
   readonly #grant: TransferGrant;
   readonly #pool: BufferPool;
+  readonly #allocate = (bytes: number) => this.#pool.take(bytes);
+  readonly #release = (memory: Buffer) => this.#pool.giveBack(memory);
   readonly #onBytes: (bytes: number) => void;
   readonly #streams = new Map<number, Stream>();
   readonly #receiving = new Set<Promise<void>>();
@@ -41,7 +44,9 @@ export class IncomingConnection {
       case "openFile":
         return this.#open(frame);
       case "data":
-        return this.#data(frame);
+      case "packedData":
+      case "compressedData":
+        return this.#data(frame, frame.type);
       case "closeFile":
         return this.#close(frame);
       case "error":
@@ -108,13 +113,15 @@ export class IncomingConnection {
     content.destroy(error);
   }
 
-  #data(frame: Frame): void {
+  #data(frame: Frame, type: ContentType): void {
     const stream = this.#find(frame);
     if (stream === undefined) return;
     if (stream.closed)
       throw new DrayError("CORRUPT_STREAM", `page stream: data after the end of stream ${frame.streamId}`);
-    this.#onBytes(frame.payload.length);
-    if (!stream.content.destroyed) stream.content.accept(frame);
+    if (stream.content.destroyed) return;
+    const chunk = decompress(type, frame.payload, this.#allocate, this.#release);
+    this.#onBytes(chunk.length);
+    stream.content.accept(frame, chunk);
   }
 
   #close(frame: Frame): void {

@@ -38,14 +38,14 @@ export class IncomingContent extends Readable {
     return this.#receivedBytes;
   }
 
-  /** CORRUPT_STREAM if the sender does not keep to the window. */
-  accept(frame: Frame): void {
-    this.#receivedBytes += frame.payload.length;
+  /** Takes the content of a frame; CORRUPT_STREAM if the sender does not keep to the window. */
+  accept(frame: Frame, chunk: Buffer): void {
+    this.#receivedBytes += chunk.length;
     if (this.#receivedBytes - this.#creditedBytes > WINDOW_BYTES) {
       throw new DrayError("CORRUPT_STREAM", `page stream: stream ${frame.streamId} sent more than its window`);
     }
     this.#digest = chainDigest(this.#digest, frame.crc);
-    this.#queue.push(frame.payload);
+    this.#queue.push(chunk);
     this.#handOut();
   }
 

@@ -6,7 +6,7 @@
  *    hello {versions, migration, token} ─────────►
  *    ◄──────────────── welcome {version, window} | refusal {reason, message}
  *    openFile(1) {kind, name, metadata} ─────────►
- *    data(1) data(1) … data(2) …        ─────────►   streams interleave freely
+ *    data(1) data(1) … data(2) …        ─────────►   streams interleave freely; packedData or compressedData where it pays
  *    ◄───────────────────────────────── credit(1) {bytes}
  *    closeFile(1) {bytes, digest}       ─────────►   all bytes sent
  *    ◄─────────────── delivered(1) {bytes, reply} | error(1) {reason, …}
@@ -14,7 +14,7 @@
  * ```
  *
  * Either side may send error(stream) to give up one file, error(0) to give up the connection, and pings while it has
- * nothing to say. A sender never has more than the window of unread bytes under way in one stream: one slow reader
+ * nothing to say. All counts of bytes are of the content, before compression. A sender never has more than the window of unread bytes under way in one stream: one slow reader
  * holds up its own file and nothing else, and the receiver's memory is bounded by window × streams.
  */
 import { z } from "zod";
@@ -23,7 +23,7 @@ import { encodeFrame, type Frame } from "./frame.ts";
 import type { JsonValue } from "./transfer-types.ts";
 
 /** Versions of the conversation; a frame's own version says how to read frames. */
-export const PROTOCOL_VERSIONS: readonly number[] = [1];
+export const PROTOCOL_VERSIONS: readonly number[] = [2];
 /** Unread bytes that one stream may have under way. */
 export const WINDOW_BYTES = 8 * 1024 * 1024;
 /** Files under way at one time; a sender with more waits for a free place. */

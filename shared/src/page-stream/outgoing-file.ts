@@ -1,5 +1,6 @@
 /** One file on its way out: reads ahead, keeps within the receiver's window, and waits for the receipt. */
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
+import { FrameCompressor, PACKING_BYTES } from "./compression.ts";
 import { chainDigest, DATA_BYTES, HEADER_BYTES, sealFrame } from "./frame.ts";
 import type { FrameSource } from "./frame-source.ts";
 import type { FramedSocket } from "./framed-socket.ts";
@@ -16,6 +17,7 @@ export class OutgoingFile {
   readonly #streamId: number;
   readonly #description: FileDescription;
   readonly #options: SendOptions;
+  readonly #compressor = new FrameCompressor();
   readonly #settled = Promise.withResolvers<SendResult>();
   #source: FrameSource | undefined;
   #creditBytes: number;
@@ -99,18 +101,19 @@ export class OutgoingFile {
       ...(sizeBytes === undefined ? {} : { sizeBytes }),
     });
     this.#opened = true;
-    const buffers = Array.from({ length: BUFFERS }, () => Buffer.allocUnsafeSlow(HEADER_BYTES + DATA_BYTES));
+    const buffers = Array.from({ length: BUFFERS }, () => Buffer.allocUnsafeSlow(HEADER_BYTES + PACKING_BYTES));
     const written: Promise<void>[] = buffers.map(() => Promise.resolve());
-    const fill = (buffer: Buffer) => source.fill(buffer.subarray(HEADER_BYTES));
+    const fill = (buffer: Buffer) => source.fill(buffer.subarray(HEADER_BYTES, HEADER_BYTES + DATA_BYTES));
     let turn = 0;
     let digest = 0;
     let filling = fill(buffers[turn] as Buffer);
     try {
       for (let bytes = await filling; bytes > 0; bytes = await filling) {
-        const frame = (buffers[turn] as Buffer).subarray(0, HEADER_BYTES + bytes);
+        const buffer = buffers[turn] as Buffer;
         await this.#takeCredit(bytes);
-        digest = chainDigest(digest, sealFrame(frame, "data", this.#streamId, bytes));
-        const writing = this.#socket.writeData(frame);
+        const content = this.#compressor.compress(buffer.subarray(HEADER_BYTES), bytes);
+        digest = chainDigest(digest, sealFrame(buffer, content.type, this.#streamId, content.bytes));
+        const writing = this.#socket.writeData(buffer.subarray(0, HEADER_BYTES + content.bytes));
         // Looked at later, when the connection may have broken while the source was still being read.
         writing.catch(() => undefined);
         written[turn] = writing;

@@ -141,6 +141,28 @@ describe("content", () => {
     expect(connection.wireBytes).toBeGreaterThan(1_500_000);
   });
 
+  test("content that compresses arrives as it was, counted as what it is, and takes less of the wire", async () => {
+    const pieces = Array.from({ length: 40 }, (_, index) => [randomBytes(50_000), Buffer.alloc(150_000, index)]).flat();
+    const bytes = Buffer.concat(pieces);
+    const path = join(directory, "mixed");
+    await writeFile(path, bytes);
+    const target = join(directory, "stored");
+    const grant = authorise(async ({ name, content }) =>
+      name === "stored" ? storeFile(content, target, { sync: false }) : sha(content),
+    );
+    const connection = await dial();
+    const [stored, hashed] = await Promise.all([
+      connection.send({ kind: "k", name: "stored", sizeBytes: bytes.length }, { path }),
+      connection.send({ kind: "k", name: "hashed", sizeBytes: bytes.length }, { path }),
+    ]);
+    expect(stored).toEqual({ bytes: bytes.length, reply: bytes.length });
+    expect(hashed).toEqual({ bytes: bytes.length, reply: shaOf(bytes) });
+    expect(shaOf(await readFile(target))).toBe(shaOf(bytes));
+    expect(grant.receivedBytes).toBe(2 * bytes.length);
+    expect(connection.wireBytes).toBeLessThan(bytes.length);
+    expect(connection.wireBytes).toBeGreaterThan(bytes.length / 2);
+  });
+
   test("progress is told now and then, and at the end", async () => {
     authorise(async ({ content }) => sha(content));
     const connection = await dial();
@@ -192,7 +214,7 @@ describe("content", () => {
     authorise(async ({ content }) => sha(content));
     const connection = await dial({ bandwidthLimitBytesPerSecond: 10_000_000 });
     const startedAt = performance.now();
-    await connection.send({ kind: "k", name: "n" }, Readable.from([Buffer.alloc(4_000_000)]));
+    await connection.send({ kind: "k", name: "n" }, Readable.from([randomBytes(4_000_000)]));
     expect(performance.now() - startedAt).toBeGreaterThan(250);
     connection.setBandwidthLimit(undefined);
     await connection.send({ kind: "k", name: "n" }, Readable.from([Buffer.alloc(4_000_000)]));

@@ -1,0 +1,119 @@
+/**
+ * Makes the payloads of single frames smaller where it pays: pages of one byte are left out, and what is left is
+ * compressed if it looks as if that were worth it. Memory is either full of repetitions or does not compress at all,
+ * so a look at a thousand bytes decides; content that does not compress costs next to nothing.
+ *
+ * zstd at a fast level takes no more processor time than encrypting, sending, receiving and decrypting the bytes that
+ * it saves, so it costs nothing on a fast network and shortens the way over a slow one.
+ */
+import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { DrayError } from "../errors/dray-error.ts";
+import { freeMemory } from "./free-memory.ts";
+import { DATA_BYTES } from "./frame.ts";
+import { DESCRIPTION_BYTES, packPages, unpackPages } from "./uniform-pages.ts";
+
+/** Types of the frames that carry content. */
+export type ContentType = "data" | "packedData" | "compressedData";
+
+/** Memory that a payload of DATA_BYTES needs while it is made smaller. */
+export const PACKING_BYTES = DATA_BYTES + DESCRIPTION_BYTES;
+
+/** Negative levels leave out the entropy coding, which costs most and matters least for pages. */
+const LEVEL = -5;
+/** Longest distance of a repetition, as a power of two: a whole frame and a little more. */
+const WINDOW_LOG = 18;
+/** What does not compress becomes this much larger at most; in one piece the result needs no joining. */
+const GROWTH_LIMIT_BYTES = 1024;
+/** A compressed frame must be smaller than this share of the packed one, or it is sent without. */
+const WORTH_SHARE = 0.6;
+/** Smaller payloads save less than the attempt costs. */
+const SMALLEST_BYTES = 4096;
+/** Prime, so that it falls on all places of pages and of records in them. */
+const SAMPLE_STRIDE_BYTES = 127;
+/** How much likelier than by chance two bytes of the sample are equal, from where an attempt is made. */
+const WORTH_LIKENESS = 2;
+/** After attempts that failed, this many frames at most are sent without one. */
+const SKIP_LIMIT_FRAMES = 64;
+
+/** Makes the frames of one file smaller, and learns from what does not work. */
+export class FrameCompressor {
+  readonly #counts = new Uint16Array(256);
+  #skippedAfterFailure = 0;
+  #framesToSkip = 0;
+
+  /** Works on the first `bytes` of `space`, in place; `space` must have room for PACKING_BYTES. */
+  compress(space: Buffer, bytes: number): { type: ContentType; bytes: number } {
+    if (bytes < SMALLEST_BYTES) return { type: "data", bytes };
+    const packed = packPages(space, bytes);
+    const compressedBytes = this.#compressPacked(space.subarray(0, packed.bytes), packed.literalBytes);
+    if (compressedBytes > 0) return { type: "compressedData", bytes: compressedBytes };
+    // Without a page left out the content lies where it lay.
+    return packed.literalBytes < bytes ? { type: "packedData", bytes: packed.bytes } : { type: "data", bytes };
+  }
+
+  /** Returns 0 if the payload was left as it was. */
+  #compressPacked(payload: Buffer, literalBytes: number): number {
+    if (literalBytes < SMALLEST_BYTES || this.#likeness(payload.subarray(0, literalBytes)) < WORTH_LIKENESS) return 0;
+    if (this.#framesToSkip > 0) {
+      this.#framesToSkip -= 1;
+      return 0;
+    }
+    const compressed = zstdCompressSync(payload, {
+      chunkSize: PACKING_BYTES + GROWTH_LIMIT_BYTES,
+      params: { [constants.ZSTD_c_compressionLevel]: LEVEL, [constants.ZSTD_c_windowLog]: WINDOW_LOG },
+    });
+    const { length } = compressed;
+    const worth = length < payload.length * WORTH_SHARE;
+    if (worth) payload.set(compressed);
+    freeMemory(compressed);
+    this.#skippedAfterFailure = worth ? 0 : Math.min(SKIP_LIMIT_FRAMES, 2 * this.#skippedAfterFailure + 1);
+    this.#framesToSkip = this.#skippedAfterFailure;
+    return worth ? length : 0;
+  }
+
+  /** How much likelier two bytes are equal than in random data: 1 for noise, 256 for one byte over and over. */
+  #likeness(payload: Buffer): number {
+    const counts = this.#counts.fill(0);
+    let samples = 0;
+    for (let at = 0; at < payload.length; at += SAMPLE_STRIDE_BYTES) {
+      const byte = payload[at] as number;
+      counts[byte] = (counts[byte] as number) + 1;
+      samples += 1;
+    }
+    let equalPairs = 0;
+    for (const count of counts) equalPairs += count * (count - 1);
+    return (256 * equalPairs) / (samples * (samples - 1));
+  }
+}
+
+/**
+ * The content of a frame; `release` is told of memory that is not needed any more. CORRUPT_STREAM if the payload is no
+ * result of compress(): then nothing larger than PACKING_BYTES was ever set aside for it.
+ */
+export function decompress(
+  type: ContentType,
+  payload: Buffer,
+  allocate: (bytes: number) => Buffer,
+  release: (memory: Buffer) => void,
+): Buffer {
+  if (type === "data") return payload;
+  const packed = type === "compressedData" ? decompressPacked(payload) : payload;
+  const original = unpackPages(packed, allocate);
+  if (packed !== payload) freeMemory(packed);
+  release(payload);
+  return original;
+}
+
+function decompressPacked(payload: Buffer): Buffer {
+  try {
+    return zstdDecompressSync(payload, {
+      // One byte more than fits: a result that fills its chunk makes zlib set another aside.
+      chunkSize: PACKING_BYTES + 1,
+      maxOutputLength: PACKING_BYTES,
+      rejectGarbageAfterEnd: true,
+      params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG },
+    });
+  } catch (cause) {
+    throw new DrayError("CORRUPT_STREAM", "page stream: a compressed frame does not decompress", { cause });
+  }
+}

@@ -1,0 +1,89 @@
+import { randomBytes } from "node:crypto";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { DrayError } from "../errors/dray-error.ts";
+import { DATA_BYTES } from "./frame.ts";
+import { DESCRIPTION_BYTES, packPages, unpackPages } from "./uniform-pages.ts";
+
+/** A letter for a page of nothing else, undefined for noise. */
+const pages = fc.array(fc.option(fc.integer({ min: 0, max: 255 }), { nil: undefined }), { maxLength: 32 });
+
+function contentOf(letters: readonly (number | undefined)[], tailBytes: number): Buffer {
+  const parts = letters.map((letter) => (letter === undefined ? randomBytes(4096) : Buffer.alloc(4096, letter)));
+  return Buffer.concat([...parts, randomBytes(tailBytes)]).subarray(0, DATA_BYTES);
+}
+
+function pack(content: Buffer): Buffer {
+  const space = Buffer.concat([content, Buffer.alloc(DESCRIPTION_BYTES)]);
+  return space.subarray(0, packPages(space, content.length).bytes);
+}
+
+function reasonOf(packed: Buffer): string {
+  try {
+    unpackPages(packed, (bytes) => {
+      expect(bytes).toBeLessThanOrEqual(DATA_BYTES);
+      return Buffer.alloc(bytes);
+    });
+  } catch (error) {
+    return error instanceof DrayError ? error.reason : `not ours: ${error}`;
+  }
+  return "accepted";
+}
+
+test("pages of one byte are left out, all come back", () => {
+  fc.assert(
+    fc.property(pages, fc.integer({ min: 1, max: 4095 }), (letters, tailBytes) => {
+      const content = contentOf(letters, tailBytes);
+      const packed = pack(content);
+      const left = content.length - 4096 * letters.filter((letter) => letter !== undefined).length;
+      expect(packed.length).toBeLessThanOrEqual(left + 32 + DESCRIPTION_BYTES);
+      expect(unpackPages(packed, Buffer.alloc).equals(content)).toBe(true);
+    }),
+  );
+});
+
+test("a page that differs in one byte is kept", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 4095 }), (at) => {
+      const content = Buffer.alloc(3 * 4096, 7);
+      content[4096 + at] = 8;
+      const packed = pack(content);
+      expect(packed.length).toBeGreaterThan(4096);
+      expect(unpackPages(packed, Buffer.alloc).equals(content)).toBe(true);
+    }),
+  );
+});
+
+test("a truncated or changed description is CORRUPT_STREAM, or another content of the same bounds", () => {
+  const packed = pack(contentOf([0, undefined, 255, 255, undefined, 1, 1, 1, 0, undefined], 100));
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: packed.length - 1 }), (bytes) => {
+      expect(reasonOf(packed.subarray(0, bytes))).toMatch(/^CORRUPT_STREAM$|^accepted$/);
+    }),
+  );
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 255 }), (fromEnd, change) => {
+      const bytes = Buffer.from(packed);
+      const at = bytes.length - fromEnd;
+      bytes[at] = (bytes[at] as number) ^ change;
+      // The bytes of the pages that were left out come before the bitmap of two bytes and the length of four.
+      expect(reasonOf(bytes)).toMatch(fromEnd <= 4 ? /^CORRUPT_STREAM$/ : /^CORRUPT_STREAM$|^accepted$/);
+    }),
+  );
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (noise) => {
+      expect(reasonOf(Buffer.from(noise))).toMatch(/^CORRUPT_STREAM$|^accepted$/);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test.each([
+  ["nothing", ""],
+  ["no content", "00000000"],
+  ["more than a frame", `${"41".repeat(33)}${"ff".repeat(4)}01${"00021000"}`],
+  ["a page that is not there", "4141ff00001000"],
+  ["fewer bytes than it says", "414100000003"],
+])("%s is CORRUPT_STREAM", (_what, hex) => {
+  expect(reasonOf(Buffer.from(hex, "hex"))).toBe("CORRUPT_STREAM");
+});
