@@ -6,48 +6,18 @@ import { LineConnection } from "../harness/line-connection.ts";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
+import { known, verdictOn } from "./verdict.ts";
 
 const stage = new Stage(60, ["redis", "debian-tools"]);
 const TOOLS = "debian-tools:latest";
 const SLEEP = ["sleep", "3600"];
-
-interface Verdict {
-  readonly node: string;
-  readonly ok: boolean;
-  readonly findings: readonly {
-    readonly code: string;
-    readonly severity: string;
-    readonly message: string;
-    readonly remedy: string;
-  }[];
-}
-
-async function verdictOn(container: string, node: string): Promise<Verdict> {
-  const { document } = await stage.lab.dray<Verdict[] | { verdicts: Verdict[] }>(["check", container, "--to", node]);
-  const verdicts = Array.isArray(document) ? document : document.verdicts;
-  const verdict = verdicts.find((each) => each.node === node);
-  if (verdict === undefined) throw new Error(`no verdict on ${node}`);
-  return verdict;
-}
-
-/** The inventory follows Docker's events. */
-async function known(name: string): Promise<void> {
-  await eventually(
-    async () => ((await stage.lab.dray(["container", "inspect", name])).exitCode === 0 ? true : undefined),
-    {
-      what: `dray knows ${name}`,
-      deadlineMs: 15_000,
-      everyMs: 250,
-    },
-  );
-}
 
 test("a dry run says yes and touches nothing", async () => {
   const { lab } = stage;
   const address = stage.address();
   const redis = await stage.startRedis({ node: stage.source, name: "dry", address });
   const held = await HeldConnection.redis({ host: address, port: 6379 });
-  await known(redis.name);
+  await known(stage.lab, redis.name);
   const { exitCode } = await lab.dray(["migrate", redis.name, "--to", stage.destination, "--dry-run"]);
   expect(exitCode).toBe(0);
   await held.moreReplies(20);
@@ -75,8 +45,8 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     const place = own === true ? {} : { address: stage.address() };
     const name = `refused-${code}`;
     const container = await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, options, ...place });
-    await known(name);
-    const { ok, findings } = await verdictOn(name, stage.destination);
+    await known(stage.lab, name);
+    const { ok, findings } = await verdictOn(stage.lab, name, stage.destination);
     expect(ok).toBe(false);
     const finding = findings.find((each) => each.code === code);
     expect(finding, JSON.stringify(findings)).toBeDefined();
@@ -92,11 +62,11 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     const { lab } = stage;
     const name = "refused-bridge";
     await stage.start({ node: stage.source, name, image: "redis:latest", options: ["--publish=18080:6379"] });
-    await known(name);
+    await known(stage.lab, name);
     const endpoint = { host: lab.nodeAddress(stage.source), port: 18080 };
     const client = await eventually(() => LineConnection.open(endpoint), { what: "Redis listens", deadlineMs: 15_000 });
     expect(await client.ask("PING\r\n")).toBe("+PONG");
-    expect((await verdictOn(name, stage.destination)).findings.map(({ code }) => code)).toContain(
+    expect((await verdictOn(stage.lab, name, stage.destination)).findings.map(({ code }) => code)).toContain(
       "connections-behind-bridge",
     );
     expect((await lab.dray(["migrate", name, "--to", stage.destination])).exitCode).toBe(4);
@@ -112,7 +82,7 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
       command: SLEEP,
       address: stage.address(),
     });
-    await known("refused-paused");
+    await known(stage.lab, "refused-paused");
     await stage.lab.docker(stage.source, "pause", "refused-paused");
     const { exitCode } = await stage.lab.dray(["migrate", "refused-paused", "--to", stage.destination]);
     expect(exitCode).toBe(4);
@@ -124,19 +94,21 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     const name = "refused-name";
     await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, address: stage.address() });
     await lab.images(["debian-tools"], [stage.destination]);
-    await known(name);
+    await known(stage.lab, name);
     await lab.docker(stage.destination, "create", `--name=${name}`, TOOLS);
     const id = await lab.docker(stage.source, "inspect", "--format", "{{.Id}}", name);
     const { exitCode } = await lab.dray(["migrate", id, "--to", stage.destination]);
     expect(exitCode).toBe(4);
-    expect((await verdictOn(id, stage.destination)).findings.map(({ code }) => code)).toContain("name-taken");
+    expect((await verdictOn(stage.lab, id, stage.destination)).findings.map(({ code }) => code)).toContain(
+      "name-taken",
+    );
   });
 
   test("a container that nobody knows is exit code 3, a node that nobody knows too, nonsense 2", async () => {
     const { lab } = stage;
     expect((await lab.dray(["migrate", "no-such-container", "--to", stage.destination])).exitCode).toBe(3);
     await stage.start({ node: stage.source, name: "stays", image: TOOLS, command: SLEEP, address: stage.address() });
-    await known("stays");
+    await known(stage.lab, "stays");
     expect((await lab.dray(["migrate", "stays", "--to", "no-such-node"])).exitCode).toBe(3);
     expect((await lab.dray(["migrate", "stays", "--mode", "sideways"])).exitCode).toBe(2);
   });
@@ -148,7 +120,7 @@ describe("cancel", () => {
     const address = stage.address();
     const redis = await stage.startRedis({ node: stage.source, name: "cancelled", address, megabytes: 60 });
     const held = await HeldConnection.redis({ host: address, port: 6379 });
-    await known(redis.name);
+    await known(stage.lab, redis.name);
     // 60 MB at 3 MB/s: the switch takes twenty seconds, in which it can be cancelled.
     const options = ["--to", stage.destination, "--bandwidth", "3M", "--detach"];
     const { document: accepted } = await lab.dray<MigrationDocument>(["migrate", redis.name, ...options]);
@@ -176,7 +148,7 @@ describe("cancel", () => {
   test("after the commit: too late, exit code 4", async () => {
     const { lab } = stage;
     const redis = await stage.startRedis({ node: stage.source, name: "too-late", address: stage.address() });
-    await known(redis.name);
+    await known(stage.lab, redis.name);
     const { document } = await lab.dray<MigrationDocument>(["migrate", redis.name, "--to", stage.destination]);
     expect(document.outcome).toBe("completed");
     expect((await lab.dray(["migration", "cancel", document.id])).exitCode).toBe(4);

@@ -1,0 +1,190 @@
+/** Findings of preflight that take something real on a host to be made: each is made, found and refused. */
+import { afterEach, describe, expect, test } from "vitest";
+import { eventually } from "../harness/eventually.ts";
+import { assertOneCopy } from "../harness/one-copy.ts";
+import { Stage } from "./stage.ts";
+import { known, verdictOn } from "./verdict.ts";
+
+const stage = new Stage(70, ["debian-tools"]);
+const TOOLS = "debian-tools:latest";
+const SLEEP = ["sleep", "3600"];
+/** The package's own; nodes need not have another interpreter. */
+const NODE = "/usr/lib/drayage/node";
+
+/** Undone in any case, last first. */
+const undo: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+
+/** All of them are found, with a remedy, and the migration is refused with exit code 4. */
+async function expectRefused(name: string, codes: readonly string[]): Promise<void> {
+  const { lab } = stage;
+  await known(lab, name);
+  const { ok, findings } = await verdictOn(lab, name, stage.destination);
+  expect(ok).toBe(false);
+  const refused = findings.filter(({ severity }) => severity === "blocking");
+  expect(refused.map(({ code }) => code)).toEqual(expect.arrayContaining([...codes]));
+  for (const { message, remedy } of refused) expect([message, remedy]).not.toContain("");
+  expect((await lab.dray(["migrate", name, "--to", stage.destination])).exitCode).toBe(4);
+}
+
+/** Holds what CRIU cannot carry, and says what this kernel let it have beside what it must have. */
+const HOLDER = `
+import ctypes, os, socket, time
+libc = ctypes.CDLL(None, use_errno=True)
+def must(result):
+    if result < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+had = []
+if libc.syscall(425, 4, ctypes.create_string_buffer(120)) >= 0: had.append("io-uring")
+try:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262); listener.bind(("", 8080)); listener.listen()
+    had.append("mptcp")
+except OSError: pass
+gone = open("/gone", "w"); watch = must(libc.inotify_init()); must(libc.inotify_add_watch(watch, b"/gone", 2)); os.unlink("/gone")
+outside = socket.socket(socket.AF_UNIX); outside.connect("/outside.sock")
+os.makedirs("/mnt", exist_ok=True); must(libc.mount(b"none", b"/mnt", b"ramfs", 0, None))
+print("had", *had, flush=True); time.sleep(3600)
+`;
+
+test("what CRIU cannot carry, and what ties a container to its host", async () => {
+  const { lab } = stage;
+  const name = "holds-all";
+  const allowed = ["--rm", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined"];
+  const options = [...allowed, "--volume=/run/docker.sock:/outside.sock"];
+  const place = { node: stage.source, address: stage.address() };
+  await stage.start({ ...place, name, image: TOOLS, command: ["python3", "-c", HOLDER], options });
+  const had = await eventually(
+    async () =>
+      /^had(.*)$/m
+        .exec(await lab.docker(stage.source, "logs", name))?.[1]
+        ?.trim()
+        .split(" "),
+    { what: "it holds everything", deadlineMs: 20_000 },
+  );
+  await lab.docker(stage.source, "exec", "--detach", name, ...SLEEP);
+  await expectRefused(name, [
+    ...had.filter((code) => code !== ""),
+    "auto-remove",
+    "exec-sessions",
+    "inotify-without-path",
+    "local-storage",
+    "mount-made-inside",
+    "unix-socket-outside",
+    "unknown-mount-type",
+  ]);
+});
+
+test("what was set up in its network namespace", async () => {
+  const { lab } = stage;
+  const name = "set-up-inside";
+  const address = stage.address();
+  const container = await stage.start({ node: stage.source, name, address, image: TOOLS, command: SLEEP });
+  const pid = await lab.docker(stage.source, "inspect", "--format", "{{.State.Pid}}", name);
+  const commands = [
+    "nft add table inet own",
+    "nft add chain inet own in { type filter hook input priority 0 ; policy drop ; }",
+    "tc qdisc add dev eth0 root tbf rate 100mbit burst 32kb latency 50ms",
+    "ip route add 192.0.2.0/24 dev eth0",
+    "ip rule add to 192.0.2.0/24 table 77",
+    "ip link add own0 type veth peer name own1",
+    "ip link set own0 up",
+    "ip address add 192.0.2.1/32 dev lo",
+  ];
+  for (const command of commands) {
+    await lab.exec(stage.source, ["nsenter", `--target=${pid}`, "--net", "--", ...command.split(" ")]);
+  }
+  await expectRefused(name, [
+    "addresses-inside",
+    "interfaces-inside",
+    "packet-filter-inside",
+    "routes-inside",
+    "routing-rules-inside",
+    "traffic-control-inside",
+  ]);
+  await assertOneCopy(lab, container, stage.source);
+});
+
+test("a container that has ended", async () => {
+  const name = "has-ended";
+  await stage.start({ node: stage.source, name, image: TOOLS, command: ["true"], options: ["--network=none"] });
+  await expectRefused(name, ["not-running"]);
+});
+
+describe("on the destination", () => {
+  test("a network that is not there, and a published port that is taken", async () => {
+    const { lab } = stage;
+    const name = "nowhere-to-go";
+    await lab.docker(stage.source, "network", "create", "only-here");
+    // After the container, which stage removes later.
+    undo.push(() => lab.tryExec(stage.source, ["docker", "network", "rm", "--force", "only-here"]));
+    undo.push(() => lab.tryExec(stage.source, ["docker", "rm", "--force", name]));
+    const options = ["--network=only-here", "--publish=18081:80"];
+    await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, options });
+    const listen = [NODE, "-e", "require('node:net').createServer().listen(18081)"];
+    await lab.exec(stage.destination, ["systemd-run", "--unit=takes-port", "--collect", ...listen]);
+    undo.push(() => lab.exec(stage.destination, ["systemctl", "stop", "takes-port"]));
+    await eventually(
+      async () => ((await lab.exec(stage.destination, ["ss", "-Htln", "sport = :18081"])) === "" ? undefined : true),
+      { what: "the port is taken", deadlineMs: 15_000 },
+    );
+    await expectRefused(name, ["network-missing", "port-taken"]);
+  });
+
+  test("an address that another answers for", async () => {
+    const { lab } = stage;
+    const name = "not-alone";
+    const address = stage.address();
+    await stage.start({ node: stage.source, name, address, image: TOOLS, command: SLEEP });
+    // The container itself keeps silent, so that the other's answer is the only one.
+    const pid = await lab.docker(stage.source, "inspect", "--format", "{{.State.Pid}}", name);
+    const silent = ["sysctl", "--quiet", "--write", "net.ipv4.conf.eth0.arp_ignore=8"];
+    await lab.exec(stage.source, ["nsenter", `--target=${pid}`, "--net", "--", ...silent]);
+    await lab.exec(stage.third, ["ip", "address", "add", `${address}/32`, "dev", "host0"]);
+    undo.push(() => lab.exec(stage.third, ["ip", "address", "delete", `${address}/32`, "dev", "host0"]));
+    await expectRefused(name, ["address-answered-by-another"]);
+  });
+
+  test("a processor that lacks what the source's has", async () => {
+    const { lab } = stage;
+    const name = "needs-more";
+    await stage.start({ node: stage.source, name, address: stage.address(), image: TOOLS, command: SLEEP });
+    // A source whose CRIU reports a wider register file, and whose kernel an instruction set that nobody has.
+    await lab.shell(stage.source, BETTER_PROCESSOR);
+    undo.push(() => lab.shell(stage.source, 'umount "$(command -v criu)" /proc/cpuinfo; rm -r /run/better-processor'));
+    await known(lab, name);
+    const { findings } = await verdictOn(lab, name, stage.destination);
+    const message = findings.find(({ code }) => code === "cpu-differs")?.message;
+    expect(message).toMatch(/lacks sse99; CRIU says: CPU /);
+    await expectRefused(name, ["cpu-differs"]);
+  });
+});
+
+const BETTER_PROCESSOR = `
+mkdir /run/better-processor
+cp --preserve=all "$(command -v criu)" /run/better-processor/real
+cat >/run/better-processor/criu <<'END'
+#!/bin/sh
+[ "$1 $2" = "cpuinfo dump" ] || exec /run/better-processor/real "$@"
+/run/better-processor/real "$@" || exit
+exec ${NODE} /run/better-processor/widen.mjs "$4/cpuinfo.img"
+END
+cat >/run/better-processor/widen.mjs <<'END'
+// Appends a second xfeatures_mask to the processor's entry: the last one counts.
+import { readFileSync, writeFileSync } from "node:fs";
+const image = readFileSync(process.argv[2]);
+let at = 13;
+while (image[at++] > 127);
+const body = Buffer.concat([image.subarray(at), Buffer.from("40ffffffff7f", "hex")]);
+const length = body.length < 128 ? [body.length] : [(body.length & 127) | 128, body.length >> 7];
+const entry = Buffer.concat([Buffer.from([10, ...length]), body]);
+const size = Buffer.alloc(4);
+size.writeUInt32LE(entry.length);
+writeFileSync(process.argv[2], Buffer.concat([image.subarray(0, 8), size, entry]));
+END
+chmod +x /run/better-processor/criu
+sed 's/^flags.*/& sse99/' /proc/cpuinfo >/run/better-processor/cpuinfo
+mount --bind /run/better-processor/cpuinfo /proc/cpuinfo
+mount --bind /run/better-processor/criu "$(command -v criu)"
+`;

@@ -1,0 +1,31 @@
+/** What `dray check` says of a container and a node. */
+import { eventually } from "../harness/eventually.ts";
+import type { TestLab } from "../harness/test-lab.ts";
+
+export interface Verdict {
+  readonly node: string;
+  readonly ok: boolean;
+  readonly findings: readonly {
+    readonly code: string;
+    readonly severity: string;
+    readonly message: string;
+    readonly remedy: string;
+  }[];
+}
+
+export async function verdictOn(lab: TestLab, container: string, node: string): Promise<Verdict> {
+  const { document } = await lab.dray<Verdict[] | { verdicts: Verdict[] }>(["check", container, "--to", node]);
+  const verdicts = Array.isArray(document) ? document : document.verdicts;
+  const verdict = verdicts.find((each) => each.node === node);
+  if (verdict === undefined) throw new Error(`no verdict on ${node}`);
+  return verdict;
+}
+
+/** The inventory follows Docker's events. */
+export async function known(lab: TestLab, name: string): Promise<void> {
+  await eventually(async () => ((await lab.dray(["container", "inspect", name])).exitCode === 0 ? true : undefined), {
+    what: `dray knows ${name}`,
+    deadlineMs: 15_000,
+    everyMs: 250,
+  });
+}
