@@ -62,11 +62,19 @@ const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set([
   "finished",
   "declining",
 ]);
+const RESTORE_BASE_MS = 60_000;
+/** Twenty megabytes a second: a disk that swaps. */
+const RESTORE_SLOWEST_BYTES_PER_MS = 20_000;
 const PERSIST_MS = 2_000;
 /** Less than the leader waits for an answer to Activate. */
 const SYNC_DEADLINE_MS = 30_000;
 /** Answers after which asking again brings no committed copy to life. */
 const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_OWNER", "NOT_FOUND", "CRIU_RESTORE_FAILED", "CANCELLED"]);
+
+/** From the last page to the prepared copy: a CRIU that spins must not keep the source frozen for good. */
+function restoreDeadlineMs(imageBytes: number): number {
+  return RESTORE_BASE_MS + imageBytes / RESTORE_SLOWEST_BYTES_PER_MS;
+}
 
 export class DestinationMigration {
   private readonly host: AgentHost;
@@ -357,7 +365,7 @@ export class DestinationMigration {
         await this.orFailedRestore(session, received, signal);
         await faultPoint("destination.before-pages-complete");
         await session.pagesComplete();
-        await this.orFailedRestore(session, session.prepared, signal);
+        await this.orFailedRestore(session, session.prepared, signal, restoreDeadlineMs(this.transfer.imageBytes));
       });
     });
     await faultPoint("destination.after-restore");
@@ -395,12 +403,28 @@ export class DestinationMigration {
     });
   }
 
-  /** As `orFailedStart`, with what CRIU says if it was its restore that failed. */
-  private async orFailedRestore<T>(session: RestoreSession, gate: Promise<T>, signal: AbortSignal): Promise<T> {
+  /** As `orFailedStart`, with what CRIU says if it was its restore that failed, or TIMEOUT after `deadlineMs`. */
+  private async orFailedRestore<T>(
+    session: RestoreSession,
+    gate: Promise<T>,
+    signal: AbortSignal,
+    deadlineMs?: number,
+  ): Promise<T> {
+    const deadline = new AbortController();
+    const late = () =>
+      deadline.abort(
+        new DrayError("TIMEOUT", `CRIU has not restored ${this.entryNow.containerName} within ${deadlineMs} ms`, {
+          node: this.host.node,
+          remedy: "See whether that node is overloaded, then migrate again.",
+        }),
+      );
+    const timer = deadlineMs === undefined ? undefined : setTimeout(late, deadlineMs);
     try {
-      return await this.orFailedStart(gate, signal);
+      return await this.orFailedStart(gate, AbortSignal.any([signal, deadline.signal]));
     } catch (thrown) {
       throw await this.explainRestore(session, thrown);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
