@@ -52,6 +52,29 @@ test.each(["runc", "drayage"])("started with the runtime %s", async (runtime) =>
   await held.stop();
 });
 
+test("--bandwidth holds, also while the container stands still", async () => {
+  const bytesPerSecond = 8e6;
+  const redis = await stage.startRedis({
+    node: stage.source,
+    name: "capped",
+    address: stage.address(),
+    megabytes: 30,
+  });
+  const options = ["--bandwidth", "8M"];
+  const { wire_bytes: wireBytes, downtime_ms: downtimeMs } = await migrate(
+    stage.lab,
+    redis.name,
+    stage.destination,
+    ...options,
+  );
+  // Half of Redis' values are noise; nothing of the memory travels before the container stands still.
+  const noiseBytes = 15 * 1024 * 1024;
+  expect(wireBytes).toBeGreaterThan(noiseBytes);
+  const burstMs = 150;
+  expect(downtimeMs).toBeGreaterThan((1000 * noiseBytes) / bytesPerSecond - burstMs);
+  await assertOneCopy(stage.lab, redis, stage.destination);
+});
+
 /** Counts on one connection, forever; ends at the first thing that is wrong. */
 const COUNTING_CLIENT = `
 import socket, sys, time

@@ -276,26 +276,29 @@ export class SourceMigration {
       token: request.transferToken,
       migrationId,
       signal: AbortSignal.any([this.host.stopping, signal]),
+      ...(request.bandwidthBytesPerSecond > 0 ? { bandwidthLimitBytesPerSecond: request.bandwidthBytesPerSecond } : {}),
     });
     const connection = this.connection;
     const context = this.phaseContext();
-    let imageBytes = 0;
+    let image = { bytes: 0, wireBytes: 0 };
     if (request.sendImage) {
-      imageBytes = await runPhase(context, "send-image", async () => {
+      image = await runPhase(context, "send-image", async () => {
         const inspect = await this.host.docker.inspectContainer(dockerId, { signal });
         const stream = await exportImage(this.host.docker, inspect.Image, signal);
-        const sent = await connection.send({ kind: TRANSFER_KINDS.image, name: "image" }, stream, {
+        const wireBytesBefore = connection.wireBytes;
+        const { bytes } = await connection.send({ kind: TRANSFER_KINDS.image, name: "image" }, stream, {
           signal,
           onProgress: (doneBytes) => report({ step: "send-image", doneBytes, totalBytes: 0, message: "" }),
         });
-        return sent.bytes;
+        return { bytes, wireBytes: connection.wireBytes - wireBytesBefore };
       });
     }
-    const layerBytes = await runPhase(context, "send-layer", async () => {
+    const layer = await runPhase(context, "send-layer", async () => {
       const directory = await layerDirectory(this.host.docker, dockerId, signal);
       const manifest = await scanLayer(directory, signal);
       const difference = diffLayer(EMPTY_MANIFEST, manifest);
-      const sent = await connection.send(
+      const wireBytesBefore = connection.wireBytes;
+      const { bytes } = await connection.send(
         { kind: TRANSFER_KINDS.layer, name: "layer" },
         packLayer(directory, difference, { live: true, signal }),
         {
@@ -305,14 +308,14 @@ export class SourceMigration {
         },
       );
       this.baseline = manifest;
-      return sent.bytes;
+      return { bytes, wireBytes: connection.wireBytes - wireBytesBefore };
     });
     const { transferBytesTotal, transferWireBytesTotal } = this.host.metrics;
-    transferBytesTotal.inc({ direction: "sent", kind: "image" }, imageBytes);
-    transferBytesTotal.inc({ direction: "sent", kind: "layer" }, layerBytes);
+    transferBytesTotal.inc({ direction: "sent", kind: "image" }, image.bytes);
+    transferBytesTotal.inc({ direction: "sent", kind: "layer" }, layer.bytes);
     transferWireBytesTotal.inc({ direction: "sent" }, connection.wireBytes);
     await this.transition("synced");
-    return { imageBytes, layerBytes };
+    return { imageBytes: image.wireBytes, layerBytes: layer.wireBytes };
   }
 
   private async runSwitch(connection: TransferConnection, report: Report, signal: AbortSignal): Promise<SwitchResult> {

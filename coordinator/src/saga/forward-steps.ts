@@ -44,6 +44,7 @@ export async function reserveAndSync(context: SagaContext): Promise<void> {
       transferToken: reservation.transferToken,
       pageAddresses: reservation.pageAddresses,
       sendImage: !reservation.imagePresent,
+      bandwidthBytesPerSecond: journal.record.bandwidthBytesPerSecond,
     };
     const stream = agents.of(source).sync(request, { deadlineMs: remainingMs(context), signal });
     const result = await drain(stream, source, (progress) => journal.progress(progress));

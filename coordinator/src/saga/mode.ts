@@ -25,10 +25,7 @@ export function chooseMode(asked: Mode): ModeChoice {
 }
 
 /** Wishes that this version takes note of but cannot meet, as findings. */
-export function unmetWishes(wishes: {
-  readonly bandwidthBytesPerSecond: number;
-  readonly maxDowntimeMs: number;
-}): Finding[] {
+export function unmetWishes(wishes: { readonly maxDowntimeMs: number }): Finding[] {
   const note = (code: string, message: string): Finding => ({
     code,
     severity: Severity.SEVERITY_NOTE,
@@ -38,14 +35,6 @@ export function unmetWishes(wishes: {
     allowFlag: "",
   });
   const findings: Finding[] = [];
-  if (wishes.bandwidthBytesPerSecond > 0) {
-    findings.push(
-      note(
-        "bandwidth-not-capped",
-        "This version of Drayage does not cap the page stream; it uses what the link gives.",
-      ),
-    );
-  }
   if (wishes.maxDowntimeMs > 0) {
     findings.push(
       note(

@@ -92,6 +92,12 @@ describe("a migration", () => {
     expect(await cluster.owner()).toMatchObject({ node: "n2", epoch: 2, state: "running" });
   });
 
+  test("tells the source how fast it may send", async () => {
+    const { last } = await runToEnd({ bandwidthBytesPerSecond: 3_000_000 });
+    expect(last.findings).toEqual([]);
+    expect(cluster.agent("n1").syncRequest?.bandwidthBytesPerSecond).toBe(3_000_000);
+  });
+
   test("is accepted once for one request id", async () => {
     const requestId = crypto.randomUUID();
     const first = await startMigration(api, { requestId });

@@ -87,6 +87,8 @@ export class FakeAgent {
   readonly node: string;
   /** Orders taken, in order. */
   readonly orders: OrderName[] = [];
+  /** The last one taken. */
+  syncRequest: SyncRequest | undefined;
   sourceFindings: Finding[] = [];
   destinationFindings: Finding[] = [];
   /** Called before an order is carried out; may wait or throw. */
@@ -228,6 +230,7 @@ export class FakeAgent {
   }
 
   async *#sync(request: SyncRequest, signal: AbortSignal): AsyncGenerator<SyncResponse> {
+    this.syncRequest = request;
     await this.#take("sync", request.order, signal);
     this.#migration.epoch = request.epoch;
     yield { progress: progress("layer"), result: undefined };

@@ -189,6 +189,11 @@ export interface SyncRequest {
   pageAddresses: string[];
   /** Send the image too. */
   sendImage: boolean;
+  /**
+   * Cap on everything that is sent in this migration, also during the switch,
+   * bytes per second; 0 for none.
+   */
+  bandwidthBytesPerSecond: number;
 }
 
 /** SyncResponse is progress, and at the end a result. */
@@ -1636,6 +1641,7 @@ function createBaseSyncRequest(): SyncRequest {
     transferToken: "",
     pageAddresses: [],
     sendImage: false,
+    bandwidthBytesPerSecond: 0,
   };
 }
 
@@ -1664,6 +1670,9 @@ export const SyncRequest: MessageFns<SyncRequest> = {
     }
     if (message.sendImage !== false) {
       writer.uint32(64).bool(message.sendImage);
+    }
+    if (message.bandwidthBytesPerSecond !== 0) {
+      writer.uint32(72).uint64(message.bandwidthBytesPerSecond);
     }
     return writer;
   },
@@ -1745,6 +1754,14 @@ export const SyncRequest: MessageFns<SyncRequest> = {
             message.sendImage = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.bandwidthBytesPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1787,6 +1804,11 @@ export const SyncRequest: MessageFns<SyncRequest> = {
         : isSet(object.send_image)
         ? globalThis.Boolean(object.send_image)
         : false,
+      bandwidthBytesPerSecond: isSet(object.bandwidthBytesPerSecond)
+        ? globalThis.Number(object.bandwidthBytesPerSecond)
+        : isSet(object.bandwidth_bytes_per_second)
+        ? globalThis.Number(object.bandwidth_bytes_per_second)
+        : 0,
     };
   },
 
@@ -1816,6 +1838,9 @@ export const SyncRequest: MessageFns<SyncRequest> = {
     if (message.sendImage !== false) {
       obj.sendImage = message.sendImage;
     }
+    if (message.bandwidthBytesPerSecond !== 0) {
+      obj.bandwidthBytesPerSecond = Math.round(message.bandwidthBytesPerSecond);
+    }
     return obj;
   },
 
@@ -1832,6 +1857,7 @@ export const SyncRequest: MessageFns<SyncRequest> = {
     message.transferToken = object.transferToken ?? "";
     message.pageAddresses = object.pageAddresses?.map((e) => e) || [];
     message.sendImage = object.sendImage ?? false;
+    message.bandwidthBytesPerSecond = object.bandwidthBytesPerSecond ?? 0;
     return message;
   },
 };

@@ -287,7 +287,10 @@ export interface StartMigrationRequest {
   mode: Mode;
   /** Downtime to aim for, ms; 0 for the default. */
   maxDowntimeMs: number;
-  /** Cap on the page stream, bytes per second; 0 for none. */
+  /**
+   * Cap on the page stream, bytes per second on the wire; 0 for none. It holds
+   * during the switch too, and so lengthens the downtime.
+   */
   bandwidthBytesPerSecond: number;
   /** "node.labels.zone==b" and the like. */
   constraints: string[];
