@@ -23,6 +23,7 @@ import { openIdentities } from "./identities/identities.ts";
 import { Journal } from "./journal/journal.ts";
 import type { AgentHost } from "./migration/agent-host.ts";
 import { Migrations } from "./migration/migrations.ts";
+import { sweepProbes } from "./preflight/address-probe.ts";
 import { Ownership } from "./migration/ownership.ts";
 import { TermGuard } from "./migration/term-guard.ts";
 import { startRegistration } from "./registration/registration.ts";
@@ -113,6 +114,8 @@ async function run(config: AgentConfig, logger: Logger): Promise<void> {
     stopping: stopping.signal,
   };
   const migrations = new Migrations(host, await TermGuard.open(state("term")));
+  // Left-overs that do no harm are no reason to let frozen containers wait.
+  await sweepProbes().catch((thrown: unknown) => logger.warn({ err: toDrayError(thrown) }, "probes were not swept"));
   await migrations.recover();
 
   const server = createRpcServer({

@@ -119,7 +119,7 @@ async function askForAddresses(
           return;
         }
         try {
-          answers.push(await whoHas(address, parent, signal));
+          answers.push(...(await whoHas(address, parent, signal)));
         } catch (thrown) {
           if (!(thrown instanceof DrayError && thrown.reason === "COMMAND_FAILED")) throw thrown;
           unasked.push({ address, why: thrown.message });
