@@ -1,5 +1,6 @@
 /** Findings of preflight that take something real on a host to be made: each is made, found and refused. */
 import { afterEach, describe, expect, test } from "vitest";
+import { hasSysResource } from "../../deploy/lab/src/node/resource-limits.ts";
 import { eventually } from "../harness/eventually.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
@@ -104,6 +105,20 @@ test("what was set up in its network namespace", async () => {
     "traffic-control-inside",
   ]);
   await assertOneCopy(lab, container, stage.source);
+});
+
+test("processes of other users, only where CRIU cannot dump them", async () => {
+  const { lab } = stage;
+  const name = "other-user";
+  const options = ["--network=none", "--user=65534"];
+  await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, options });
+  await known(lab, name);
+  expect((await verdictOn(lab, name, stage.destination)).ok).toBe(true);
+  // Where the lab has had to help CRIU out, it fails without that.
+  if (hasSysResource(await lab.exec(stage.source, ["cat", "/proc/1/status"]))) return;
+  await lab.shell(stage.source, 'mount --bind /usr/sbin/criu "$(command -v criu)"');
+  undo.push(() => lab.shell(stage.source, 'umount "$(command -v criu)"'));
+  await expectRefused(name, ["other-users-processes"]);
 });
 
 test("a container that has ended", async () => {
