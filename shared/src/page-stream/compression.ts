@@ -1,7 +1,7 @@
 /**
  * Makes the payloads of single frames smaller where it pays: pages of one byte are left out, and what is left is
  * compressed if it looks as if that were worth it. Memory is either full of repetitions or does not compress at all,
- * so a look at a thousand bytes decides; content that does not compress costs next to nothing.
+ * so a look at a few bytes decides; content that does not compress costs next to nothing.
  *
  * zstd at a fast level takes no more processor time than encrypting, sending, receiving and decrypting the bytes that
  * it saves, so it costs nothing on a fast network and shortens the way over a slow one.
@@ -28,8 +28,8 @@ const GROWTH_LIMIT_BYTES = 1024;
 const WORTH_SHARE = 0.6;
 /** Smaller payloads save less than the attempt costs. */
 const SMALLEST_BYTES = 4096;
-/** Prime, so that it falls on all places of pages and of records in them. */
-const SAMPLE_STRIDE_BYTES = 127;
+/** Bytes of a payload that are looked at; noise of that many looks like noise, a hundred thousand to one. */
+const SAMPLE_BYTES = 256;
 /** How much likelier than by chance two bytes of the sample are equal, from where an attempt is made. */
 const WORTH_LIKENESS = 2;
 /** After attempts that failed, this many frames at most are sent without one. */
@@ -74,8 +74,10 @@ export class FrameCompressor {
   /** How much likelier two bytes are equal than in random data: 1 for noise, 256 for one byte over and over. */
   #likeness(payload: Buffer): number {
     const counts = this.#counts.fill(0);
+    // Odd, so that it falls on all places of pages and of most records in them.
+    const stride = Math.floor(payload.length / SAMPLE_BYTES) | 1;
     let samples = 0;
-    for (let at = 0; at < payload.length; at += SAMPLE_STRIDE_BYTES) {
+    for (let at = 0; at < payload.length; at += stride) {
       const byte = payload[at] as number;
       counts[byte] = (counts[byte] as number) + 1;
       samples += 1;
