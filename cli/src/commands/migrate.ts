@@ -50,7 +50,7 @@ export function addMigrateCommand(program: Command, context: CommandContext): vo
         .default(parseMode("auto"), "auto"),
     )
     .option("--max-downtime <duration>", "downtime to aim for, for example 300ms", parseDurationMs)
-    .option("--bandwidth <rate>", "cap on what is sent between the nodes, during the switch too, for example 500M", parseBytesPerSecond)
+    .option("--bandwidth <rate>", "cap on what is sent, in the downtime too, for example 500M", parseBytesPerSecond)
     .option("--constraint <constraint>", "for example node.labels.zone==b; may be given again", collectConstraint)
     .option("--timeout <duration>", "rolls back after this long, for example 10m", parseDurationMs)
     .option("--dry-run", "checks only; nothing is touched")
