@@ -5,6 +5,7 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { freezeCgroup, isFrozen } from "../host/cgroup.ts";
 import { DOCKER_RUNC_ROOT, runcContainer } from "../host/runc-state.ts";
 import { WaitingUnit } from "../host/waiting-unit.ts";
+import { readCriuLog } from "./criu-log.ts";
 import { diagnose } from "./diagnosis.ts";
 import { type DumpStats, parseDumpStats } from "./dump-stats.ts";
 import { knowsIgnoreCgroups, runcVersion } from "./versions.ts";
@@ -124,7 +125,7 @@ export async function dumpContainer(options: DumpOptions): Promise<void> {
 
 async function explain(error: unknown, workDirectory: string): Promise<unknown> {
   if (!(error instanceof DrayError) || error.reason !== "COMMAND_FAILED") return error;
-  const log = await readFile(join(workDirectory, "dump.log"), "utf8").catch(() => "");
+  const log = await readCriuLog(join(workDirectory, "dump.log"));
   const diagnosis = diagnose(`${log}\n${error.message}`);
   if (diagnosis === null) return new DrayError("CRIU_DUMP_FAILED", error.message, { cause: error });
   const { meaning, line, remedy } = diagnosis;

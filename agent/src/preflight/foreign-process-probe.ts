@@ -4,9 +4,9 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { readCriuLog } from "../criu/criu-log.ts";
 import { diagnose } from "../criu/diagnosis.ts";
 import { runCommand } from "../host/run-command.ts";
 import { hasSysResource } from "./capabilities.ts";
@@ -43,7 +43,7 @@ async function objectionTo(victim: ChildProcess, directory: string, signal: Abor
     return "";
   } catch (thrown) {
     if (!(thrown instanceof DrayError && thrown.reason === "COMMAND_FAILED")) throw thrown;
-    const said = diagnose(await readFile(join(directory, "dump.log"), "utf8").catch(() => ""));
+    const said = diagnose(await readCriuLog(join(directory, "dump.log")));
     return said === null ? thrown.message : `${said.meaning} (${said.line})`;
   }
 }

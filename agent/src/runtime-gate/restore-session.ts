@@ -2,7 +2,9 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
+import { readCriuLog } from "../criu/criu-log.ts";
 import { type Diagnosis, diagnose } from "../criu/diagnosis.ts";
+import { removeMountYards } from "../criu/mount-yard.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
 import { cgroupPids, killCgroup, thawCgroup } from "../host/cgroup.ts";
 import { runcContainer } from "../host/runc-state.ts";
@@ -111,12 +113,7 @@ export class Session implements RestoreSession {
     const { state } = this;
     const work = state.name === "armed" ? undefined : state.restore?.workDirectory;
     if (work === undefined) return null;
-    try {
-      return diagnose(await readFile(`${work}/restore.log`, "utf8"));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-      throw error;
-    }
+    return diagnose(await readCriuLog(`${work}/restore.log`));
   }
 
   /** Waits until nobody needs the record any more. Throws TOO_LATE if someone will. */
@@ -308,6 +305,7 @@ export class Session implements RestoreSession {
         remedy: "Look for criu and runc on that node; a task may hang in uninterruptible sleep.",
       });
     }
+    await removeMountYards(await readCriuLog(`${restore.workDirectory}/restore.log`));
   }
 
   #restore(): Released | null {
