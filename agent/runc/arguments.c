@@ -1,4 +1,4 @@
-/* Finds subcommand, container id, pid file and log file among runc's arguments. */
+/* Finds subcommand, container id, and some flags among runc's arguments. */
 #include <string.h>
 
 #include "drayage-runc.h"
@@ -57,6 +57,8 @@ struct arguments parse_arguments(int argc, char *const argv[])
 
 		if (value)
 			found.pid_file = value;
+		if (flag_value("--console-socket", argc, argv, i))
+			found.console = true;
 		if (!is_docker_id(argv[i]))
 			continue;
 		found.id = argv[i];

@@ -4,7 +4,7 @@
  * A child asks the agent and becomes `runc restore`. This process returns to
  * containerd when the container's namespaces stand, which the action script
  * tells by the file "created" in the session's directory, or with the child's
- * exit code if that ends before: so Docker attaches the network (from 28 on
+ * exit code if that ends before (or if there is a terminal): so Docker attaches the network (from 28 on
  * between create and start) while memory is still on its way. How the restore
  * ends is the concern of `start`, which waits for it.
  *
@@ -79,9 +79,12 @@ int create_by_restore(const struct arguments *arguments, int argc, char *const a
 	sigaddset(&ends, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &ends, &before);
 	int ended = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (changes < 0 || ended < 0 || !arguments->pid_file ||
-	    inotify_add_watch(changes, session, IN_MOVED_TO) < 0) {
-		/* Then all of it takes its turn. */
+	/*
+	 * With a terminal containerd waits for it right after `create`, without a deadline: a restore that
+	 * fails before it has sent one must fail `create`. And what an earlier create has left says nothing.
+	 */
+	if (changes < 0 || ended < 0 || !arguments->pid_file || arguments->console ||
+	    read_created(arguments->id, pid, sizeof(pid)) || inotify_add_watch(changes, session, IN_MOVED_TO) < 0) {
 		sigprocmask(SIG_SETMASK, &before, NULL);
 		return ask_gate(arguments, argc, argv);
 	}
@@ -96,8 +99,10 @@ int create_by_restore(const struct arguments *arguments, int argc, char *const a
 		struct pollfd watched[] = {{.fd = changes, .events = POLLIN}, {.fd = ended, .events = POLLIN}};
 		int status;
 
-		if (waitpid(child, &status, WNOHANG) == child)
-			return exit_code(status);
+		pid_t gone = waitpid(child, &status, WNOHANG);
+
+		if (gone)
+			return gone == child ? exit_code(status) : 1;
 		if (read_created(arguments->id, pid, sizeof(pid)) && write_pid_file(arguments->pid_file, pid))
 			return 0;
 		if (poll(watched, 2, -1) < 0 && errno != EINTR)

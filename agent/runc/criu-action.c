@@ -229,7 +229,8 @@ static bool called_off(const char *session)
 	const char *slash = strrchr(session, '/');
 	struct record record = read_record(slash ? slash + 1 : session);
 
-	return record.presence == RECORD_PRESENT && !strcmp(record.state, "failed");
+	return record.presence == RECORD_ABSENT ||
+	       (record.presence == RECORD_PRESENT && !strcmp(record.state, "failed"));
 }
 
 static int at_pre_resume(const char *session, const char *init)

@@ -19,7 +19,7 @@
 #define SOCKET_PATH SOCKET_DIRECTORY "/runtime.sock"
 
 #define ID_LENGTH 64
-#define PROTOCOL "drayage-runc/1"
+#define PROTOCOL "drayage-runc/2"
 #define MAX_FRAME (1u << 20)
 
 /* arguments.c: runc's command line, as far as it matters here. */
@@ -27,6 +27,7 @@ struct arguments {
 	const char *subcommand; /* NULL if there is none */
 	const char *id;         /* a Docker id, or NULL */
 	const char *pid_file;   /* --pid-file, or NULL */
+	bool console;           /* --console-socket */
 	const char *log_path;   /* --log, or NULL */
 	bool log_json;          /* --log-format json */
 };

@@ -28,6 +28,8 @@
 
 /* How long a missed notification can go unnoticed. */
 #define RECHECK_MS 250
+/* How long the agent may take to kill what was restored. */
+#define ABORT_LIMIT_MS 60000
 #define MAX_FIELDS 1024
 
 enum outcome { ANSWERED, LOST, FAILED };
@@ -144,12 +146,26 @@ static enum outcome receive_fields(int fd, char **fields, size_t *count)
 	return *count >= 2 && !strcmp(fields[0], PROTOCOL) ? ANSWERED : FAILED;
 }
 
+/* A failed `start` makes Docker clean up, which must find nothing that lives: the agent answers when it has killed. */
+static bool is_being_killed(const struct record *record)
+{
+	static int64_t seen_ms;
+
+	if (record->presence != RECORD_PRESENT || strcmp(record->state, "failed"))
+		return false;
+	if (!seen_ms)
+		seen_ms = boot_clock_ms();
+	return boot_clock_ms() - seen_ms < ABORT_LIMIT_MS;
+}
+
 /* The record says whether it is still worth waiting. */
-static enum patience may_wait(const struct arguments *arguments)
+static enum patience may_wait(const struct arguments *arguments, bool connected)
 {
 	struct record record = read_record(arguments->id);
 	bool create = !strcmp(arguments->subcommand, "create");
 
+	if (!create && connected && is_being_killed(&record))
+		return WAIT;
 	if (record.presence == RECORD_ABSENT) {
 		report("the restore of this container has been called off; see `dray migration ls`, then start it again");
 		return DENIED;
@@ -266,7 +282,7 @@ int ask_gate(const struct arguments *arguments, int argc, char *const argv[])
 		report("%s failed: too many arguments", arguments->subcommand);
 		return 1;
 	}
-	while ((patience = may_wait(arguments)) == WAIT) {
+	while ((patience = may_wait(arguments, false)) == WAIT) {
 		int gate = connect_gate();
 
 		if (gate < 0 || !send_frame(gate, &request)) {
@@ -276,7 +292,7 @@ int ask_gate(const struct arguments *arguments, int argc, char *const argv[])
 			continue;
 		}
 		while (!wait_for_change(gate, notify))
-			if ((patience = may_wait(arguments)) != WAIT)
+			if ((patience = may_wait(arguments, true)) != WAIT)
 				return patience == GRANTED ? 0 : 1;
 		enum outcome outcome = receive_fields(gate, fields, &count);
 		if (outcome == ANSWERED)

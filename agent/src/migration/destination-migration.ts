@@ -48,12 +48,14 @@ import { bundleRoot } from "./oci-bundle.ts";
 import { pause, type Question } from "./ownership.ts";
 import { PreparedThaw } from "./prepared-thaw.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
+import { claimantLives } from "../runtime-gate/claim.ts";
 import { Serial } from "../runtime-gate/serial.ts";
 import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
 
 /** How long drayage-runc waits for this agent and for a verdict. */
 const HOLD_DEADLINE_MS = 30 * 60_000;
 const REMOVE_DEADLINE_MS = 30_000;
+const START_END_LIMIT_MS = 30_000;
 /** From here on etcd may say that the copy is to run. */
 const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set([
   "prepared",
@@ -95,6 +97,8 @@ export class DestinationMigration {
   private readonly creating = new Serial();
   /** Settles when Docker's start has; undefined if this process did not call it. */
   private startSettled: Promise<unknown> | undefined;
+  /** Docker's start has ended: before a verdict that means that nobody holds the copy any more. */
+  private startEnded = false;
   /** Resolves with undefined if it could not be made ready; then the thaw does everything itself. */
   private preparedThaw: Promise<PreparedThaw | undefined> | undefined;
   /** Settles when what etcd has decided has been carried out; never rejects. */
@@ -213,7 +217,7 @@ export class DestinationMigration {
 
   private async runFinish(): Promise<void> {
     const { dockerId, migrationId } = this.entryNow;
-    await this.startSettled?.catch(() => undefined);
+    await this.startEnds();
     const isHere = await this.setRestartPolicy();
     await this.host.gate.disarm(dockerId);
     await unblockMac(migrationId);
@@ -346,9 +350,11 @@ export class DestinationMigration {
       const armed = await gate.arm({ dockerId, migrationId, deadlineMs: HOLD_DEADLINE_MS, network });
       signal.throwIfAborted();
       this.startSettled = docker.startContainer(dockerId);
-      this.startSettled.catch((thrown: unknown) =>
-        this.logger.info({ err: toDrayError(thrown) }, "docker start has ended"),
-      );
+      this.startSettled
+        .catch((thrown: unknown) => this.logger.info({ err: toDrayError(thrown) }, "docker start has ended"))
+        .finally(() => {
+          this.startEnded = true;
+        });
       await this.orFailedStart(armed.held, signal);
       return armed;
     });
@@ -381,7 +387,20 @@ export class DestinationMigration {
     );
     await written;
     this.awaitOwnVerdict();
+    if (this.startEnded)
+      throw new DrayError("DOCKER_ERROR", "docker start ended before the verdict; Docker has let go of the copy", {
+        node: this.host.node,
+        remedy: "See `journalctl -u docker` on that node: was Docker restarted? Then migrate again.",
+      });
     return { dockerId, steps: [...this.times] };
+  }
+
+  /** Docker's start ends with the verdict; one that does not is left to the removal, which fails clearly. */
+  private async startEnds(): Promise<void> {
+    const limit = new AbortController();
+    const late = pause(START_END_LIMIT_MS, limit.signal).catch(() => undefined);
+    await Promise.race([this.startSettled?.catch(() => undefined), late]);
+    limit.abort();
   }
 
   /** Waits for the gate, but not longer than Docker's start lasts. */
@@ -413,10 +432,14 @@ export class DestinationMigration {
     const deadline = new AbortController();
     const late = () =>
       deadline.abort(
-        new DrayError("TIMEOUT", `CRIU has not restored ${this.entryNow.containerName} within ${deadlineMs} ms`, {
-          node: this.host.node,
-          remedy: "See whether that node is overloaded, then migrate again.",
-        }),
+        new DrayError(
+          "TIMEOUT",
+          `CRIU has not restored ${this.entryNow.containerName} within ${Math.round(deadlineMs ?? 0)} ms`,
+          {
+            node: this.host.node,
+            remedy: "See whether that node is overloaded, then migrate again.",
+          },
+        ),
       );
     const timer = deadlineMs === undefined ? undefined : setTimeout(late, deadlineMs);
     try {
@@ -429,8 +452,10 @@ export class DestinationMigration {
   }
 
   private async explainRestore(session: RestoreSession, thrown: unknown): Promise<DrayError> {
-    const diagnosis = await session.restoreDiagnosis();
     const error = toDrayError(thrown, "CRIU_RESTORE_FAILED");
+    // Not of CRIU's doing, whatever it had to say meanwhile.
+    if (error.reason === "CANCELLED" || error.reason === "TIMEOUT") return error;
+    const diagnosis = await session.restoreDiagnosis();
     if (diagnosis === null) return error;
     return new DrayError("CRIU_RESTORE_FAILED", `${diagnosis.meaning}: ${diagnosis.line}`, {
       remedy: diagnosis.remedy,
@@ -499,12 +524,16 @@ export class DestinationMigration {
     return { thawedAtMs: thawed, steps: this.times.slice(before) };
   }
 
-  /** False if the copy, never thawed, is not there any more. */
+  /** False if the copy, never thawed, is not there any more, or Docker's start of it is not. */
   private async copyStands(): Promise<boolean> {
     const state = this.host.gate.session(this.entryNow.dockerId)?.state;
     if (state === undefined || state.name === "armed" || state.name === "released" || state.name === "failed")
       return false;
-    return state.name !== "prepared" || (await cgroupPids(state.copy.cgroup)).includes(state.copy.initPid);
+    if (state.name !== "prepared") return true;
+    const { cgroup, initPid, startClaim } = state.copy;
+    // A copy that Docker has let go of would be cleaned up, or run without its output and address.
+    if (this.startEnded || !(await claimantLives(startClaim))) return false;
+    return (await cgroupPids(cgroup)).includes(initPid);
   }
 
   /** Never to be thawed here from now on, whoever asks: only then the source may be told. */
@@ -558,7 +587,7 @@ export class DestinationMigration {
     const dockerId = this.entryNow.dockerId || (await findCopy(docker, migrationId)) || "";
     if (dockerId !== "") {
       await gate.session(dockerId)?.abort(reason);
-      await this.startSettled?.catch(() => undefined);
+      await this.startEnds();
       await docker.removeContainer(dockerId, { force: true, volumes: true, deadlineMs: REMOVE_DEADLINE_MS });
       await gate.disarm(dockerId);
       await identities.forget(dockerId);

@@ -10,6 +10,7 @@ const restore = fc.record({
   imageDirectory: text,
   workDirectory: text,
   claim: text,
+  cgroup: text,
   argv: fc.array(text),
 });
 const copy = fc.record({

@@ -15,6 +15,7 @@ const Released = z.object({
   runcRoot: z.string(),
   imageDirectory: z.string(),
   workDirectory: z.string(),
+  cgroup: z.string(),
   claim: z.string(),
   argv: z.array(z.string()),
 });

@@ -246,13 +246,12 @@ export class Session implements RestoreSession {
     await writeDurably(criuConfigPath, criuRestoreConfig(actionScript, options.criuOptions ?? []));
     const configPath = `${create.bundle}/config.json`;
     const networkHookPath = store.sessionFile(this.dockerId, "network-hook");
-    await writeDurably(
-      configPath,
-      patchBundleConfig(await readFile(configPath, "utf8"), { criuConfigPath, networkHookPath }),
-    );
+    const config = await readFile(configPath, "utf8");
+    const cgroup = await bundleCgroup(config);
+    await writeDurably(configPath, patchBundleConfig(config, { criuConfigPath, networkHookPath }));
     const lazyPages = options.lazyPages ?? false;
     const argv = restoreCommand(create, { runcPath, imageDirectory, workDirectory, lazyPages });
-    return { bundle: create.bundle, runcRoot: create.runcRoot, imageDirectory, workDirectory, claim, argv };
+    return { bundle: create.bundle, runcRoot: create.runcRoot, imageDirectory, workDirectory, cgroup, claim, argv };
   }
 
   async #commit({ lift }: CommitOptions): Promise<CommitResult> {
@@ -287,8 +286,13 @@ export class Session implements RestoreSession {
     const restore = this.#restore();
     if (restore === null) return;
     if (!(await claimantEnds(restore.claim, RESTORE_END_LIMIT_MS))) await this.#killRestore(restore);
-    const cgroup = (await runcContainer(restore.runcRoot, this.dockerId))?.cgroup;
-    if (cgroup !== undefined) await killCgroup(cgroup, { deadlineMs: KILL_LIMIT_MS });
+    // Also what has outlived the claimant: a CRIU whose runc was killed.
+    const cgroup = (await runcContainer(restore.runcRoot, this.dockerId))?.cgroup ?? restore.cgroup;
+    await killCgroup(cgroup, { deadlineMs: KILL_LIMIT_MS });
+    const log = await readCriuLog(`${restore.workDirectory}/restore.log`);
+    await removeMountYards(log).catch((cause: unknown) =>
+      this.#host.onProblem("a mount of CRIU's is left over", cause),
+    );
   }
 
   /**
@@ -297,15 +301,13 @@ export class Session implements RestoreSession {
    * made, after it the frozen tasks, so at no time can a task outlive CRIU.
    */
   async #killRestore(restore: Released): Promise<void> {
-    const config = await readFile(`${restore.bundle}/config.json`, "utf8");
-    await killCgroup(await bundleCgroup(config), { deadlineMs: KILL_LIMIT_MS });
+    await killCgroup(restore.cgroup, { deadlineMs: KILL_LIMIT_MS });
     await killClaimant(restore.claim);
     if (!(await claimantEnds(restore.claim, KILL_LIMIT_MS))) {
       throw new DrayError("TIMEOUT", `the restore of ${this.dockerId.slice(0, 12)} does not end`, {
         remedy: "Look for criu and runc on that node; a task may hang in uninterruptible sleep.",
       });
     }
-    await removeMountYards(await readCriuLog(`${restore.workDirectory}/restore.log`));
   }
 
   #restore(): Released | null {

@@ -8,6 +8,7 @@ const restore = {
   imageDirectory: "/i",
   workDirectory: "/w",
   claim: "1-2",
+  cgroup: "/sys/fs/cgroup/docker",
   argv: ["runc"],
 };
 const copy = { initPid: 7, cgroup: "/c", tasks: 1, preparedAtMs: 5, startClaim: "3-4" };

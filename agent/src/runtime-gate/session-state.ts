@@ -11,6 +11,8 @@ export interface Released {
   readonly runcRoot: string;
   readonly imageDirectory: string;
   readonly workDirectory: string;
+  /** Absolute directory of the cgroup that the bundle asks for: known before runc has written any state. */
+  readonly cgroup: string;
   /** Identifies the one drayage-runc process that may restore. */
   readonly claim: string;
   /** The command that it was told to become. */

@@ -51,7 +51,7 @@ test("reads a request, and refuses everything else", () => {
   });
   const broken = [
     [],
-    ["drayage-runc/2", "create", ID, "1-2"],
+    ["drayage-runc/1", "create", ID, "1-2"],
     [PROTOCOL, "delete", ID, "1-2"],
     [PROTOCOL, "create", "../../etc/passwd", "1-2"],
     [PROTOCOL, "create", ID],

@@ -4,7 +4,7 @@
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 
-export const PROTOCOL = "drayage-runc/1";
+export const PROTOCOL = "drayage-runc/2";
 const MAX_FRAME_BYTES = 1 << 20;
 const HEAD_BYTES = 4;
 
