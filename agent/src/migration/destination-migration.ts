@@ -52,7 +52,7 @@ import { claimantLives } from "../runtime-gate/claim.ts";
 import { Serial } from "../runtime-gate/serial.ts";
 import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
 
-/** How long drayage-runc waits for this agent and for a verdict. */
+/** How long `create` waits for this agent, and the restore for its pages. */
 const HOLD_DEADLINE_MS = 30 * 60_000;
 const REMOVE_DEADLINE_MS = 30_000;
 const START_END_LIMIT_MS = 30_000;

@@ -8,7 +8,7 @@
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
  */
-import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
@@ -92,7 +92,7 @@ export async function runSwitchSteps(
     const dump = step("dump", () => ready.dump.run());
     const memory = step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
-    const account = dump.then(async () => accountForDump(await ready.dump.stats(), context));
+    const account = dump.then(() => accountForDump(ready.dump, context));
     const [, bytes] = await allSettled([dump, memory, layerRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
@@ -107,8 +107,15 @@ export async function runSwitchSteps(
   }
 }
 
-/** What CRIU says of its own work, for logs and metrics. */
-function accountForDump(stats: DumpStats, { logger, metrics }: PhaseContext): void {
+/** What CRIU says of its own work, for logs and metrics: no reason to fail if it cannot be read. */
+async function accountForDump(dump: PreparedDump, { logger, metrics }: PhaseContext): Promise<void> {
+  let stats: DumpStats;
+  try {
+    stats = await dump.stats();
+  } catch (thrown) {
+    logger.warn({ err: toDrayError(thrown) }, "CRIU's statistics of the dump cannot be read");
+    return;
+  }
   const { memdumpUs, memwriteUs, pagesScanned, pagesWritten } = stats;
   logger.info({ pages_scanned: pagesScanned, pages_written: pagesWritten }, "CRIU has dumped");
   metrics.criuDurationSeconds.observe({ operation: "dump-memory" }, memdumpUs / 1e6);

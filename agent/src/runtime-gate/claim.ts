@@ -15,8 +15,10 @@ export async function claimantLives(claim: string): Promise<boolean> {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8");
     const state = stat.slice(stat.lastIndexOf(")") + 2)[0];
     return startTimeOf(stat) === startTime && state !== "Z" && state !== "X";
-  } catch {
-    return false;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ESRCH") return false;
+    throw error;
   }
 }
 

@@ -4,7 +4,7 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { readCriuLog } from "../criu/criu-log.ts";
 import { type Diagnosis, diagnose } from "../criu/diagnosis.ts";
-import { removeMountYards } from "../criu/mount-yard.ts";
+import { removeRestoreMounts } from "../criu/restore-mounts.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
 import { cgroupPids, killCgroup, thawCgroup } from "../host/cgroup.ts";
 import { runcContainer } from "../host/runc-state.ts";
@@ -290,8 +290,8 @@ export class Session implements RestoreSession {
     const cgroup = (await runcContainer(restore.runcRoot, this.dockerId))?.cgroup ?? restore.cgroup;
     await killCgroup(cgroup, { deadlineMs: KILL_LIMIT_MS });
     const log = await readCriuLog(`${restore.workDirectory}/restore.log`);
-    await removeMountYards(log).catch((cause: unknown) =>
-      this.#host.onProblem("a mount of CRIU's is left over", cause),
+    await removeRestoreMounts(log, `${restore.runcRoot}/${this.dockerId}`).catch((cause: unknown) =>
+      this.#host.onProblem("a mount of the restore is left over", cause),
     );
   }
 

@@ -21,9 +21,9 @@ export interface ArmRequest {
   /** Id of the migration, 12 hex digits; names tables and directories. */
   readonly migrationId: string;
   /**
-   * How long drayage-runc keeps asking for an absent agent, and waits for a
-   * verdict, from now on the boot-time clock. Passing it fails `create` or
-   * `start`; it never thaws anything.
+   * How long `create` keeps asking for an absent agent, and a restore waits
+   * for its pages, from now on the boot-time clock. Passing it fails these;
+   * `start` has no deadline, and nothing is ever thawed by one.
    */
   readonly deadlineMs: number;
   /** Files for the network hook, see network-lock/destination-files.ts. */

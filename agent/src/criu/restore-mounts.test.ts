@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { mountYardsIn } from "./mount-yard.ts";
+import { mountYardsIn } from "./restore-mounts.ts";
 
 it("finds each yard once", () => {
   const log = [
