@@ -4,9 +4,9 @@
  * A child asks the agent and becomes `runc restore`. This process returns to
  * containerd when the container's namespaces stand, which the action script
  * tells by the file "created" in the session's directory, or with the child's
- * exit code if that ends before (or if there is a terminal): so Docker attaches the network (from 28 on
- * between create and start) while memory is still on its way. How the restore
- * ends is the concern of `start`, which waits for it.
+ * exit code if that ends before (or if there is a terminal): so Docker attaches
+ * the network (from 28 on between create and start) while memory is still on
+ * its way. How the restore ends is the concern of `start`, which waits for it.
  *
  * Until the child becomes runc it dies with this process, whose end means that
  * Docker has given up.
@@ -32,16 +32,9 @@
 static bool write_pid_file(const char *path, const char *pid)
 {
 	char draft[PATH_SIZE];
-	size_t length = strlen(pid);
 
-	if (snprintf(draft, sizeof(draft), "%s.drayage", path) >= (int)sizeof(draft))
-		return false;
-	int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (fd < 0)
-		return false;
-	bool written = write(fd, pid, length) == (ssize_t)length;
-	close(fd);
-	return written && rename(draft, path) == 0;
+	return snprintf(draft, sizeof(draft), "%s.drayage", path) < (int)sizeof(draft) &&
+	       replace_small_file(path, draft, pid, 0666);
 }
 
 /* False while the namespaces do not stand. */

@@ -56,6 +56,14 @@ static void note(const char *session, const char *what)
 	close(fd);
 }
 
+static void note_killed(const char *session, const char *why)
+{
+	char line[128];
+
+	snprintf(line, sizeof(line), "killed: %s", why);
+	note(session, line);
+}
+
 static bool write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -233,23 +241,39 @@ static bool called_off(const char *session)
 	       (record.presence == RECORD_PRESENT && !strcmp(record.state, "failed"));
 }
 
+/* NULL once the container stands frozen, else why it may not live. */
+static const char *freeze_container(const struct freezer *freezer, const char *session, const char *init)
+{
+	char refuge[PATH_SIZE];
+
+	if (same_pid_namespace(init))
+		return "the container has no pid namespace of its own";
+	if (!find_refuge(freezer, refuge))
+		return "no cgroup outside for the helpers";
+	if (!move_helpers(freezer, refuge))
+		return "a helper stays in the container's cgroup";
+	if (called_off(session))
+		return "called off";
+	return freeze(freezer) ? NULL : "the freeze could not be verified";
+}
+
 static int at_pre_resume(const char *session, const char *init)
 {
 	struct freezer freezer = {0};
-	char refuge[PATH_SIZE];
 
 	if (!find_freezer(init, &freezer)) {
 		kill(atoi(init), SIGKILL);
-		note(session, "killed: cgroup not found");
+		note_killed(session, "cgroup not found");
 		return 1;
 	}
-	bool alone = find_refuge(&freezer, refuge) && move_helpers(&freezer, refuge) && !same_pid_namespace(init);
-	if (alone && !called_off(session) && freeze(&freezer)) {
+	const char *refusal = freeze_container(&freezer, session, init);
+	if (!refusal) {
 		note(session, "frozen");
 		return 0;
 	}
+	/* Said first: where no helper could be moved out, this one may die with them. */
+	note_killed(session, refusal);
 	kill_restored(&freezer, init);
-	note(session, "killed: called off, or the freeze could not be verified");
 	return 1;
 }
 
@@ -261,20 +285,14 @@ static bool pages_are_complete(const char *session)
 	return access(path, F_OK) == 0;
 }
 
-/* Whole or not at all: a rename. Without it `create` returns when the restore ends. */
+/* Without it `create` returns when the restore ends. */
 static void tell_created(const char *session, const char *init)
 {
 	char path[PATH_SIZE], draft[PATH_SIZE];
-	size_t length = strlen(init);
 
 	snprintf(path, sizeof(path), "%s/created", session);
 	snprintf(draft, sizeof(draft), "%s/.created.draft", session);
-	int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return;
-	bool written = write(fd, init, length) == (ssize_t)length;
-	close(fd);
-	if (!written || rename(draft, path))
+	if (!replace_small_file(path, draft, init, 0600))
 		note(session, "cannot tell that it is created");
 }
 
@@ -333,7 +351,7 @@ int criu_action(const char *session)
 	if (strcmp(action, "pre-resume"))
 		return 0;
 	if (!init || atoi(init) <= 1) {
-		note(session, "killed: no pid");
+		note_killed(session, "no pid");
 		return 1;
 	}
 	return at_pre_resume(session, init);

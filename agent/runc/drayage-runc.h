@@ -58,7 +58,6 @@ void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Becomes runc; returns only on failure. */
 int exec_runc(char *const argv[]);
 
-
 int64_t boot_clock_ms(void);
 
 /* criu-action.c, network-hook.c: the other names of this program. */
@@ -67,5 +66,11 @@ int network_hook(const char *session);
 
 /* Reads a whole small file, at most size - 1 bytes; NUL-terminated. -1 on error. */
 ssize_t read_small_file(const char *path, char *buffer, size_t size);
+
+/*
+ * Replaces a file as a whole: whoever looks finds the old one, or the new one complete.
+ * The draft is in the same directory. False if the file is as it was.
+ */
+bool replace_small_file(const char *path, const char *draft, const char *text, mode_t mode);
 
 #endif

@@ -50,6 +50,18 @@ ssize_t read_small_file(const char *path, char *buffer, size_t size)
 	return length;
 }
 
+bool replace_small_file(const char *path, const char *draft, const char *text, mode_t mode)
+{
+	size_t length = strlen(text);
+	int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+	if (fd < 0)
+		return false;
+	bool written = write(fd, text, length) == (ssize_t)length;
+	close(fd);
+	return written && rename(draft, path) == 0;
+}
+
 void set_report_log(const char *path, bool json)
 {
 	log_path = path;
