@@ -8,7 +8,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { CRIU_FILE_NAME, ImageManifest } from "./transfer-kinds.ts";
+import { isImageName } from "../criu/image-names.ts";
+import { ImageManifest } from "./transfer-kinds.ts";
 
 const HEAD_BYTES = 4;
 const MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024;
@@ -42,7 +43,7 @@ export async function unpackImages(
   if (length > MANIFEST_LIMIT_BYTES) throw corrupt("the manifest of the images is absurdly large");
   const manifest = parseManifest((await reader.take(length)).toString("utf8"));
   for (const { name, bytes, bundled } of manifest.files) {
-    if (!CRIU_FILE_NAME.test(name)) throw corrupt(`"${name}" is no name of a CRIU image`);
+    if (!isImageName(name)) throw corrupt(`"${name}" is no name of a CRIU image`);
     if (!bundled) continue;
     if (bytes > BUNDLED_LIMIT_BYTES) throw corrupt(`image ${name} is too large for the bundle`);
     store(name, await reader.take(bytes));

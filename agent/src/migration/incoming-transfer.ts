@@ -9,12 +9,10 @@ import type { Readable } from "node:stream";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
+import { isImageName, isPagesImage, isSystemVMemoryImage } from "../criu/image-names.ts";
 import { unpackImages } from "./image-bundle.ts";
-import { CRIU_FILE_NAME, type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
+import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
-const PAGES = /^pages-\d+\.img$/;
-/** System V shared memory is read back with its namespace, pages and all, before CRIU has asked whether it may. */
-const SYSTEM_V_MEMORY = /^ipcns-shm-\d+\.img$/;
 /** Of an image without entries. */
 const MAGIC_BYTES = 8;
 
@@ -78,7 +76,7 @@ export class IncomingTransfer {
   }
 
   private async receiveCriuFile(file: IncomingFile): Promise<void> {
-    if (!CRIU_FILE_NAME.test(file.name)) {
+    if (!isImageName(file.name)) {
       throw new DrayError("CORRUPT_STREAM", `"${file.name}" is no name of a CRIU image`);
     }
     const bytes = await storeFile(file.content, join(this.sink.imageDirectory, file.name), { sync: false });
@@ -106,9 +104,10 @@ export class IncomingTransfer {
     }
     if (!this.layerRestDone) return;
     const missing = files.filter(({ name }) => !this.received.has(name));
-    const readsPagesEarly = files.some(({ name, bytes }) => SYSTEM_V_MEMORY.test(name) && bytes > MAGIC_BYTES);
+    // System V shared memory is read back with its namespace, pages and all, before CRIU has asked whether it may.
+    const readsPagesEarly = files.some(({ name, bytes }) => isSystemVMemoryImage(name) && bytes > MAGIC_BYTES);
     if (missing.length === 0) this.completeNow.resolve();
-    if (missing.length === 0 || (!readsPagesEarly && missing.every(({ name }) => PAGES.test(name))))
+    if (missing.length === 0 || (!readsPagesEarly && missing.every(({ name }) => isPagesImage(name))))
       this.restorableNow.resolve();
   }
 }

@@ -3,12 +3,10 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
+import { isPagesImage } from "../criu/image-names.ts";
 import { BUNDLED_LIMIT_BYTES, packImages } from "./image-bundle.ts";
 import type { Report } from "./joinable-run.ts";
 import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
-
-/** CRIU's memory pages: the one kind of image that is followed while it grows, however small it stays. */
-const PAGES = /^pages-/;
 
 /**
  * Resolves when everything has been delivered, with the bytes of memory pages: CRIU's statistics leave out those of
@@ -22,11 +20,12 @@ export async function sendImages(
   signal: AbortSignal,
 ): Promise<number> {
   const onProgress = (doneBytes: number) => report({ step: "send-memory", doneBytes, totalBytes: 0, message: "" });
-  const isBundled = (name: string, bytes: number) => !PAGES.test(name) && bytes <= BUNDLED_LIMIT_BYTES;
+  // Pages are followed while they grow, however small they stay.
+  const isBundled = (name: string, bytes: number) => !isPagesImage(name) && bytes <= BUNDLED_LIMIT_BYTES;
   const leaves = (name: string) => isBundled(name, statSync(join(directory, name)).size);
   const [, manifest] = await Promise.all([
     connection.sendGrowingDirectory(
-      { kind: TRANSFER_KINDS.criuImage, directory, done: dump, leaves },
+      { kind: TRANSFER_KINDS.criuImage, directory, done: dump, followed: isPagesImage, leaves },
       { signal, onProgress },
     ),
     dump.then(async () => {
@@ -36,7 +35,7 @@ export async function sendImages(
       return manifest;
     }),
   ]);
-  const pages = manifest.files.filter(({ name }) => PAGES.test(name));
+  const pages = manifest.files.filter(({ name }) => isPagesImage(name));
   return pages.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 

@@ -18,6 +18,3 @@ export const ImageManifest = z.object({
   files: z.array(z.object({ name: z.string(), bytes: z.number().int().nonnegative(), bundled: z.boolean() })),
 });
 export type ImageManifest = z.infer<typeof ImageManifest>;
-
-/** CRIU's file names; nothing that could leave the directory. */
-export const CRIU_FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;

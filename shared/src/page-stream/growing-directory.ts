@@ -4,9 +4,6 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { GrowingDirectory, SendOptions, SendResult, TransferConnection } from "./transfer-types.ts";
 
-/** CRIU appends to these and never goes back in them; all its other images are small. */
-const CRIU_PAGES = /^pages-\d+\.img$/;
-
 /**
  * Followed files are begun as soon as they appear, all others once the writer is done. The first failure is thrown
  * after every file that was begun has ended.
@@ -16,8 +13,7 @@ export async function sendGrowingDirectory(
   source: GrowingDirectory,
   options: SendOptions = {},
 ): Promise<{ files: number; bytes: number }> {
-  const { kind, directory, done, metadata = {}, leaves = () => false } = source;
-  const followed = source.followed ?? ((name: string) => CRIU_PAGES.test(name));
+  const { kind, directory, done, followed, metadata = {}, leaves = () => false } = source;
   const sends = new Map<string, Promise<SendResult>>();
   const begin = (name: string, send: () => Promise<SendResult>) => {
     if (sends.has(name)) return;

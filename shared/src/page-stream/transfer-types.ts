@@ -42,8 +42,8 @@ export interface GrowingDirectory {
   readonly directory: string;
   /** Settles when the writer has finished; if it rejects, nothing more is sent and the receiver gets the error. */
   readonly done: Promise<unknown>;
-  /** Files that may be sent while they grow because they are only appended to. Default: CRIU's `pages-*.img`. */
-  readonly followed?: (name: string) => boolean;
+  /** Files that may be sent while they grow because they are only appended to. */
+  readonly followed: (name: string) => boolean;
   /** Files that are left to the caller; asked once `done` has resolved. Default: none. */
   readonly leaves?: (name: string) => boolean;
   readonly metadata?: JsonObject;

@@ -222,6 +222,8 @@ describe("content", () => {
 });
 
 describe("growing", () => {
+  const followed = (name: string) => name.startsWith("pages-");
+
   test("a file is followed from before its birth to its end", async () => {
     const path = join(directory, "pages-1.img");
     const arrived: number[] = [];
@@ -254,7 +256,7 @@ describe("growing", () => {
     await writeFile(join(directory, "core-1.img"), "unfinished");
     const connection = await dial();
     const done = Promise.withResolvers<void>();
-    const sending = connection.sendGrowingDirectory({ kind: "criu-image", directory, done: done.promise });
+    const sending = connection.sendGrowingDirectory({ kind: "criu-image", directory, done: done.promise, followed });
     await writeFile(join(directory, "pages-1.img"), "pages");
     await expect.poll(() => names).toEqual(["pages-1.img"]);
     await writeFile(join(directory, "core-1.img"), "finished!");
@@ -276,7 +278,7 @@ describe("growing", () => {
     const connection = await dial();
     const done = Promise.withResolvers<void>();
     await writeFile(join(directory, "pages-1.img"), "pages");
-    const sending = connection.sendGrowingDirectory({ kind: "criu-image", directory, done: done.promise });
+    const sending = connection.sendGrowingDirectory({ kind: "criu-image", directory, done: done.promise, followed });
     sending.catch(() => undefined);
     await opened.promise;
     done.reject(new DrayError("CRIU_DUMP_FAILED", "no"));
@@ -288,7 +290,9 @@ describe("growing", () => {
     authorise(async ({ content }) => sha(content));
     const connection = await dial();
     const done = Promise.reject(new DrayError("CRIU_DUMP_FAILED", "at once"));
-    expect(await reasonOf(connection.sendGrowingDirectory({ kind: "k", directory, done }))).toBe("CRIU_DUMP_FAILED");
+    expect(await reasonOf(connection.sendGrowingDirectory({ kind: "k", directory, done, followed }))).toBe(
+      "CRIU_DUMP_FAILED",
+    );
     expect(await reasonOf(connection.sendGrowingFile({ kind: "k", name: "n" }, join(directory, "p"), done))).toBe(
       "CRIU_DUMP_FAILED",
     );
