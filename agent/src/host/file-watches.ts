@@ -6,6 +6,7 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
 import type { Mount } from "./mountinfo.ts";
 import { runCommand } from "./run-command.ts";
+import { unlessGone } from "./unless-gone.ts";
 
 export interface FileWatch {
   /** Of the file system, as mountinfo names it: "0:135". */
@@ -108,14 +109,4 @@ async function find(
       const path = line.slice(inode.length + number.length + 2 + root.length);
       return { inode, number, path: path.replace(/(?<=.)\/+$/, "") };
     });
-}
-
-async function unlessGone<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (thrown) {
-    const code = (thrown as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ESRCH") return undefined;
-    throw thrown;
-  }
 }

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { cgroupPids } from "./cgroup.ts";
+import { unlessGone } from "./unless-gone.ts";
 
 /**
  * Memory that a dump of this cgroup's processes may write, bytes: the sum of
@@ -12,12 +13,6 @@ export async function residentBytes(cgroup: string): Promise<number> {
 }
 
 async function residentBytesOfProcess(pid: number): Promise<number> {
-  try {
-    const status = await readFile(`/proc/${pid}/status`, "utf8");
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ESRCH") return 0;
-    throw error;
-  }
+  const status = (await unlessGone(readFile(`/proc/${pid}/status`, "utf8"))) ?? "";
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
 }

@@ -1,6 +1,7 @@
 /** What the processes of a container hold that a dump must know about. */
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { type FileWatch, parseWatches } from "../host/file-watches.ts";
+import { unlessGone } from "../host/unless-gone.ts";
 import { namespacePids } from "../layer/written-paths.ts";
 
 export interface FileLock {
@@ -35,22 +36,22 @@ export async function processesOf(initPid: number, signal?: AbortSignal): Promis
 }
 
 async function processFacts(pid: number): Promise<ProcessFacts | undefined> {
-  const name = (await ifThere(readFile(`/proc/${pid}/comm`, "utf8")))?.trim();
-  const status = await ifThere(readFile(`/proc/${pid}/status`, "utf8"));
+  const name = (await unlessGone(readFile(`/proc/${pid}/comm`, "utf8")))?.trim();
+  const status = await unlessGone(readFile(`/proc/${pid}/status`, "utf8"));
   if (name === undefined || status === undefined) return undefined;
   const locks: FileLock[] = [];
   const socketInodes: number[] = [];
   let usesIoUring = false;
   const watches: FileWatch[] = [];
-  for (const fd of (await ifThere(readdir(`/proc/${pid}/fd`))) ?? []) {
-    const target = await ifThere(readlink(`/proc/${pid}/fd/${fd}`));
+  for (const fd of (await unlessGone(readdir(`/proc/${pid}/fd`))) ?? []) {
+    const target = await unlessGone(readlink(`/proc/${pid}/fd/${fd}`));
     if (target === undefined) continue;
     const socket = /^socket:\[([0-9]+)\]$/.exec(target)?.[1];
     if (socket !== undefined) socketInodes.push(Number(socket));
     if (target === "anon_inode:[io_uring]") usesIoUring = true;
     const watching = target === "anon_inode:inotify" || target === "inotify";
     if (!watching && !target.startsWith("/")) continue;
-    const fdinfo = (await ifThere(readFile(`/proc/${pid}/fdinfo/${fd}`, "utf8"))) ?? "";
+    const fdinfo = (await unlessGone(readFile(`/proc/${pid}/fdinfo/${fd}`, "utf8"))) ?? "";
     if (watching) watches.push(...parseWatches(fdinfo));
     else locks.push(...parseLocks(fdinfo, target));
   }
@@ -66,14 +67,4 @@ export function isForeign(status: string): boolean {
 export function parseLocks(fdinfo: string, path: string): FileLock[] {
   const mountId = Number(/^mnt_id:\s*([0-9]+)$/m.exec(fdinfo)?.[1] ?? -1);
   return [...fdinfo.matchAll(/^lock:\s*[0-9]+: (\S+)/gm)].map((match) => ({ kind: match[1] ?? "", path, mountId }));
-}
-
-async function ifThere<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (thrown) {
-    const code = (thrown as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ESRCH") return undefined;
-    throw thrown;
-  }
 }

@@ -1,5 +1,6 @@
 /** A claim names one process for good: its pid and its start time. */
 import { readFile } from "node:fs/promises";
+import { unlessGone } from "../host/unless-gone.ts";
 
 const RECHECK_MS = 20;
 
@@ -11,15 +12,10 @@ export function startTimeOf(stat: string): string | null {
 /** True while the process that made this claim lives, under whatever program. */
 export async function claimantLives(claim: string): Promise<boolean> {
   const [pid, startTime] = claim.split("-");
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-    const state = stat.slice(stat.lastIndexOf(")") + 2)[0];
-    return startTimeOf(stat) === startTime && state !== "Z" && state !== "X";
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ESRCH") return false;
-    throw error;
-  }
+  const stat = await unlessGone(readFile(`/proc/${pid}/stat`, "utf8"));
+  if (stat === undefined) return false;
+  const state = stat.slice(stat.lastIndexOf(")") + 2)[0];
+  return startTimeOf(stat) === startTime && state !== "Z" && state !== "X";
 }
 
 /** Returns true when it has ended, false when the limit has passed first. */
