@@ -1,16 +1,5 @@
 /**
- * The destination's side of a migration.
- *
- *   reserving ─► reserved ─► holding ─► prepared ─► activating ─► running ─► finished
- *       │            │          │          │   verdict: committed
- *       └────────────┴──────────┴──────────┴─► aborting ─► aborted
- *                                   verdict: aborted (from prepared on), or any failure before
- *
- *   prepared ─► declining ─► aborting: committed, but the copy has died before it was thawed
- *
- * In `prepared` a whole restored copy stands frozen; it is thawed only when
- * the owner key names this node, and killed only when it names the source.
- * Neither needs an order: the agent watches the key by itself.
+ * The destination's side of a migration; its states are in destination-states.ts.
  */
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
@@ -33,6 +22,7 @@ import { restartPolicyOf, STARTS_WITH_DOCKER } from "../docker/restart-policy.ts
 import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, type ImageIdentity, importImage } from "../image/image-transfer.ts";
 import { type DestinationEntry, type DestinationState, isEnded } from "../journal/entry.ts";
+import { mayFollow } from "../journal/transitions.ts";
 import { applyLayer, layerDirectory } from "../layer/layer.ts";
 import { goFirst } from "../host/go-first.ts";
 import { announce } from "../network-lock/announce.ts";
@@ -41,11 +31,13 @@ import { blockMac, unblockMac } from "../network-lock/mac-block.ts";
 import type { RestoreSession } from "../runtime-gate/runtime-gate.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { createCopy, findCopy } from "./copy.ts";
+import { DESTINATION_TRANSITIONS } from "./destination-states.ts";
 import { type Endpoint, endpointsOf, macsByParent } from "./endpoints.ts";
 import { IncomingTransfer } from "./incoming-transfer.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
 import { bundleRoot } from "./oci-bundle.ts";
 import { pause, type Question } from "./ownership.ts";
+import { complainUnless, persist } from "./persist.ts";
 import { PreparedThaw } from "./prepared-thaw.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { claimantLives } from "../runtime-gate/claim.ts";
@@ -67,7 +59,6 @@ const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set([
 const RESTORE_BASE_MS = 60_000;
 /** Twenty megabytes a second: a disk that swaps. */
 const RESTORE_SLOWEST_BYTES_PER_MS = 20_000;
-const PERSIST_MS = 2_000;
 /** Less than the leader waits for an answer to Activate. */
 const SYNC_DEADLINE_MS = 30_000;
 /** Answers after which asking again brings no committed copy to life. */
@@ -315,24 +306,11 @@ export class DestinationMigration {
           await this.persist(() => this.abortOnce(this.entryNow.error));
         }
       })
-      .catch((thrown: unknown) => this.complain(signal, thrown));
+      .catch(complainUnless(signal, this.logger));
   }
 
-  /** Tries until it works: nobody else may be left to ask for it. */
-  private async persist(body: () => Promise<void>): Promise<void> {
-    for (;;) {
-      try {
-        return await body();
-      } catch (thrown) {
-        if (this.host.stopping.aborted) throw thrown;
-        this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended, trying again");
-        await pause(PERSIST_MS, this.host.stopping);
-      }
-    }
-  }
-
-  private complain(signal: AbortSignal, thrown: unknown): void {
-    if (!signal.aborted) this.logger.error({ err: toDrayError(thrown) }, "the migration could not be ended");
+  private persist(body: () => Promise<void>): Promise<void> {
+    return persist(body, { stopping: this.host.stopping, logger: this.logger });
   }
 
   private async runPrepare(report: Report, signal: AbortSignal): Promise<PrepareResult> {
@@ -578,7 +556,8 @@ export class DestinationMigration {
 
   private async runAbort(reason: string): Promise<void> {
     const { docker, gate, identities } = this.host;
-    const { migrationId } = this.entryNow;
+    const { migrationId, state } = this.entryNow;
+    if (state === "aborted") return this.settled.abort();
     await this.transition("aborting", { error: reason });
     await this.prepareRun?.cancel(new DrayError("CANCELLED", reason));
     await this.reserving?.catch(() => undefined);
@@ -609,7 +588,7 @@ export class DestinationMigration {
           this.logger.error({ verdict }, "the owner has changed since the commit; the copy stays as it is");
         else await this.persist(() => this.abort("etcd says that the migration was rolled back"));
       })
-      .catch((thrown: unknown) => this.complain(signal, thrown));
+      .catch(complainUnless(signal, this.logger));
   }
 
   private async receiveImage(content: Readable): Promise<void> {
@@ -703,9 +682,7 @@ export class DestinationMigration {
   /** One after the other. Refused once the way back has been taken: what was under way then must not undo it. */
   private transition(state: DestinationState, patch: Partial<DestinationEntry> = {}): Promise<void> {
     return this.writing.run(async () => {
-      const now = this.entryNow.state;
-      if ((now === "aborting" || now === "aborted") && state !== "aborting" && state !== "aborted")
-        throw this.outOfTurn(state);
+      if (!mayFollow(DESTINATION_TRANSITIONS, this.entryNow.state, state)) throw this.outOfTurn(state);
       const next: DestinationEntry = { ...this.entryNow, ...patch, state, atMs: Date.now() };
       await faultPoint(`destination.before-journal-${state}`);
       await this.host.journal.write(next);

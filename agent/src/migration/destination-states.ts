@@ -1,0 +1,32 @@
+/**
+ * The states of the destination's side of a migration, and the only ways from
+ * one to the next.
+ *
+ *                                          verdict: committed
+ *                                                 ↓
+ *   reserving ─► reserved ─► holding ─► prepared ─► activating ─► running ─► finished
+ *       │            │          │          │            │            │
+ *       └────────────┴──────────┴──────────┴────────────┴────────────┴─► aborting ─► aborted
+ *                                   verdict: aborted (from prepared on), or any failure before
+ *
+ *   prepared ─► declining ─► aborting: committed, but the copy has died before it was thawed
+ *
+ * In `prepared` a whole restored copy stands frozen; it is thawed only when
+ * the owner key names this node, and killed only when it names the source.
+ * Neither needs an order: the agent watches the key by itself.
+ */
+import type { DestinationState } from "../journal/entry.ts";
+import type { Transitions } from "../journal/transitions.ts";
+
+export const DESTINATION_TRANSITIONS: Transitions<DestinationState> = {
+  reserving: ["reserved", "aborting"],
+  reserved: ["holding", "aborting"],
+  holding: ["prepared", "aborting"],
+  prepared: ["activating", "declining", "aborting"],
+  activating: ["running", "aborting"],
+  running: ["finished", "aborting"],
+  finished: [],
+  declining: ["aborting"],
+  aborting: ["aborted"],
+  aborted: [],
+};
