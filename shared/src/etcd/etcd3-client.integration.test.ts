@@ -4,10 +4,15 @@ import { abort, commit, confirmRunning, enterSwitch } from "../state/owner.ts";
 import { keys } from "../state/keys.ts";
 import { changeOwner, readOwner } from "./change-owner.ts";
 import type { Change, EtcdPort, WatchStep } from "./etcd-port.ts";
+import { openEtcd } from "./etcd3-client.ts";
 import { EtcdProcess } from "./test-support/etcd-process.ts";
 
 let etcd: EtcdProcess;
 let client: EtcdPort;
+
+/** Node gives each of its warnings once. */
+const warnings: Error[] = [];
+process.on("warning", (warning) => warnings.push(warning));
 
 beforeAll(async () => {
   etcd = await EtcdProcess.start();
@@ -37,6 +42,30 @@ async function firstChanges(steps: AsyncIterable<WatchStep>, count: number): Pro
   }
   return seen;
 }
+
+describe("the server's certificate", () => {
+  const open = (host: string) =>
+    openEtcd({ endpoints: [`https://${host}:${new URL(etcd.endpoint).port}`], identity: etcd.identity });
+
+  test.each(["127.0.0.1", "localhost"])("names %s, and nobody is warned of it", async (host) => {
+    const named = open(host);
+    try {
+      expect(await named.get("k/none")).toBeNull();
+    } finally {
+      named.close();
+    }
+    expect(warnings).toEqual([]);
+  });
+
+  test("does not name 127.0.0.2", async () => {
+    const other = open("127.0.0.2");
+    try {
+      await expect(other.get("k/none", { deadlineMs: 1_500 })).rejects.toThrow(/127\.0\.0\.2 is not in the cert/);
+    } finally {
+      other.close();
+    }
+  });
+});
 
 describe("keys", () => {
   test("put, get, prefix, delete", async () => {

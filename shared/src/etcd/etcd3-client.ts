@@ -1,17 +1,11 @@
 /** The etcd port over etcd3. */
-import { type Client, connectivityState } from "@grpc/grpc-js";
-import {
-  BrokenCircuitError,
-  type CircuitBreakerPolicy,
-  circuitBreaker,
-  ConsecutiveBreaker,
-  handleWhen,
-  noop,
-} from "cockatiel";
-import { Etcd3, EtcdLeaseInvalidError, isRecoverableError } from "etcd3";
+import type { ChannelOptions } from "@grpc/grpc-js";
+import { noop } from "cockatiel";
+import { type Etcd3, EtcdLeaseInvalidError, isRecoverableError } from "etcd3";
 import { DrayError } from "../errors/dray-error.ts";
-import type { Identity } from "../identity/identity.ts";
+import type { EtcdIdentity } from "./address-name.ts";
 import { bootTimeMs } from "./boot-clock.ts";
+import { ConnectedEtcd, endpointPolicy } from "./connected-etcd.ts";
 import { toEtcdError, wasNeverSent } from "./etcd3-errors.ts";
 import type {
   CallOptions,
@@ -34,10 +28,18 @@ const RETRY_PAUSE_MS = 50;
 /** A keepalive unanswered for so long is sent a second time. */
 const HEDGE_MS = 700;
 
+const CHANNEL_OPTIONS: ChannelOptions = {
+  "grpc.keepalive_time_ms": 10_000,
+  "grpc.keepalive_timeout_ms": 3_000,
+  "grpc.initial_reconnect_backoff_ms": 100,
+  "grpc.max_reconnect_backoff_ms": 1_000,
+  "grpc.max_receive_message_length": -1,
+};
+
 export interface EtcdOptions {
   /** "https://host:port" or "host:port"; the host name or address must be in the certificate of that member. */
   readonly endpoints: readonly string[];
-  readonly identity: Pick<Identity, "caPem" | "certPem" | "keyPem">;
+  readonly identity: EtcdIdentity;
 }
 
 export function openEtcd(options: EtcdOptions): EtcdPort {
@@ -48,20 +50,9 @@ export function openEtcd(options: EtcdOptions): EtcdPort {
   const hosts = options.endpoints.map((endpoint) =>
     endpoint.startsWith("https://") ? endpoint : `https://${endpoint}`,
   );
-  const client: ConnectedEtcd = new ConnectedEtcd({
+  const client: ConnectedEtcd = new ConnectedEtcd(options.identity, {
     hosts,
-    credentials: {
-      rootCertificate: Buffer.from(options.identity.caPem),
-      privateKey: Buffer.from(options.identity.keyPem),
-      certChain: Buffer.from(options.identity.certPem),
-    },
-    grpcOptions: {
-      "grpc.keepalive_time_ms": 10_000,
-      "grpc.keepalive_timeout_ms": 3_000,
-      "grpc.initial_reconnect_backoff_ms": 100,
-      "grpc.max_reconnect_backoff_ms": 1_000,
-      "grpc.max_receive_message_length": -1,
-    },
+    grpcOptions: CHANNEL_OPTIONS,
     // etcd3 would repeat calls by itself; a repeated transaction that had
     // been applied the first time answers "condition not met".
     faultHandling: {
@@ -70,48 +61,6 @@ export function openEtcd(options: EtcdOptions): EtcdPort {
     },
   });
   return new Etcd3Client(client, hosts.length > 1 ? ATTEMPT_MS : Number.POSITIVE_INFINITY);
-}
-
-/** What is needed of the members in etcd3's pool, which it does not show. */
-interface PoolHost {
-  /** Without scheme. */
-  readonly host: string;
-  getServiceClient(name: "KV"): Client;
-}
-
-/** Knows to which members a connection stands. */
-class ConnectedEtcd extends Etcd3 {
-  /**
-   * False for a member without a connection while another has one: a call to
-   * a host that is off would wait for its connection until the deadline.
-   */
-  isWorthAsking(endpoint: string): boolean {
-    const hosts: readonly PoolHost[] = this.pool["hosts"];
-    const asked = hosts.find((host) => `https://${host.host}` === endpoint);
-    return asked === undefined || isConnected(asked) || !hosts.some(isConnected);
-  }
-}
-
-/** Looking also makes it connect. */
-function isConnected(host: PoolHost): boolean {
-  return host.getServiceClient("KV").getChannel().getConnectivityState(true) === connectivityState.READY;
-}
-
-/** The breaker, and no call to an endpoint that is not worth asking: etcd3 asks the next one then. */
-function endpointPolicy(isWorthAsking: () => boolean): CircuitBreakerPolicy {
-  const breaker = endpointBreaker();
-  const execute = breaker.execute.bind(breaker);
-  breaker.execute = (task, signal) =>
-    isWorthAsking() ? execute(task, signal) : Promise.reject(new BrokenCircuitError());
-  return breaker;
-}
-
-/** Skips an endpoint for a while after it has failed repeatedly. */
-function endpointBreaker(): CircuitBreakerPolicy {
-  return circuitBreaker(
-    handleWhen((error) => isRecoverableError(error)),
-    { halfOpenAfter: 500, breaker: new ConsecutiveBreaker(5) },
-  );
 }
 
 class Etcd3Client implements EtcdPort {

@@ -52,7 +52,8 @@ export class EtcdProcess {
     const options = {
       name: "e1",
       "data-dir": file("data"),
-      "listen-client-urls": endpoint,
+      // One address more than the certificate names.
+      "listen-client-urls": `${endpoint},https://127.0.0.2:${clientPort}`,
       "advertise-client-urls": endpoint,
       "listen-peer-urls": peer,
       "initial-advertise-peer-urls": peer,

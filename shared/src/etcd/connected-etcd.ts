@@ -1,0 +1,76 @@
+/** etcd3's client, with what it does not do by itself for a cluster of several members. */
+import { type ChannelCredentials, type ChannelOptions, type Client, connectivityState } from "@grpc/grpc-js";
+import {
+  BrokenCircuitError,
+  type CircuitBreakerPolicy,
+  circuitBreaker,
+  ConsecutiveBreaker,
+  handleWhen,
+} from "cockatiel";
+import { Etcd3, type IOptions, isRecoverableError } from "etcd3";
+import { addressedChannel, type EtcdIdentity } from "./address-name.ts";
+
+/** What is needed of the members in etcd3's pool, which it does not show. */
+interface PoolHost {
+  /** Without scheme. */
+  readonly host: string;
+  channelCredentials: ChannelCredentials;
+  channelOptions: ChannelOptions;
+  getServiceClient(name: "KV"): Client;
+}
+
+/** Knows to which members a connection stands, and those by their address that have no name. */
+export class ConnectedEtcd extends Etcd3 {
+  constructor(identity: EtcdIdentity, options: Omit<IOptions, "credentials">) {
+    super({
+      ...options,
+      credentials: {
+        rootCertificate: Buffer.from(identity.caPem),
+        privateKey: Buffer.from(identity.keyPem),
+        certChain: Buffer.from(identity.certPem),
+      },
+    });
+    // etcd3 has one set of credentials for all; no channel is open yet.
+    for (const host of this.#hosts) {
+      const addressed = addressedChannel(host.host, identity);
+      if (addressed === null) continue;
+      host.channelCredentials = addressed.credentials;
+      host.channelOptions = { ...host.channelOptions, ...addressed.options };
+    }
+  }
+
+  get #hosts(): readonly PoolHost[] {
+    return this.pool["hosts"];
+  }
+
+  /**
+   * False for a member without a connection while another has one: a call to
+   * a host that is off would wait for its connection until the deadline.
+   */
+  isWorthAsking(endpoint: string): boolean {
+    const asked = this.#hosts.find((host) => `https://${host.host}` === endpoint);
+    return asked === undefined || isConnected(asked) || !this.#hosts.some(isConnected);
+  }
+}
+
+/** Looking also makes it connect. */
+function isConnected(host: PoolHost): boolean {
+  return host.getServiceClient("KV").getChannel().getConnectivityState(true) === connectivityState.READY;
+}
+
+/** The breaker, and no call to an endpoint that is not worth asking: etcd3 asks the next one then. */
+export function endpointPolicy(isWorthAsking: () => boolean): CircuitBreakerPolicy {
+  const breaker = endpointBreaker();
+  const execute = breaker.execute.bind(breaker);
+  breaker.execute = (task, signal) =>
+    isWorthAsking() ? execute(task, signal) : Promise.reject(new BrokenCircuitError());
+  return breaker;
+}
+
+/** Skips an endpoint for a while after it has failed repeatedly. */
+function endpointBreaker(): CircuitBreakerPolicy {
+  return circuitBreaker(
+    handleWhen((error) => isRecoverableError(error)),
+    { halfOpenAfter: 500, breaker: new ConsecutiveBreaker(5) },
+  );
+}
