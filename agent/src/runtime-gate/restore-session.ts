@@ -14,6 +14,7 @@ import { criuRestoreConfig, patchBundleConfig } from "./bundle-config.ts";
 import { claimantEnds, killClaimant } from "./claim.ts";
 import { Deferred } from "./deferred.ts";
 import type { Asker } from "./gate-socket.ts";
+import { OneAtATime } from "./one-at-a-time.ts";
 import { verifyCopy } from "./prepared-copy.ts";
 import { type RecordStore, writeDurably } from "./record-store.ts";
 import { type CreateCommand, parseCreate, restoreCommand } from "./restore-command.ts";
@@ -47,6 +48,7 @@ export interface SessionHost {
 export class Session implements RestoreSession {
   readonly #host: SessionHost;
   readonly #serial = new Serial();
+  readonly #verification = new OneAtATime<void>();
   readonly #held = new Deferred<HeldCreate>();
   readonly #prepared = new Deferred<PreparedCopy>();
   #record: RestoreRecord;
@@ -177,9 +179,7 @@ export class Session implements RestoreSession {
         return asker.answer({ type: "fail", message: "the container has not been restored" });
       case "released":
         this.#start = asker;
-        this.#verifyWhenRestored(this.state.restore, asker).catch((cause: unknown) =>
-          this.#host.onProblem("the restored copy could not be verified", cause),
-        );
+        this.#beginVerification(this.state.restore);
         return;
       case "prepared":
       case "committing":
@@ -192,22 +192,32 @@ export class Session implements RestoreSession {
     }
   }
 
-  /** `create` has returned when the namespaces stood. Not behind orders under way: an abort ends the restore. */
-  async #verifyWhenRestored(restore: Released, asker: Asker): Promise<void> {
-    await claimantEnds(restore.claim, Number.POSITIVE_INFINITY, RESTORE_RECHECK_MS);
-    await this.#serial.run(() => this.#verify(restore, asker));
+  /** A `start` that comes again waits for the verification that the first has begun. */
+  #beginVerification(restore: Released): void {
+    void this.#verification.run(() =>
+      this.#verifyWhenRestored(restore).catch((cause: unknown) =>
+        this.#host.onProblem("the restored copy could not be verified", cause),
+      ),
+    );
   }
 
-  async #verify(restore: Released, asker: Asker): Promise<void> {
-    // Called off, or asked about before.
-    if (this.state.name !== "released") return;
+  /** `create` has returned when the namespaces stood. Not behind orders under way: an abort ends the restore. */
+  async #verifyWhenRestored(restore: Released): Promise<void> {
+    await claimantEnds(restore.claim, Number.POSITIVE_INFINITY, RESTORE_RECHECK_MS);
+    await this.#serial.run(() => this.#verify(restore));
+  }
+
+  async #verify(restore: Released): Promise<void> {
+    const start = this.#start;
+    // Called off.
+    if (this.state.name !== "released" || start === undefined) return;
     try {
       const container = await runcContainer(restore.runcRoot, this.dockerId);
       if (container === null)
         throw new DrayError("CRIU_RESTORE_FAILED", "runc knows nothing of the restored container");
       const tasks = await verifyCopy(container);
       const { initPid, cgroup } = container;
-      const copy: Copy = { initPid, cgroup, tasks, preparedAtMs: bootClockMs(), startClaim: asker.request.claim };
+      const copy: Copy = { initPid, cgroup, tasks, preparedAtMs: bootClockMs(), startClaim: start.request.claim };
       await this.#to({ type: "verified", copy });
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
