@@ -9,7 +9,7 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { DrayError } from "../errors/dray-error.ts";
 import { freeMemory } from "./free-memory.ts";
-import { DATA_BYTES } from "./frame.ts";
+import { DATA_BYTES, dataChecksum, type Frame } from "./frame.ts";
 import { DESCRIPTION_BYTES, packPages, unpackPages } from "./uniform-pages.ts";
 
 /** Types of the frames that carry content. */
@@ -41,10 +41,13 @@ export class FrameCompressor {
   #skippedAfterFailure = 0;
   #framesToSkip = 0;
 
-  /** Works on the first `bytes` of `space`, in place; `space` must have room for PACKING_BYTES. */
-  compress(space: Buffer, bytes: number): { type: ContentType; bytes: number } {
+  /**
+   * Works on the first `bytes` of `space`, in place; `space` must have room for PACKING_BYTES. `dataCrc` is the content's
+   * checksum, taken before; what is made smaller carries it.
+   */
+  compress(space: Buffer, bytes: number, dataCrc: number): { type: ContentType; bytes: number } {
     if (bytes < SMALLEST_BYTES) return { type: "data", bytes };
-    const packed = packPages(space, bytes);
+    const packed = packPages(space, bytes, dataCrc);
     const compressedBytes = this.#compressPacked(space.subarray(0, packed.bytes), packed.literalBytes);
     if (compressedBytes > 0) return { type: "compressedData", bytes: compressedBytes };
     // Without a page left out the content lies where it lay.
@@ -89,21 +92,24 @@ export class FrameCompressor {
 }
 
 /**
- * The content of a frame; `release` is told of memory that is not needed any more. CORRUPT_STREAM if the payload is no
- * result of compress(): then nothing larger than PACKING_BYTES was ever set aside for it.
+ * The content of a frame and its checksum as a data frame; `release` is told of memory that is not needed any more.
+ * CORRUPT_STREAM if the payload is no result of compress(), or what comes out is not what went in; nothing larger than
+ * PACKING_BYTES is ever set aside for it.
  */
 export function decompress(
-  type: ContentType,
-  payload: Buffer,
+  { type, streamId, payload, crc }: Frame & { readonly type: ContentType },
   allocate: (bytes: number) => Buffer,
   release: (memory: Buffer) => void,
-): Buffer {
-  if (type === "data") return payload;
+): { content: Buffer; dataCrc: number } {
+  if (type === "data") return { content: payload, dataCrc: crc };
   const packed = type === "compressedData" ? decompressPacked(payload) : payload;
-  const original = unpackPages(packed, allocate);
+  const { original, checksum } = unpackPages(packed, allocate);
   if (packed !== payload) freeMemory(packed);
   release(payload);
-  return original;
+  if (dataChecksum(streamId, original) !== checksum) {
+    throw new DrayError("CORRUPT_STREAM", "page stream: what was packed into a frame did not come out of it");
+  }
+  return { content: original, dataCrc: checksum };
 }
 
 function decompressPacked(payload: Buffer): Buffer {

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { DrayError } from "../errors/dray-error.ts";
 import {
   chainDigest,
+  dataChecksum,
   encodeFrame,
   FRAME_TYPES,
   type Frame,
@@ -132,6 +133,17 @@ describe("frames", () => {
     expect(received?.payload.length).toBe(PAYLOAD_LIMIT_BYTES);
     frame.writeUInt32BE(PAYLOAD_LIMIT_BYTES + 1, 8);
     expect(reasonOf(() => decode([frame]))).toContain("limit");
+  });
+
+  test("the checksum of content is that of its data frame, and of no other stream's", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.integer({ min: 1, max: 0xffffffff }), (bytes, streamId) => {
+        const content = Buffer.from(bytes);
+        const [frame] = decode([encodeFrame("data", streamId, content)]);
+        expect(dataChecksum(streamId, content)).toBe(frame?.crc);
+        expect(dataChecksum(streamId - 1, content)).not.toBe(frame?.crc);
+      }),
+    );
   });
 
   test("the chain notices a missing, doubled or swapped frame", () => {

@@ -13,6 +13,10 @@
  * Numbers are big-endian. Stream 0 is the connection itself. A payload has at most 1 MiB, which is also all that the
  * decoder ever allocates for a peer that has not been understood yet. Anything that is not exactly such a sequence of
  * frames is CORRUPT_STREAM; nothing of a frame is given out before its checksum was found right.
+ *
+ * Content travels as `data`, or smaller as `packedData` or `compressedData` (see compression.ts). The latter carry, in
+ * what they pack, also the checksum that the content has as a data frame. The sender takes it before it makes anything
+ * smaller, the receiver compares it with what came out.
  */
 import { crc32 } from "node:zlib";
 import { DrayError } from "../errors/dray-error.ts";
@@ -65,15 +69,25 @@ export function sealFrame(frame: Buffer, type: FrameType, streamId: number, payl
   if (payloadBytes > PAYLOAD_LIMIT_BYTES || frame.length < HEADER_BYTES + payloadBytes) {
     throw new RangeError(`payload of ${payloadBytes} bytes in a frame of ${frame.length}`);
   }
-  frame.writeUInt16BE(MAGIC, 0);
-  frame.writeUInt8(VERSION, 2);
-  frame.writeUInt8(FRAME_TYPES[type], 3);
-  frame.writeUInt32BE(streamId, 4);
-  frame.writeUInt32BE(payloadBytes, 8);
-  const headerCrc = crc32(frame.subarray(0, CHECKED_HEADER_BYTES));
+  const headerCrc = writeHeader(frame, type, streamId, payloadBytes);
   const crc = crc32(frame.subarray(HEADER_BYTES, HEADER_BYTES + payloadBytes), headerCrc);
-  frame.writeUInt32BE(crc, 12);
+  frame.writeUInt32BE(crc, CHECKED_HEADER_BYTES);
   return crc;
+}
+
+/** The checksum of the data frame of this content, which may have travelled as another. */
+export function dataChecksum(streamId: number, content: Buffer): number {
+  return crc32(content, writeHeader(Buffer.alloc(CHECKED_HEADER_BYTES), "data", streamId, content.length));
+}
+
+/** All of a header but the checksum; returns the checksum of that. */
+function writeHeader(space: Buffer, type: FrameType, streamId: number, payloadBytes: number): number {
+  space.writeUInt16BE(MAGIC, 0);
+  space.writeUInt8(VERSION, 2);
+  space.writeUInt8(FRAME_TYPES[type], 3);
+  space.writeUInt32BE(streamId, 4);
+  space.writeUInt32BE(payloadBytes, 8);
+  return crc32(space.subarray(0, CHECKED_HEADER_BYTES));
 }
 
 /** Encodes one frame, copying the payload; for small messages. */
@@ -85,12 +99,13 @@ export function encodeFrame(type: FrameType, streamId: number, payload: Uint8Arr
 }
 
 /**
- * Running digest over the frames of one file: the crc32 of their checksums in order. Each frame vouches for its own
- * bytes; this vouches that none is missing, doubled or out of place.
+ * Running digest over the content of one file: the crc32 of the checksums of its data frames in order, as they were
+ * before they were made smaller. Each frame vouches for its own bytes; this vouches that none is missing, doubled or
+ * out of place.
  */
-export function chainDigest(digest: number, frameCrc: number): number {
+export function chainDigest(digest: number, dataCrc: number): number {
   const word = Buffer.allocUnsafe(4);
-  word.writeUInt32BE(frameCrc, 0);
+  word.writeUInt32BE(dataCrc, 0);
   return crc32(word, digest);
 }
 

@@ -20,6 +20,11 @@ import { encodeMessage, type Message, type MessageType } from "./messages.ts";
 
 const TICKS_OF_SILENCE = 5;
 const DATA_FRAMES_UNDER_WAY = 2;
+/**
+ * Messages that the other side has not read yet. All that an honest one can make us say at a time is far less; one that
+ * goes on asking without ever reading shall not fill the memory.
+ */
+const BACKLOG_LIMIT_BYTES = 16 * 1024 * 1024;
 /** How long the other side has to close after a goodbye. */
 const GOODBYE_DEADLINE_MS = 2000;
 
@@ -48,7 +53,8 @@ export class FramedSocket {
   readonly #waiting: Waiting[] = [];
   readonly #underWay = new Set<Waiting>();
   #limit: BandwidthLimit | undefined;
-  #pause: NodeJS.Timeout | undefined;
+  /** The frame whose turn it is, until the bandwidth limit lets it through. */
+  #held: { readonly next: Waiting; readonly timer: NodeJS.Timeout } | undefined;
   #heartbeat: NodeJS.Timeout;
   #silentTicks = 0;
   #wroteSinceTick = false;
@@ -83,6 +89,7 @@ export class FramedSocket {
     this.#wroteSinceTick = true;
     this.#wireBytes += frame.length;
     this.#socket.write(frame);
+    if (this.#socket.writableLength > BACKLOG_LIMIT_BYTES) this.end(this.#lost("does not read its messages"));
   }
 
   /** Sends a sealed data frame; resolves when its bytes are encrypted, so that the buffer may be used again. */
@@ -99,8 +106,9 @@ export class FramedSocket {
 
   setBandwidthLimit(bytesPerSecond: number | undefined): void {
     this.#limit = bytesPerSecond === undefined ? undefined : new BandwidthLimit(bytesPerSecond, performance.now());
-    clearTimeout(this.#pause);
-    this.#pause = undefined;
+    const held = this.#release();
+    // It waited for what the old limit said; the new one says anew.
+    if (held !== undefined) this.#waiting.unshift(held);
     this.#pump();
   }
 
@@ -145,31 +153,42 @@ export class FramedSocket {
   #finish(error: DrayError | undefined): void {
     this.#ended = { error };
     clearInterval(this.#heartbeat);
-    clearTimeout(this.#pause);
     const failure = error ?? this.#lost("closed");
+    const held = this.#release();
+    if (held !== undefined) held.failed(failure);
     for (const { failed } of [...this.#underWay, ...this.#waiting.splice(0)]) failed(failure);
     this.#underWay.clear();
     this.#options.onEnd(error);
   }
 
   #pump(): void {
-    while (this.#pause === undefined && this.#underWay.size < DATA_FRAMES_UNDER_WAY) {
+    while (this.#held === undefined && this.#underWay.size < DATA_FRAMES_UNDER_WAY) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
-      this.#underWay.add(next);
       const waitMs = this.#limit?.take(next.frame.length, performance.now()) ?? 0;
       if (waitMs === 0) this.#write(next);
-      else {
-        this.#pause = setTimeout(() => {
-          this.#pause = undefined;
-          this.#write(next);
-          this.#pump();
-        }, waitMs);
-      }
+      else this.#hold(next, waitMs);
     }
   }
 
+  #hold(next: Waiting, waitMs: number): void {
+    const timer = setTimeout(() => {
+      this.#release();
+      this.#write(next);
+      this.#pump();
+    }, waitMs);
+    this.#held = { next, timer };
+  }
+
+  #release(): Waiting | undefined {
+    const held = this.#held;
+    this.#held = undefined;
+    clearTimeout(held?.timer);
+    return held?.next;
+  }
+
   #write(next: Waiting): void {
+    this.#underWay.add(next);
     this.#wroteSinceTick = true;
     this.#wireBytes += next.frame.length;
     this.#socket.write(next.frame, (error) => {

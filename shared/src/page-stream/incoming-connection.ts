@@ -46,7 +46,7 @@ export class IncomingConnection {
       case "data":
       case "packedData":
       case "compressedData":
-        return this.#data(frame, frame.type);
+        return this.#data({ ...frame, type: frame.type });
       case "closeFile":
         return this.#close(frame);
       case "error":
@@ -113,15 +113,17 @@ export class IncomingConnection {
     content.destroy(error);
   }
 
-  #data(frame: Frame, type: ContentType): void {
+  #data(frame: Frame & { readonly type: ContentType }): void {
     const stream = this.#find(frame);
     if (stream === undefined) return;
     if (stream.closed)
       throw new DrayError("CORRUPT_STREAM", `page stream: data after the end of stream ${frame.streamId}`);
     if (stream.content.destroyed) return;
-    const chunk = decompress(type, frame.payload, this.#allocate, this.#release);
-    this.#onBytes(chunk.length);
-    stream.content.accept(frame, chunk);
+    // Nothing counts it against the window, so there could be any number of them.
+    if (frame.payload.length === 0) throw new DrayError("CORRUPT_STREAM", "page stream: a data frame without data");
+    const { content, dataCrc } = decompress(frame, this.#allocate, this.#release);
+    this.#onBytes(content.length);
+    stream.content.accept(frame.streamId, content, dataCrc);
   }
 
   #close(frame: Frame): void {

@@ -2,11 +2,13 @@
 import { Readable } from "node:stream";
 import { DrayError } from "../errors/dray-error.ts";
 import type { BufferPool } from "./buffer-pool.ts";
-import { chainDigest, type Frame } from "./frame.ts";
+import { chainDigest } from "./frame.ts";
 import { type Message, WINDOW_BYTES } from "./messages.ts";
 
 /** Credit is given back in pieces of this size, so that it costs a small message per two megabytes. */
 const CREDIT_STEP_BYTES = WINDOW_BYTES / 4;
+/** Unread chunks are joined up to this size: enough to bound their number, too little for the copies to matter. */
+const JOINED_BYTES = 2048;
 
 export interface IncomingContentOptions {
   /** Told of bytes that the reader has taken, a step at a time. */
@@ -38,14 +40,20 @@ export class IncomingContent extends Readable {
     return this.#receivedBytes;
   }
 
-  /** Takes the content of a frame; CORRUPT_STREAM if the sender does not keep to the window. */
-  accept(frame: Frame, chunk: Buffer): void {
+  /** Takes the content of a frame with its checksum; CORRUPT_STREAM if the sender does not keep to the window. */
+  accept(streamId: number, chunk: Buffer, dataCrc: number): void {
     this.#receivedBytes += chunk.length;
     if (this.#receivedBytes - this.#creditedBytes > WINDOW_BYTES) {
-      throw new DrayError("CORRUPT_STREAM", `page stream: stream ${frame.streamId} sent more than its window`);
+      throw new DrayError("CORRUPT_STREAM", `page stream: stream ${streamId} sent more than its window`);
     }
-    this.#digest = chainDigest(this.#digest, frame.crc);
-    this.#queue.push(chunk);
+    this.#digest = chainDigest(this.#digest, dataCrc);
+    const last = this.#queue.at(-1);
+    // Each chunk costs more than its bytes, and the window counts only these.
+    if (last !== undefined && last.length + chunk.length <= JOINED_BYTES) {
+      this.#queue[this.#queue.length - 1] = Buffer.concat([last, chunk]);
+    } else {
+      this.#queue.push(chunk);
+    }
     this.#handOut();
   }
 

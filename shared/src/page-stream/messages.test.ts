@@ -72,6 +72,6 @@ test("an error keeps reason, message, remedy and node across the wire", () => {
 });
 
 test("versions: the highest common one, or none", () => {
-  expect(chooseVersion([3, 1, 2])).toBe(2);
+  expect(chooseVersion([4, 2, 3, 1])).toBe(3);
   expect(chooseVersion([7])).toBeUndefined();
 });

@@ -14,8 +14,9 @@
  * ```
  *
  * Either side may send error(stream) to give up one file, error(0) to give up the connection, and pings while it has
- * nothing to say. All counts of bytes are of the content, before compression. A sender never has more than the window of unread bytes under way in one stream: one slow reader
- * holds up its own file and nothing else, and the receiver's memory is bounded by window × streams.
+ * nothing to say. All counts of bytes, and the digest, are of the content, before compression. A sender never has more
+ * than the window of unread bytes under way in one stream: one slow reader holds up its own file and nothing else, and
+ * the receiver's memory is bounded by window × streams.
  */
 import { z } from "zod";
 import { DrayError, drayErrorFromParts, toDrayError } from "../errors/dray-error.ts";
@@ -23,7 +24,7 @@ import { encodeFrame, type Frame } from "./frame.ts";
 import type { JsonValue } from "./transfer-types.ts";
 
 /** Versions of the conversation; a frame's own version says how to read frames. */
-export const PROTOCOL_VERSIONS: readonly number[] = [2];
+export const PROTOCOL_VERSIONS: readonly number[] = [3];
 /** Unread bytes that one stream may have under way. */
 export const WINDOW_BYTES = 8 * 1024 * 1024;
 /** Files under way at one time; a sender with more waits for a free place. */

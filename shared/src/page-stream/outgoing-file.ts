@@ -111,9 +111,12 @@ export class OutgoingFile {
       for (let bytes = await filling; bytes > 0; bytes = await filling) {
         const buffer = buffers[turn] as Buffer;
         await this.#takeCredit(bytes);
-        const content = this.#compressor.compress(buffer.subarray(HEADER_BYTES), bytes);
-        digest = chainDigest(digest, sealFrame(buffer, content.type, this.#streamId, content.bytes));
-        const writing = this.#socket.writeData(buffer.subarray(0, HEADER_BYTES + content.bytes));
+        // Before anything is done with the content: this checksum is what the receiver compares in the end.
+        const dataCrc = sealFrame(buffer, "data", this.#streamId, bytes);
+        digest = chainDigest(digest, dataCrc);
+        const smaller = this.#compressor.compress(buffer.subarray(HEADER_BYTES), bytes, dataCrc);
+        if (smaller.type !== "data") sealFrame(buffer, smaller.type, this.#streamId, smaller.bytes);
+        const writing = this.#socket.writeData(buffer.subarray(0, HEADER_BYTES + smaller.bytes));
         // Looked at later, when the connection may have broken while the source was still being read.
         writing.catch(() => undefined);
         written[turn] = writing;

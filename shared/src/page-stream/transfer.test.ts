@@ -5,6 +5,7 @@ import { connect as connectTcp, createServer as createTcpServer, type Socket } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { DrayError } from "../errors/dray-error.ts";
@@ -218,6 +219,49 @@ describe("content", () => {
     expect(performance.now() - startedAt).toBeGreaterThan(250);
     connection.setBandwidthLimit(undefined);
     await connection.send({ kind: "k", name: "n" }, Readable.from([Buffer.alloc(4_000_000)]));
+  });
+
+  test("a cap that changes while frames wait for their turn loses none of them", async () => {
+    authorise(async ({ content }) => sha(content));
+    // At this rate the first frame alone would wait for a minute.
+    const connection = await dial({ bandwidthLimitBytesPerSecond: 2000 });
+    const bytes = randomBytes(1_000_000);
+    const sending = connection.send({ kind: "k", name: "n" }, Readable.from([bytes]));
+    for (let change = 0; change < 5; change++) {
+      await sleep(20);
+      connection.setBandwidthLimit(2000 + change);
+    }
+    connection.setBandwidthLimit(undefined);
+    expect((await sending).reply).toBe(shaOf(bytes));
+  });
+
+  test("a connection that is closed while a frame waits for its turn fails that file", async () => {
+    authorise(async ({ content }) => sha(content));
+    const connection = await dial({ bandwidthLimitBytesPerSecond: 2000 });
+    const ending = reasonOf(connection.send({ kind: "k", name: "n" }, Readable.from([randomBytes(1_000_000)])));
+    await sleep(20);
+    await connection.close();
+    expect(await ending).toBe("CANCELLED");
+  });
+
+  test("unread chunks of a few bytes are joined: their number is bounded as their bytes are", async () => {
+    const reading = Promise.withResolvers<void>();
+    const chunks: Buffer[] = [];
+    authorise(async ({ content }) => {
+      await reading.promise;
+      for await (const chunk of content) chunks.push(chunk as Buffer);
+    });
+    const connection = await dial();
+    async function* drops(): AsyncGenerator<Buffer> {
+      for (let n = 0; n < 3000; n++) {
+        yield Buffer.from(`${n} `);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      reading.resolve();
+    }
+    await connection.send({ kind: "k", name: "n" }, Readable.from(drops()));
+    expect(Buffer.concat(chunks).toString()).toBe(Array.from({ length: 3000 }, (_, n) => `${n} `).join(""));
+    expect(chunks.length).toBeLessThan(100);
   });
 });
 

@@ -13,9 +13,11 @@ function contentOf(letters: readonly (number | undefined)[], tailBytes: number):
   return Buffer.concat([...parts, randomBytes(tailBytes)]).subarray(0, DATA_BYTES);
 }
 
+const CHECKSUM = 0xdeadbeef;
+
 function pack(content: Buffer): Buffer {
   const space = Buffer.concat([content, Buffer.alloc(DESCRIPTION_BYTES)]);
-  return space.subarray(0, packPages(space, content.length).bytes);
+  return space.subarray(0, packPages(space, content.length, CHECKSUM).bytes);
 }
 
 function reasonOf(packed: Buffer): string {
@@ -37,7 +39,9 @@ test("pages of one byte are left out, all come back", () => {
       const packed = pack(content);
       const left = content.length - 4096 * letters.filter((letter) => letter !== undefined).length;
       expect(packed.length).toBeLessThanOrEqual(left + 32 + DESCRIPTION_BYTES);
-      expect(unpackPages(packed, Buffer.alloc).equals(content)).toBe(true);
+      const { original, checksum } = unpackPages(packed, Buffer.alloc);
+      expect(original.equals(content)).toBe(true);
+      expect(checksum).toBe(CHECKSUM);
     }),
   );
 });
@@ -49,7 +53,9 @@ test("a page that differs in one byte is kept", () => {
       content[4096 + at] = 8;
       const packed = pack(content);
       expect(packed.length).toBeGreaterThan(4096);
-      expect(unpackPages(packed, Buffer.alloc).equals(content)).toBe(true);
+      const { original, checksum } = unpackPages(packed, Buffer.alloc);
+      expect(original.equals(content)).toBe(true);
+      expect(checksum).toBe(CHECKSUM);
     }),
   );
 });
@@ -62,11 +68,11 @@ test("a truncated or changed description is CORRUPT_STREAM, or another content o
     }),
   );
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 255 }), (fromEnd, change) => {
+    fc.property(fc.integer({ min: 1, max: 24 }), fc.integer({ min: 1, max: 255 }), (fromEnd, change) => {
       const bytes = Buffer.from(packed);
       const at = bytes.length - fromEnd;
       bytes[at] = (bytes[at] as number) ^ change;
-      // The bytes of the pages that were left out come before the bitmap of two bytes and the length of four.
+      // The bytes of the pages that were left out come before the bitmap of two bytes, checksum and length of four each.
       expect(reasonOf(bytes)).toMatch(fromEnd <= 4 ? /^CORRUPT_STREAM$/ : /^CORRUPT_STREAM$|^accepted$/);
     }),
   );
@@ -80,10 +86,11 @@ test("a truncated or changed description is CORRUPT_STREAM, or another content o
 
 test.each([
   ["nothing", ""],
-  ["no content", "00000000"],
-  ["more than a frame", `${"41".repeat(33)}${"ff".repeat(4)}01${"00021000"}`],
-  ["a page that is not there", "4141ff00001000"],
-  ["fewer bytes than it says", "414100000003"],
+  ["no content", "0000000000000000"],
+  ["more than a frame", `${"41".repeat(33)}${"ff".repeat(4)}01${"00000000"}${"00021000"}`],
+  ["a page that is not there", "4141ff0000000000001000"],
+  ["fewer bytes than it says", "41410000000000000003"],
+  ["no checksum", "00000001"],
 ])("%s is CORRUPT_STREAM", (_what, hex) => {
   expect(reasonOf(Buffer.from(hex, "hex"))).toBe("CORRUPT_STREAM");
 });

@@ -3,24 +3,27 @@
  * any compression, and on most memory half of what one would find.
  *
  * ```
- *  pages that are left, in order │ byte of each page that is not │ one bit per page: left out │ original length, u32
+ *  pages that are left, in order │ byte of each page that is not │ one bit per page: left out
+ *    │ original checksum, u32 │ original length, u32
  * ```
  *
- * The description comes last, so that packing happens in place: what is left only ever moves towards the start.
+ * The description comes last, so that packing happens in place: what is left only ever moves towards the start. The
+ * checksum is the caller's: it goes through as it is.
  */
 import { DrayError } from "../errors/dray-error.ts";
 import { DATA_BYTES } from "./frame.ts";
 
 const PAGE_BYTES = 4096;
+const CHECKSUM_BYTES = 4;
 const LENGTH_BYTES = 4;
 /** What the description takes when no page is left out; one that is makes far more room than its byte needs. */
-export const DESCRIPTION_BYTES = Math.ceil(DATA_BYTES / PAGE_BYTES / 8) + LENGTH_BYTES;
+export const DESCRIPTION_BYTES = Math.ceil(DATA_BYTES / PAGE_BYTES / 8) + CHECKSUM_BYTES + LENGTH_BYTES;
 
 /**
  * Packs the first `bytes` of `space` in place and returns how many there are then, of which `literalBytes` are content.
  * `space` must have room for DESCRIPTION_BYTES more.
  */
-export function packPages(space: Buffer, bytes: number): { bytes: number; literalBytes: number } {
+export function packPages(space: Buffer, bytes: number, checksum: number): { bytes: number; literalBytes: number } {
   const pages = Math.floor(bytes / PAGE_BYTES);
   const bitmap = Buffer.alloc(Math.ceil(pages / 8));
   const letters: number[] = [];
@@ -43,20 +46,26 @@ export function packPages(space: Buffer, bytes: number): { bytes: number; litera
   space.set(letters, end);
   end += letters.length;
   space.set(bitmap, end);
-  end += bitmap.length;
+  end = space.writeUInt32BE(checksum, end + bitmap.length);
   return { bytes: space.writeUInt32BE(bytes, end), literalBytes };
 }
 
-/** The original of what was packed, in memory from `allocate`; CORRUPT_STREAM if it cannot be the result of packing. */
-export function unpackPages(packed: Buffer, allocate: (bytes: number) => Buffer): Buffer {
-  const lengthAt = packed.length - LENGTH_BYTES;
-  if (lengthAt < 0) throw corrupt();
-  const bytes = packed.readUInt32BE(lengthAt);
+/**
+ * The original of what was packed, in memory from `allocate`, with the checksum that came with it; CORRUPT_STREAM if it
+ * cannot be the result of packing.
+ */
+export function unpackPages(
+  packed: Buffer,
+  allocate: (bytes: number) => Buffer,
+): { original: Buffer; checksum: number } {
+  const checksumAt = packed.length - LENGTH_BYTES - CHECKSUM_BYTES;
+  if (checksumAt < 0) throw corrupt();
+  const bytes = packed.readUInt32BE(checksumAt + CHECKSUM_BYTES);
   const pages = Math.floor(bytes / PAGE_BYTES);
-  const bitmapAt = lengthAt - Math.ceil(pages / 8);
+  const bitmapAt = checksumAt - Math.ceil(pages / 8);
   if (bytes === 0 || bytes > DATA_BYTES || bitmapAt < 0) throw corrupt();
   const uniform: number[] = [];
-  for (let page = 0; page < (lengthAt - bitmapAt) * 8; page++) {
+  for (let page = 0; page < (checksumAt - bitmapAt) * 8; page++) {
     if (((packed[bitmapAt + (page >> 3)] as number) & (1 << (page & 7))) === 0) continue;
     if (page >= pages) throw corrupt();
     uniform.push(page);
@@ -74,7 +83,7 @@ export function unpackPages(packed: Buffer, allocate: (bytes: number) => Buffer)
     original.fill(packed[lettersAt + index] as number, at, to);
   }
   packed.copy(original, to, from, lettersAt);
-  return original;
+  return { original, checksum: packed.readUInt32BE(checksumAt) };
 }
 
 function isUniform(space: Buffer, at: number): boolean {
