@@ -3,6 +3,8 @@
  * awaited: when it comes, two packet filters vanish and one frame is sent.
  * Nothing here lets anything out before `lift` is called.
  */
+import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { Logger } from "@drayage/shared/observe/logger.ts";
 import { type TcpConnection, tcpConnections } from "../criu/tcp-connections.ts";
 import { announce } from "../network-lock/announce.ts";
 import { prepareLiftingDestinationLock } from "../network-lock/destination-lock.ts";
@@ -60,5 +62,34 @@ export class PreparedThaw {
 
   discard(): void {
     for (const filter of this.#filters) filter.discard();
+  }
+}
+
+/** The one thaw that may be ready when the verdict comes. It serves once: a second attempt does everything itself. */
+export class ThawInReserve {
+  readonly #logger: Logger;
+  #ready: Promise<PreparedThaw | undefined> = Promise.resolve(undefined);
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  /** Begins to make it ready; if that fails there is none. */
+  prepare(target: ThawTarget): void {
+    this.#ready = PreparedThaw.prepare(target).catch((thrown: unknown) => {
+      this.#logger.warn({ err: toDrayError(thrown) }, "the thaw could not be made ready; it will take longer");
+      return undefined;
+    });
+  }
+
+  /** Gives it away, as soon as it is ready; undefined if there is none. */
+  take(): Promise<PreparedThaw | undefined> {
+    const ready = this.#ready;
+    this.#ready = Promise.resolve(undefined);
+    return ready;
+  }
+
+  async discard(): Promise<void> {
+    (await this.take())?.discard();
   }
 }

@@ -1,5 +1,10 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
-import { type CopyFacts, faultOfCopy } from "./prepared-copy.ts";
+import { startTimeOf } from "./claim.ts";
+import { type CopyFacts, copyStands, faultOfCopy } from "./prepared-copy.ts";
+import type { Copy, Released, SessionState } from "./session-state.ts";
 
 const HOST = "pid:[1]";
 const OWN = "pid:[2]";
@@ -35,4 +40,36 @@ test.each<[string, Partial<CopyFacts>, RegExp]>([
   ["CRIU inside", { inside: [50, ...GOOD.inside] }, /process 50 of the host is in/],
 ])("%s", (_, change, fault) => {
   expect(faultOfCopy({ ...GOOD, ...change })).toMatch(fault);
+});
+
+test("a prepared copy stands while its init and Docker's start of it live; one that is committed stands for good", async () => {
+  const cgroup = await mkdtemp(join(tmpdir(), "copy-"));
+  try {
+    const restore: Released = {
+      bundle: "/b",
+      runcRoot: "/r",
+      imageDirectory: "/i",
+      workDirectory: "/w",
+      cgroup,
+      claim: "1-2",
+      argv: [],
+    };
+    const own = globalThis.process.pid;
+    const alive = `${own}-${startTimeOf(await readFile("/proc/self/stat", "utf8"))}`;
+    const copy: Copy = { initPid: 100, cgroup, tasks: 1, preparedAtMs: 0, startClaim: alive };
+    const prepared = (facts: Partial<Copy> = {}): SessionState => ({
+      name: "prepared",
+      restore,
+      copy: { ...copy, ...facts },
+    });
+    await writeFile(join(cgroup, "cgroup.procs"), "100\n101\n");
+    expect(await copyStands(prepared())).toBe(true);
+    expect(await copyStands(prepared({ startClaim: `${own}-1` }))).toBe(false);
+    expect(await copyStands(prepared({ initPid: 102 }))).toBe(false);
+    expect(await copyStands({ name: "released", restore })).toBe(false);
+    expect(await copyStands({ name: "failed", reason: "x", restore, copy })).toBe(false);
+    expect(await copyStands({ name: "committing", restore, copy: { ...copy, initPid: 102 } })).toBe(true);
+  } finally {
+    await rm(cgroup, { recursive: true });
+  }
 });

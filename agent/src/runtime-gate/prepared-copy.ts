@@ -3,6 +3,8 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { cgroupPids, isFrozen } from "../host/cgroup.ts";
 import type { RuncContainer } from "../host/runc-state.ts";
+import { claimantLives } from "./claim.ts";
+import type { SessionState } from "./session-state.ts";
 
 export interface ProcessFacts {
   readonly pid: number;
@@ -35,6 +37,23 @@ export async function verifyCopy(container: RuncContainer): Promise<number> {
     });
   }
   return inside.length;
+}
+
+/** Whether a copy is there that can be committed, and Docker's start of it too; true from committing on. */
+export async function copyStands(state: SessionState): Promise<boolean> {
+  switch (state.name) {
+    case "armed":
+    case "released":
+    case "failed":
+      return false;
+    case "prepared": {
+      const { cgroup, initPid, startClaim } = state.copy;
+      return (await claimantLives(startClaim)) && (await cgroupPids(cgroup)).includes(initPid);
+    }
+    case "committing":
+    case "committed":
+      return true;
+  }
 }
 
 /** What is wrong with the copy; null if nothing. Pure. */

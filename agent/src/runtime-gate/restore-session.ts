@@ -15,7 +15,7 @@ import { claimantEnds, killClaimant } from "./claim.ts";
 import { Deferred } from "./deferred.ts";
 import type { Asker } from "./gate-socket.ts";
 import { OneAtATime } from "./one-at-a-time.ts";
-import { verifyCopy } from "./prepared-copy.ts";
+import { copyStands, verifyCopy } from "./prepared-copy.ts";
 import { type RecordStore, writeDurably } from "./record-store.ts";
 import { type CreateCommand, parseCreate, restoreCommand } from "./restore-command.ts";
 import type { RestoreRecord } from "./restore-record.ts";
@@ -109,6 +109,10 @@ export class Session implements RestoreSession {
 
   abort(reason: string): Promise<void> {
     return this.#serial.run(() => this.#abort(reason));
+  }
+
+  copyStands(): Promise<boolean> {
+    return copyStands(this.state);
   }
 
   async restoreDiagnosis(): Promise<Diagnosis | null> {

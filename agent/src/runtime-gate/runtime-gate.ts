@@ -105,6 +105,12 @@ export interface RestoreSession {
    * (TOO_LATE) from committing on.
    */
   abort(reason: string): Promise<void>;
+  /**
+   * True while the copy can still be committed: it is there, and so is Docker's
+   * `start` of it, without which it would run unknown to Docker. Also true once
+   * it is being, or was, committed.
+   */
+  copyStands(): Promise<boolean>;
   /** What CRIU's and runc's logs say of a failed restore; null if they say nothing. */
   restoreDiagnosis(): Promise<Diagnosis | null>;
 }

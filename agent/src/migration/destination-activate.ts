@@ -1,0 +1,127 @@
+/**
+ * From `prepared`, once etcd has committed: thaw, make "running" durable; or,
+ * if the copy has died before it was thawed, give the container back.
+ */
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
+import type { ActivateResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { goFirst } from "../host/go-first.ts";
+import { runCommand } from "../host/run-command.ts";
+import { layerDirectory } from "../layer/layer.ts";
+import { announce } from "../network-lock/announce.ts";
+import { unblockMac } from "../network-lock/mac-block.ts";
+import type { DestinationContainer } from "./destination-container.ts";
+import type { DestinationEnding } from "./destination-end.ts";
+import type { DestinationContext } from "./destination-record.ts";
+import type { HeldStart } from "./held-start.ts";
+import { Once } from "./once.ts";
+import type { PreparedThaw, ThawInReserve } from "./prepared-thaw.ts";
+import { runPhase } from "./run-phase.ts";
+
+/** Less than the leader waits for an answer to Activate. */
+const SYNC_DEADLINE_MS = 30_000;
+
+export interface ActivationParts {
+  readonly container: Pick<DestinationContainer, "endpoints">;
+  readonly start: Pick<HeldStart, "hasEnded">;
+  readonly thaw: Pick<ThawInReserve, "take">;
+  readonly ending: Pick<DestinationEnding, "abort">;
+}
+
+export class Activation {
+  readonly #context: DestinationContext;
+  readonly #parts: ActivationParts;
+  readonly #once = new Once<ActivateResponse>();
+
+  constructor(context: DestinationContext, parts: ActivationParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /**
+   * Only after the owner key was seen to name this node. Idempotent.
+   *
+   * Postconditions: on success the copy runs and etcd says so, state
+   * `running`. NOT_OWNER if it never will here.
+   */
+  activate(): Promise<ActivateResponse> {
+    return this.#once.run(() => goFirst(() => this.#activate()));
+  }
+
+  /** Never to be thawed here from now on, whoever asks: only then the source may be told. */
+  async decline(): Promise<void> {
+    const { host, record } = this.#context;
+    await record.transition("declining", { error: "the prepared copy died before it was thawed" });
+    await host.ownership.giveBack(record.question, host.stopping);
+    await this.#parts.ending.abort(record.entry.error);
+  }
+
+  async #activate(): Promise<ActivateResponse> {
+    const { host, record, phases } = this.#context;
+    const { dockerId, containerName, migrationId, uuid, epoch, state, thawedAtMs } = record.entry;
+    if ((state === "running" || state === "finished") && thawedAtMs !== null) return { thawedAtMs, steps: [] };
+    if (state === "declining" || (state === "prepared" && !(await this.#copyStands()))) {
+      await this.decline();
+      throw new DrayError("NOT_OWNER", `the prepared copy of ${containerName} had died before it was thawed`, {
+        node: host.node,
+        remedy: "The container was given back to its source. See why the copy died, then migrate again.",
+      });
+    }
+    const session = host.gate.session(dockerId);
+    if (session === undefined) {
+      throw new DrayError("NOT_OWNER", `the prepared copy of ${containerName} is gone from this node`, {
+        node: host.node,
+        remedy: "The host was restarted between commit and thaw. The source still holds the frozen container.",
+      });
+    }
+    const before = phases.times.length;
+    await record.transition("activating");
+    let thawed = thawedAtMs ?? 0;
+    const ready = await this.#parts.thaw.take();
+    await runPhase(phases, "thaw", async () => {
+      if (ready === undefined) await unblockMac(migrationId);
+      await session.commit({ lift: ready && (() => ready.lift()) });
+      thawed = thawedAtMs ?? Date.now();
+    });
+    await faultPoint("destination.after-thaw");
+    await Promise.all([this.#announceEndpoints(ready), this.#syncLayer()]);
+    await runPhase(phases, "confirm-running", () => host.ownership.confirmRunning(uuid, epoch + 1, host.stopping));
+    await record.transition("running", { thawedAtMs: thawed });
+    return { thawedAtMs: thawed, steps: phases.times.slice(before) };
+  }
+
+  /** False if the copy, never thawed, is not there any more, or Docker's start of it is not. */
+  async #copyStands(): Promise<boolean> {
+    const { host, record } = this.#context;
+    // A copy that Docker has let go of would be cleaned up, or run without its output and address.
+    if (this.#parts.start.hasEnded) return false;
+    return (await host.gate.session(record.entry.dockerId)?.copyStands()) ?? false;
+  }
+
+  /**
+   * Once "running" is known the source's files are removed: what the container had on disk there must not be in the
+   * page cache alone here. It runs meanwhile.
+   */
+  async #syncLayer(): Promise<void> {
+    const { host, record, phases } = this.#context;
+    try {
+      const directory = await layerDirectory(host.docker, record.entry.dockerId);
+      await runCommand(["sync", "--file-system", directory], { deadlineMs: SYNC_DEADLINE_MS });
+    } catch (thrown) {
+      // A disk that is slow or broken is no reason to keep the source frozen for good.
+      phases.logger.warn({ err: toDrayError(thrown) }, "the writable layer may not be on disk yet");
+    }
+  }
+
+  async #announceEndpoints(ready: PreparedThaw | undefined): Promise<void> {
+    const { host, record, phases } = this.#context;
+    try {
+      if (await ready?.announced()) return;
+      const inspect = await host.docker.inspectContainer(record.entry.dockerId);
+      await announce(inspect.State.Pid, await this.#parts.container.endpoints());
+    } catch (thrown) {
+      // The container runs; the neighbours learn at its next frame.
+      phases.logger.warn({ err: toDrayError(thrown) }, "the new place of the addresses was not announced");
+    }
+  }
+}

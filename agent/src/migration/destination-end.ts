@@ -1,0 +1,86 @@
+/** The two ends on the destination: `finished`, the container is one like any other; `aborted`, nothing is left of it. */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { unblockMac } from "../network-lock/mac-block.ts";
+import type { DestinationContainer } from "./destination-container.ts";
+import type { Preparation } from "./destination-prepare.ts";
+import type { DestinationContext } from "./destination-record.ts";
+import type { Reservation } from "./destination-reserve.ts";
+import type { HeldStart } from "./held-start.ts";
+import { Once } from "./once.ts";
+import type { ThawInReserve } from "./prepared-thaw.ts";
+
+const REMOVE_DEADLINE_MS = 30_000;
+
+export interface EndingParts {
+  readonly container: Pick<DestinationContainer, "find" | "setRestartPolicy" | "startIfItDied">;
+  readonly reservation: Pick<Reservation, "callOff" | "giveUp">;
+  readonly preparation: Pick<Preparation, "cancel">;
+  readonly start: Pick<HeldStart, "ends">;
+  readonly thaw: Pick<ThawInReserve, "discard">;
+}
+
+export class DestinationEnding {
+  readonly #context: DestinationContext;
+  readonly #parts: EndingParts;
+  readonly #finish = new Once<void>();
+  readonly #abort = new Once<void>();
+  readonly #ended = new AbortController();
+
+  constructor(context: DestinationContext, parts: EndingParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** Fires when nothing remains to be done, or waited for. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /** From `running`: policy back, files gone. */
+  finish(): Promise<void> {
+    return this.#finish.run(() => this.#runFinish());
+  }
+
+  /** Removes everything of this migration from this host. Whether it may, the caller has asked etcd. */
+  abort(reason: string): Promise<void> {
+    return this.#abort.run(() => this.#runAbort(reason));
+  }
+
+  async #runFinish(): Promise<void> {
+    const { host, record } = this.#context;
+    const { container, reservation, start } = this.#parts;
+    const { dockerId, migrationId } = record.entry;
+    await start.ends();
+    const isHere = await container.setRestartPolicy();
+    await host.gate.disarm(dockerId);
+    await unblockMac(migrationId);
+    if (isHere) await container.startIfItDied();
+    await reservation.giveUp();
+    await record.transition("finished");
+    this.#ended.abort();
+  }
+
+  async #runAbort(reason: string): Promise<void> {
+    const { docker, gate, identities } = this.#context.host;
+    const { record } = this.#context;
+    const { container, reservation, preparation, start, thaw } = this.#parts;
+    // All was removed before the attempt that says so failed.
+    if (record.entry.state === "aborted") return this.#ended.abort();
+    await record.transition("aborting", { error: reason });
+    await preparation.cancel(new DrayError("CANCELLED", reason));
+    await reservation.callOff();
+    await thaw.discard();
+    const dockerId = await container.find();
+    if (dockerId !== "") {
+      await gate.session(dockerId)?.abort(reason);
+      await start.ends();
+      await docker.removeContainer(dockerId, { force: true, volumes: true, deadlineMs: REMOVE_DEADLINE_MS });
+      await gate.disarm(dockerId);
+      await identities.forget(dockerId);
+    }
+    await unblockMac(record.entry.migrationId);
+    await reservation.giveUp();
+    await record.transition("aborted");
+    this.#ended.abort();
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * From `reserved` to `prepared`: Docker starts the container into the gate,
+ * the images arrive, CRIU restores, and a verified frozen copy stands.
+ */
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
+import type { PrepareResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { goFirst } from "../host/go-first.ts";
+import { destinationFiles } from "../network-lock/destination-files.ts";
+import { blockMac } from "../network-lock/mac-block.ts";
+import type { RestoreSession } from "../runtime-gate/runtime-gate.ts";
+import type { DestinationContainer } from "./destination-container.ts";
+import type { DestinationContext } from "./destination-record.ts";
+import { type Endpoint, macsByParent } from "./endpoints.ts";
+import type { HeldStart } from "./held-start.ts";
+import type { IncomingTransfer } from "./incoming-transfer.ts";
+import { JoinableRun, type Report } from "./joinable-run.ts";
+import type { ThawInReserve } from "./prepared-thaw.ts";
+import { runPhase } from "./run-phase.ts";
+
+/** How long `create` waits for this agent, and the restore for its pages. */
+const HOLD_DEADLINE_MS = 30 * 60_000;
+const RESTORE_BASE_MS = 60_000;
+/** Twenty megabytes a second: a disk that swaps. */
+const RESTORE_SLOWEST_BYTES_PER_MS = 20_000;
+
+/** From the last page to the prepared copy: a CRIU that spins must not keep the source frozen for good. */
+function restoreDeadlineMs(imageBytes: number): number {
+  return RESTORE_BASE_MS + imageBytes / RESTORE_SLOWEST_BYTES_PER_MS;
+}
+
+export interface PreparationParts {
+  readonly container: Pick<DestinationContainer, "endpoints">;
+  readonly transfer: Pick<IncomingTransfer, "complete" | "restorable" | "imageBytes">;
+  readonly start: HeldStart;
+  readonly thaw: Pick<ThawInReserve, "prepare">;
+  /** Called when `prepared` is durable. */
+  readonly onPrepared: () => void;
+}
+
+export class Preparation {
+  readonly #context: DestinationContext;
+  readonly #parts: PreparationParts;
+  #run: JoinableRun<PrepareResult> | undefined;
+
+  constructor(context: DestinationContext, parts: PreparationParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** Begins, or joins what has begun. Reports the step "held" when the source may switch. On failure nothing of the copy runs. */
+  join(): JoinableRun<PrepareResult> {
+    this.#run ??= new JoinableRun((report, signal) => this.#prepare(report, signal));
+    return this.#run;
+  }
+
+  /** Resolves when nothing of it is under way any more. */
+  async cancel(reason: Error): Promise<void> {
+    await this.#run?.cancel(reason);
+  }
+
+  async #prepare(report: Report, signal: AbortSignal): Promise<PrepareResult> {
+    const { host, record, phases } = this.#context;
+    const { container, transfer, start, thaw, onPrepared } = this.#parts;
+    const { dockerId, migrationId, imageDirectory, state } = record.entry;
+    if (state === "prepared") return { dockerId, steps: phases.times };
+    if (state !== "reserved" || dockerId === "") throw record.outOfTurn("Prepare");
+    const step = (name: string) => report({ step: name, doneBytes: 0, totalBytes: 0, message: "" });
+    const endpoints = await container.endpoints();
+    await record.transition("holding", { macs: endpoints.map(({ mac }) => mac) });
+    const session = await runPhase(phases, "hold-create", () => this.#hold(endpoints, signal));
+    step("held");
+    await goFirst(async () => {
+      const received = runPhase(phases, "receive-images", () => start.whileHeld(transfer.complete, signal));
+      // Awaited below, when the restore has got as far as it can without them.
+      received.catch(() => undefined);
+      await start.whileHeld(transfer.restorable, signal);
+      step("restore");
+      await faultPoint("destination.before-restore");
+      await runPhase(phases, "restore", () => this.#restore(session, received, signal));
+    });
+    await faultPoint("destination.after-restore");
+    host.metrics.transferBytesTotal.inc({ direction: "received", kind: "pages" }, transfer.imageBytes);
+    const { initPid } = await session.prepared;
+    const written = record.transition("prepared");
+    thaw.prepare({ migrationId, initPid, endpoints, imageDirectory });
+    await written;
+    onPrepared();
+    if (start.hasEnded)
+      throw new DrayError("DOCKER_ERROR", "docker start ended before the verdict; Docker has let go of the copy", {
+        node: host.node,
+        remedy: "See `journalctl -u docker` on that node: was Docker restarted? Then migrate again.",
+      });
+    return { dockerId, steps: [...phases.times] };
+  }
+
+  /** Behind its lock from the first moment, Docker's start of it waits in the gate. */
+  async #hold(endpoints: readonly Endpoint[], signal: AbortSignal): Promise<RestoreSession> {
+    const { docker, gate } = this.#context.host;
+    const { dockerId, migrationId } = this.#context.record.entry;
+    for (const [parent, macs] of macsByParent(endpoints)) await blockMac({ migrationId, parent, macs }, signal);
+    const network = destinationFiles(migrationId, endpoints);
+    const armed = await gate.arm({ dockerId, migrationId, deadlineMs: HOLD_DEADLINE_MS, network });
+    signal.throwIfAborted();
+    this.#parts.start.begin(docker.startContainer(dockerId));
+    await this.#parts.start.whileHeld(armed.held, signal);
+    return armed;
+  }
+
+  /** Begins while memory is still on its way: runc's and CRIU's preparations need none. */
+  async #restore(session: RestoreSession, received: Promise<void>, signal: AbortSignal): Promise<void> {
+    const { imageDirectory } = this.#context.record.entry;
+    await session.release({ imageDirectory, workDirectory: `${imageDirectory}-work` });
+    await this.#orFailedRestore(session, received, signal);
+    await faultPoint("destination.before-pages-complete");
+    await session.pagesComplete();
+    const deadlineMs = restoreDeadlineMs(this.#parts.transfer.imageBytes);
+    await this.#orFailedRestore(session, session.prepared, signal, deadlineMs);
+  }
+
+  /** Waits while the start is held; says what CRIU says if it was its restore that failed, or TIMEOUT after `deadlineMs`. */
+  async #orFailedRestore<T>(
+    session: RestoreSession,
+    gate: Promise<T>,
+    signal: AbortSignal,
+    deadlineMs?: number,
+  ): Promise<T> {
+    const deadline = new AbortController();
+    const late = () => deadline.abort(this.#restoreTimeout(deadlineMs ?? 0));
+    const timer = deadlineMs === undefined ? undefined : setTimeout(late, deadlineMs);
+    try {
+      return await this.#parts.start.whileHeld(gate, AbortSignal.any([signal, deadline.signal]));
+    } catch (thrown) {
+      throw await this.#explainRestore(session, thrown);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #restoreTimeout(deadlineMs: number): DrayError {
+    const { host, record } = this.#context;
+    return new DrayError(
+      "TIMEOUT",
+      `CRIU has not restored ${record.entry.containerName} within ${Math.round(deadlineMs)} ms`,
+      { node: host.node, remedy: "See whether that node is overloaded, then migrate again." },
+    );
+  }
+
+  async #explainRestore(session: RestoreSession, thrown: unknown): Promise<DrayError> {
+    const error = toDrayError(thrown, "CRIU_RESTORE_FAILED");
+    // Not of CRIU's doing, whatever it had to say meanwhile.
+    if (error.reason === "CANCELLED" || error.reason === "TIMEOUT") return error;
+    const diagnosis = await session.restoreDiagnosis();
+    if (diagnosis === null) return error;
+    return new DrayError("CRIU_RESTORE_FAILED", `${diagnosis.meaning}: ${diagnosis.line}`, {
+      remedy: diagnosis.remedy,
+      node: this.#context.host.node,
+      cause: error,
+    });
+  }
+}

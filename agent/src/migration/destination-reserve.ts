@@ -1,0 +1,132 @@
+/**
+ * What a migration reserves on its destination: room for the images, the
+ * container, and the source's right to send; and where it puts what arrives.
+ */
+import { randomBytes } from "node:crypto";
+import type { Readable } from "node:stream";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
+import {
+  type ReserveRequest,
+  type ReserveResponse,
+  SourceDescription,
+} from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type { Authorisation } from "@drayage/shared/page-stream/transfer-types.ts";
+import { restartPolicyOf } from "../docker/restart-policy.ts";
+import type { ContainerInspect } from "../docker/types.ts";
+import { findImage, importImage } from "../image/image-transfer.ts";
+import type { DestinationEntry } from "../journal/entry.ts";
+import { applyLayer, layerDirectory } from "../layer/layer.ts";
+import { Serial } from "../runtime-gate/serial.ts";
+import type { AgentHost } from "./agent-host.ts";
+import type { DestinationContainer } from "./destination-container.ts";
+import type { DestinationContext } from "./destination-record.ts";
+import { IncomingTransfer } from "./incoming-transfer.ts";
+import { bundleRoot } from "./oci-bundle.ts";
+import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
+
+/** Makes room for the images and journals the intent. NO_SPACE if there is none. */
+export async function journalReserving(host: AgentHost, request: ReserveRequest): Promise<DestinationEntry> {
+  const { description, order } = request;
+  if (description === undefined || order === undefined)
+    throw new DrayError("BAD_REQUEST", "Reserve needs an order and a description");
+  const transit = transitOptionsOf(host.config);
+  const entry: DestinationEntry = {
+    role: "destination",
+    state: "reserving",
+    migrationId: order.migrationId,
+    uuid: description.uuid,
+    containerName: description.name,
+    epoch: request.epoch,
+    peerNode: request.sourceNode,
+    atMs: Date.now(),
+    error: "",
+    dockerId: "",
+    restartPolicy: restartPolicyOf(JSON.parse(description.inspectJson) as ContainerInspect),
+    macs: [],
+    imageDirectory: await makeTransitDirectory(transit, order.migrationId, description.memoryBytes),
+    descriptionJson: JSON.stringify(SourceDescription.toJSON(description)),
+    thawedAtMs: null,
+  };
+  await faultPoint("destination.before-journal-reserving");
+  await host.journal.write(entry);
+  await faultPoint("destination.after-journal-reserving");
+  return entry;
+}
+
+export class Reservation {
+  readonly transfer: IncomingTransfer;
+  readonly #context: DestinationContext;
+  readonly #container: DestinationContainer;
+  readonly #token = randomBytes(32).toString("base64url");
+  readonly #orders = new Serial();
+  #authorisation: Authorisation | undefined;
+
+  constructor(context: DestinationContext, container: DestinationContainer) {
+    this.#context = context;
+    this.#container = container;
+    this.transfer = new IncomingTransfer({
+      imageDirectory: context.record.entry.imageDirectory,
+      image: (content) => this.#receiveImage(content),
+      layer: (content) => this.#receiveLayer(content),
+      layerRest: (content) => this.#receiveLayerRest(content),
+    });
+  }
+
+  /** Authorises the transfer and, if the image is here, creates the container. Idempotent until `holding`. */
+  reserve(): Promise<ReserveResponse> {
+    return this.#orders.run(() => this.#reserve());
+  }
+
+  /** Lets nothing more in. Resolves when no Reserve is under way either: an abort must not overtake it. */
+  async callOff(): Promise<void> {
+    await this.#orders.run(() => Promise.resolve());
+    await this.#authorisation?.revoke();
+  }
+
+  /** Ends the source's right to send, and gives back the room. */
+  async giveUp(): Promise<void> {
+    await this.#authorisation?.revoke();
+    this.#authorisation = undefined;
+    const { host, record } = this.#context;
+    const transit = transitOptionsOf(host.config);
+    await removeTransitDirectory(transit, record.entry.migrationId);
+    await removeTransitDirectory(transit, `${record.entry.migrationId}-work`);
+  }
+
+  async #reserve(): Promise<ReserveResponse> {
+    const { host, record } = this.#context;
+    const { state, migrationId, peerNode } = record.entry;
+    if (state !== "reserving" && state !== "reserved") throw record.outOfTurn("Reserve");
+    const imagePresent = (await findImage(host.docker, this.#container.image)) !== undefined;
+    if (imagePresent) await this.#container.ensure();
+    this.#authorisation ??= host.transferServer.authorise({
+      token: this.#token,
+      migrationId,
+      peerName: peerNode,
+      receive: (file) => this.transfer.receive(file),
+    });
+    if (record.entry.state === "reserving") await record.transition("reserved");
+    return { transferToken: this.#token, pageAddresses: host.pageAddresses, imagePresent };
+  }
+
+  async #receiveImage(content: Readable): Promise<void> {
+    await importImage(this.#context.host.docker, content, this.#container.image);
+    await this.#container.ensure();
+  }
+
+  async #receiveLayer(content: Readable): Promise<void> {
+    const { host, record } = this.#context;
+    const directory = await layerDirectory(host.docker, record.entry.dockerId);
+    await applyLayer({ kind: "upper", directory }, content);
+  }
+
+  /** The root is mounted by now, so its upper directory must not be written behind the kernel's back. */
+  async #receiveLayerRest(content: Readable): Promise<void> {
+    const { host, record } = this.#context;
+    const session = host.gate.session(record.entry.dockerId);
+    if (session === undefined) throw record.outOfTurn("the rest of the layer");
+    const { bundle } = await session.held;
+    await applyLayer({ kind: "merged", directory: await bundleRoot(bundle) }, content);
+  }
+}
