@@ -12,6 +12,7 @@ import type { AgentHost } from "../migration/agent-host.ts";
 import { DestinationMigration } from "../migration/destination-migration.ts";
 import type { JoinableRun } from "../migration/joinable-run.ts";
 import type { Migrations } from "../migration/migrations.ts";
+import { checkPageRoutes } from "../preflight/page-routes.ts";
 import { checkDestination, inspectSource } from "../preflight/preflight.ts";
 
 export function migrationService(host: AgentHost, migrations: Migrations): RpcService {
@@ -26,6 +27,8 @@ export function migrationService(host: AgentHost, migrations: Migrations): RpcSe
           throw new DrayError("BAD_REQUEST", "CheckDestination needs a description");
         return checkDestination(preflight(signal), request.description, request.sourceNode, request.allowFlags);
       },
+
+      checkPageRoutes: (request, { signal }) => checkPageRoutes(host, request.routes, signal),
 
       async reserve(request) {
         return (await migrations.destination(request)).reserve();

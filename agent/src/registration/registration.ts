@@ -188,6 +188,7 @@ async function observeNode(
       name: host.node,
       labels: host.config.labels,
       addresses: [...apiAddresses],
+      pageAddresses: host.pageAddresses,
       host: facts,
       memoryTotalBytes,
       // Rounded, so that the record changes when something has changed.

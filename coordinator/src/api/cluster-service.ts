@@ -19,7 +19,7 @@ import type { InventoryRecord } from "@drayage/shared/state/node.ts";
 import type { ClusterNode, ClusterView } from "../cluster/view.ts";
 import type { Agents } from "../orders/agent-orders.ts";
 import { obstacles } from "../preflight/findings.ts";
-import { checkDestination, inspectSource, nodeFindings } from "../preflight/preflight.ts";
+import { checkDestination, checkPageRoutes, inspectSource, nodeFindings } from "../preflight/preflight.ts";
 import { toContainer, toEvent, toNode } from "./to-proto.ts";
 
 export interface ClusterServiceOptions {
@@ -81,10 +81,15 @@ async function check(
     throw new DrayError("BAD_REQUEST", `${container.name} is on ${request.node} already`);
   const source = await inspectSource(options, container, allowFlags, signal);
   const verdicts = nodes.map(async (node) => {
-    const found = await destinationFindings(node, () =>
-      checkDestination(options, source.description, container.node, node.record.name, allowFlags, signal),
-    );
+    const { name } = node.record;
+    const found = await destinationFindings(node, async () => {
+      const here = checkDestination(options, source.description, container.node, name, allowFlags, signal);
+      const [there, onTheWay] = await Promise.all([here, routes]);
+      return [...(onTheWay.get(name) ?? []), ...there];
+    });
     return verdict(node.record.name, [...source.findings, ...found], allowFlags);
+  const reachable = nodes.filter((node) => nodeFindings(node).length === 0);
+  const routes = checkPageRoutes(options, container.node, reachable, signal);
   });
   return await Promise.all(verdicts);
 }

@@ -6,6 +6,8 @@ import type {
   ActivateResponse,
   CheckDestinationRequest,
   CheckDestinationResponse,
+  CheckPageRoutesRequest,
+  CheckPageRoutesResponse,
   FinishRequest,
   FinishResponse,
   GetStatusRequest,
@@ -30,6 +32,7 @@ export interface OrderOptions {
 export interface AgentOrders {
   inspectSource(request: InspectSourceRequest, options: OrderOptions): Promise<InspectSourceResponse>;
   checkDestination(request: CheckDestinationRequest, options: OrderOptions): Promise<CheckDestinationResponse>;
+  checkPageRoutes(request: CheckPageRoutesRequest, options: OrderOptions): Promise<CheckPageRoutesResponse>;
   reserve(request: ReserveRequest, options: OrderOptions): Promise<ReserveResponse>;
   sync(request: SyncRequest, options: OrderOptions): AsyncIterable<SyncResponse>;
   prepare(request: PrepareRequest, options: OrderOptions): AsyncIterable<PrepareResponse>;

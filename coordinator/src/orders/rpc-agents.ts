@@ -47,6 +47,8 @@ export class RpcAgents implements Agents {
         call(options, (client, settings) => unary(client, client.inspectSource, request, settings)),
       checkDestination: (request, options) =>
         call(options, (client, settings) => unary(client, client.checkDestination, request, settings)),
+      checkPageRoutes: (request, options) =>
+        call(options, (client, settings) => unary(client, client.checkPageRoutes, request, settings)),
       reserve: (request, options) =>
         call(options, (client, settings) => unary(client, client.reserve, request, settings)),
       sync: (request, options) =>

@@ -32,6 +32,10 @@ export interface PreflightDeps {
 
 const INSPECT_MS = 60_000;
 const CHECK_MS = 60_000;
+/** The source tries all at once, for as long as it takes one to not answer. */
+const ROUTES_MS = 60_000;
+/** Candidates whose page sockets are tried before the next ones are thought of. */
+const CANDIDATES_AT_A_TIME = 16;
 
 /** PREFLIGHT with all findings; NO_PLACEMENT with the reason for each node; NOT_FOUND for an unknown destination. */
 export async function preflight(
@@ -42,10 +46,14 @@ export async function preflight(
   const { container, to, allowFlags } = request;
   const source = await inspectSource(deps, container, allowFlags, signal);
   if (to !== "") {
-    demandDestination(deps.nodes(), container, to);
-    const found = await checkDestination(deps, source.description, container.node, to, allowFlags, signal);
-    demandClear([...source.findings, ...found], allowFlags, `${container.name} cannot move to ${to}`);
-    return { description: source.description, destination: to, findings: [...source.findings, ...found] };
+    const node = demandDestination(deps.nodes(), container, to);
+    const [found, routes] = await Promise.all([
+      checkDestination(deps, source.description, container.node, to, allowFlags, signal),
+      checkPageRoutes(deps, container.node, [node], signal),
+    ]);
+    const findings = [...source.findings, ...(routes.get(to) ?? []), ...found];
+    demandClear(findings, allowFlags, `${container.name} cannot move to ${to}`);
+    return { description: source.description, destination: to, findings };
   }
   demandClear(source.findings, allowFlags, `${container.name} cannot be moved`);
   return await findDestination(deps, request, source, signal);
@@ -67,25 +75,34 @@ async function findDestination(
   const { candidates, refusals } = place(task, deps.nodes());
   for (const refusal of refusals) deps.onRefusal(refusal);
   const refused = [...refusals];
-  for (const { record } of candidates) {
-    try {
-      const found = await checkDestination(deps, source.description, container.node, record.name, allowFlags, signal);
-      const against = obstacles(found, allowFlags);
-      if (against.length === 0) {
-        return { description: source.description, destination: record.name, findings: [...source.findings, ...found] };
+  const refuse = (refusal: Refusal) => {
+    refused.push(refusal);
+    deps.onRefusal(refusal);
+  };
+  for (let at = 0; at < candidates.length; at += CANDIDATES_AT_A_TIME) {
+    const some = candidates.slice(at, at + CANDIDATES_AT_A_TIME);
+    const routes = await checkPageRoutes(deps, container.node, some, signal);
+    for (const { record } of some) {
+      const found = [...(routes.get(record.name) ?? [])];
+      try {
+        if (obstacles(found, allowFlags).length === 0) {
+          found.push(
+            ...(await checkDestination(deps, source.description, container.node, record.name, allowFlags, signal)),
+          );
+        }
+        const against = obstacles(found, allowFlags);
+        if (against.length === 0) {
+          const findings = [...source.findings, ...found];
+          return { description: source.description, destination: record.name, findings };
+        }
+        const why = against.map((finding) => `${finding.message} ${finding.remedy}`.trim()).join(" ");
+        refuse({ node: record.name, filter: "preflight", why });
+      } catch (thrown) {
+        const error = toDrayError(thrown);
+        if (error.reason === "CANCELLED") throw error;
+        refuse({ node: record.name, filter: "preflight", why: error.message });
       }
-      refused.push({
-        node: record.name,
-        filter: "preflight",
-        why: against.map((finding) => `${finding.message} ${finding.remedy}`.trim()).join(" "),
-      });
-    } catch (thrown) {
-      const error = toDrayError(thrown);
-      if (error.reason === "CANCELLED") throw error;
-      refused.push({ node: record.name, filter: "preflight", why: error.message });
     }
-    const last = refused.at(-1);
-    if (last !== undefined) deps.onRefusal(last);
   }
   throw new DrayError("NO_PLACEMENT", `no node can take ${container.name}: ${showRefusals(refused)}`);
 }
@@ -118,7 +135,21 @@ export async function checkDestination(
   return (await deps.agents.of(node).checkDestination(request, { deadlineMs: CHECK_MS, signal })).findings;
 }
 
-function demandDestination(nodes: readonly ClusterNode[], container: InventoryRecord, to: string): void {
+/** What the source finds on the way to the page sockets of nodes, by their names. */
+export async function checkPageRoutes(
+  deps: Pick<PreflightDeps, "agents">,
+  source: string,
+  nodes: readonly ClusterNode[],
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, readonly Finding[]>> {
+  if (nodes.length === 0) return new Map();
+  const routes = nodes.map(({ record: { name, pageAddresses } }) => ({ node: name, pageAddresses }));
+  const answer = await deps.agents.of(source).checkPageRoutes({ routes }, { deadlineMs: ROUTES_MS, signal });
+  return new Map(answer.routes.map(({ node, findings }) => [node, findings]));
+}
+
+/** The node, if the container can be meant to go there. */
+function demandDestination(nodes: readonly ClusterNode[], container: InventoryRecord, to: string): ClusterNode {
   const node = nodes.find((each) => each.record.name === to);
   if (node === undefined) throw new DrayError("NOT_FOUND", `no node ${JSON.stringify(to)}`);
   if (to === container.node) {
@@ -127,6 +158,7 @@ function demandDestination(nodes: readonly ClusterNode[], container: InventoryRe
     });
   }
   if (node.state === "down") throw new DrayError("AGENT_UNAVAILABLE", `node ${to} is down`, { node: to });
+  return node;
 }
 
 function demandClear(findings: readonly Finding[], allowFlags: readonly string[], what: string): void {

@@ -175,6 +175,36 @@ describe("preflight", () => {
   });
 });
 
+describe("the source's way to page sockets", () => {
+  const finding = {
+    code: "pages-unreachable",
+    severity: Severity.SEVERITY_BLOCKING,
+    node: "n1",
+    message: "This node does not reach the page socket.",
+    remedy: "Mend the route.",
+    allowFlag: "",
+  };
+
+  test("refuses a destination, and nothing is touched", async () => {
+    cluster.agent("n1").routeFindings = { n2: [finding] };
+    const error = await errorOf(startMigration(api));
+    expect(error.reason).toBe("PREFLIGHT");
+    expect(error.message).toContain("pages-unreachable on n1: This node does not reach the page socket.");
+    expect(await cluster.owner()).toBeUndefined();
+    expect(cluster.agent("n1").routesAsked).toEqual([["n2"]]);
+  });
+
+  test("placement asks once for all candidates, takes one that is reached, or says why none will do", async () => {
+    cluster.agent("n1").routeFindings = { n2: [finding] };
+    expect((await startMigration(api, { to: "", dryRun: true })).destination).toBe("n3");
+    expect(cluster.agent("n1").routesAsked).toEqual([["n2", "n3"]]);
+    cluster.agent("n1").routeFindings = { n2: [finding], n3: [finding] };
+    const error = await errorOf(startMigration(api, { to: "" }));
+    expect(error.reason).toBe("NO_PLACEMENT");
+    for (const node of ["n2", "n3"]) expect(error.message).toContain(`${node}: This node does not reach`);
+  });
+});
+
 describe("the way back", () => {
   test.each(["reserve", "sync", "prepare", "switch"] as const)(
     "a failing %s leaves the source running",

@@ -180,6 +180,8 @@ export class TestCluster {
       agent.onOrder = async () => undefined;
       agent.sourceFindings = [];
       agent.destinationFindings = [];
+      agent.routeFindings = {};
+      agent.routesAsked.length = 0;
     }
     this.world.breaches.length = 0;
     await this.client.delete(keys.owner(UUID));

@@ -91,6 +91,10 @@ export class FakeAgent {
   syncRequest: SyncRequest | undefined;
   sourceFindings: Finding[] = [];
   destinationFindings: Finding[] = [];
+  /** Of the ways from here to other nodes, by their names. */
+  routeFindings: Record<string, Finding[]> = {};
+  /** Nodes to which a way was asked for, one entry for each order. */
+  readonly routesAsked: string[][] = [];
   /** Called before an order is carried out; may wait or throw. */
   onOrder: (name: OrderName, signal: AbortSignal) => Promise<void> = async () => undefined;
   readonly #options: FakeAgentOptions;
@@ -189,6 +193,12 @@ export class FakeAgent {
           findings: this.sourceFindings,
         }),
         checkDestination: async () => ({ findings: this.destinationFindings, imagePresent: true }),
+        checkPageRoutes: async ({ routes }) => {
+          this.routesAsked.push(routes.map((route) => route.node));
+          return {
+            routes: routes.map((route) => ({ node: route.node, findings: this.routeFindings[route.node] ?? [] })),
+          };
+        },
         reserve: async (request, context) => {
           await this.#take("reserve", request.order, context.signal);
           return { transferToken: "token", pageAddresses: ["127.0.0.1:1"], imagePresent: true };

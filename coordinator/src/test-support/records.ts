@@ -7,6 +7,7 @@ export function nodeRecord(name: string): NodeRecord {
     name,
     labels: {},
     addresses: ["127.0.0.1:7400"],
+    pageAddresses: ["127.0.0.1:7401"],
     host: {
       kernel: "6.12.0",
       criuVersion: 40200,

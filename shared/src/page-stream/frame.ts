@@ -45,6 +45,8 @@ export const FRAME_TYPES = {
   bye: 11,
   packedData: 12,
   compressedData: 13,
+  inquiry: 14,
+  offer: 15,
 } as const;
 
 export type FrameType = keyof typeof FRAME_TYPES;

@@ -13,6 +13,14 @@
  *    bye                                ─────────►
  * ```
  *
+ * Instead of a Hello, a client may ask only whether it would be understood; it needs no token, and gets nothing else:
+ *
+ * ```
+ *    inquiry {versions}                 ─────────►
+ *    ◄──────────────── offer {version}         | refusal {reason, message}
+ *    bye                                ─────────►
+ * ```
+ *
  * Either side may send error(stream) to give up one file, error(0) to give up the connection, and pings while it has
  * nothing to say. All counts of bytes, and the digest, are of the content, before compression. A sender never has more
  * than the window of unread bytes under way in one stream: one slow reader holds up its own file and nothing else, and
@@ -48,6 +56,8 @@ const schemas = {
     token: z.string().min(1).max(1000),
     silenceLimitMs: count.min(1),
   }),
+  inquiry: z.object({ versions: z.array(count).min(1).max(64) }),
+  offer: z.object({ version: count }),
   welcome: z.object({ version: count, windowBytes: count.min(1), silenceLimitMs: count.min(1) }),
   refusal: failure,
   openFile: z.object({

@@ -21,7 +21,8 @@ import type {
 
 export type * from "./transfer-types.ts";
 
-const CONNECT_DEADLINE_MS = 5000;
+/** For each address: from the SYN to the Welcome. */
+export const CONNECT_DEADLINE_MS = 5000;
 const SILENCE_LIMIT_MS = 10_000;
 
 /**

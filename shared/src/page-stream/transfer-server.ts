@@ -3,7 +3,8 @@
  *
  * Whoever connects must show a certificate of the cluster (TLS), with the role agent, and then, in its Hello, a
  * migration id and token that were authorised for exactly that agent name. Anything else gets the same refusal,
- * whatever was wrong, and the connection is closed.
+ * whatever was wrong, and the connection is closed. An inquiry, for which any agent's certificate will do, is told the
+ * version that would be spoken and gets no further.
  *
  * A token is good until it is revoked, for one connection at a time: after a lost connection the same agent may come
  * back with it, and a new connection ends the old one, which is then a dead one that has not been noticed. That is
@@ -14,7 +15,7 @@
 import type { TLSSocket } from "node:tls";
 import { createServer } from "node:tls";
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
-import { peerOf, tlsServerOptions } from "../identity/identity.ts";
+import { type Peer, peerOf, tlsServerOptions } from "../identity/identity.ts";
 import { FramedSocket } from "./framed-socket.ts";
 import { IncomingConnection } from "./incoming-connection.ts";
 import { chooseVersion, decodeMessage, failureOf, type Message, PROTOCOL_VERSIONS, WINDOW_BYTES } from "./messages.ts";
@@ -59,6 +60,8 @@ export async function startTransferServer(options: TransferServerOptions): Promi
       peerName: address,
       onFrame: (frame) => {
         if (connection !== undefined) return connection.onFrame(frame);
+        // The deadline still holds: who has only asked is to go.
+        if (frame.type === "inquiry") return answer(framed, socket, decodeMessage("inquiry", frame), address);
         clearTimeout(deadline);
         const hello = decodeMessage("hello", frame);
         const refusal = judge(socket, hello);
@@ -88,25 +91,24 @@ export async function startTransferServer(options: TransferServerOptions): Promi
     greeting.add(framed);
   }
 
+  function answer(framed: FramedSocket, socket: TLSSocket, inquiry: Message<"inquiry">, address: string): void {
+    const peer = agentBehind(socket);
+    const version = peer instanceof DrayError ? peer : commonVersion(inquiry.versions);
+    if (typeof version === "number") return framed.send("offer", 0, { version });
+    report("page inquiry refused", { address, reason: version.reason, message: version.message });
+    framed.endWith("refusal", failureOf(version), version);
+  }
+
   function judge(socket: TLSSocket, hello: Message<"hello">): { grant: Grant; version: number } | DrayError {
-    const refused = new DrayError("PERMISSION_DENIED", "no transfer is expected from this agent with this token", {
-      remedy: "The migration was ended or started anew meanwhile; see `dray migration ls`.",
-    });
-    let peer: ReturnType<typeof peerOf>;
-    try {
-      peer = peerOf(socket);
-    } catch (error) {
-      return toDrayError(error);
-    }
+    const peer = agentBehind(socket);
+    if (peer instanceof DrayError) return peer;
     const grant = [...grants].find(
       ({ terms }) =>
         sameToken(hello.token, terms.token) && terms.migrationId === hello.migrationId && terms.peerName === peer.name,
     );
-    if (grant === undefined || peer.role !== "agent") return refused;
-    const version = chooseVersion(hello.versions);
-    if (version !== undefined) return { grant, version };
-    const spoken = `${PROTOCOL_VERSIONS.join(", ")} here, ${hello.versions.join(", ")} there`;
-    return new DrayError("PROTOCOL_MISMATCH", `page stream: no common version: ${spoken}`);
+    if (grant === undefined) return unexpected();
+    const version = commonVersion(hello.versions);
+    return version instanceof DrayError ? version : { grant, version };
   }
 
   function admit(framed: FramedSocket, grant: Grant, hello: Message<"hello">, version: number): IncomingConnection {
@@ -165,4 +167,26 @@ export async function startTransferServer(options: TransferServerOptions): Promi
       await closed;
     },
   };
+}
+
+function agentBehind(socket: TLSSocket): Peer | DrayError {
+  try {
+    const peer = peerOf(socket);
+    return peer.role === "agent" ? peer : unexpected();
+  } catch (error) {
+    return toDrayError(error);
+  }
+}
+
+function unexpected(): DrayError {
+  return new DrayError("PERMISSION_DENIED", "no transfer is expected from this agent with this token", {
+    remedy: "The migration was ended or started anew meanwhile; see `dray migration ls`.",
+  });
+}
+
+function commonVersion(offered: readonly number[]): number | DrayError {
+  const version = chooseVersion(offered);
+  if (version !== undefined) return version;
+  const spoken = `${PROTOCOL_VERSIONS.join(", ")} here, ${offered.join(", ")} there`;
+  return new DrayError("PROTOCOL_MISMATCH", `page stream: no common version: ${spoken}`);
 }

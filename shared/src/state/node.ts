@@ -22,6 +22,8 @@ export const NodeRecord = z.object({
   labels: z.record(z.string(), z.string()),
   /** "host:port" of the agent's gRPC API. */
   addresses: z.array(z.string()),
+  /** "host:port" of the agent's page socket, best first. */
+  pageAddresses: z.array(z.string()).default([]),
   host: HostFactsRecord,
   memoryTotalBytes: z.number().int(),
   memoryAvailableBytes: z.number().int(),

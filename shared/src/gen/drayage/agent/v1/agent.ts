@@ -141,6 +141,34 @@ export interface CheckDestinationResponse {
   imagePresent: boolean;
 }
 
+/** CheckPageRoutesRequest names the page sockets to try. */
+export interface CheckPageRoutesRequest {
+  /** One for each destination in question. */
+  routes: PageRoute[];
+}
+
+/** PageRoute is how a node's page socket is reached. */
+export interface PageRoute {
+  /** Name of the destination. */
+  node: string;
+  /** Addresses of its page socket, "host:port", best first. */
+  pageAddresses: string[];
+}
+
+/** CheckPageRoutesResponse has an entry for each of the routes, in their order. */
+export interface CheckPageRoutesResponse {
+  /** What was found. */
+  routes: PageRouteFindings[];
+}
+
+/** PageRouteFindings is what was found on the way to one node. */
+export interface PageRouteFindings {
+  /** Name of the destination. */
+  node: string;
+  /** Empty if its page socket answers on every address. */
+  findings: Finding[];
+}
+
 /** ReserveRequest orders a destination to make ready. */
 export interface ReserveRequest {
   /** Head of the order. */
@@ -1371,6 +1399,320 @@ export const CheckDestinationResponse: MessageFns<CheckDestinationResponse> = {
     const message = createBaseCheckDestinationResponse();
     message.findings = object.findings?.map((e) => Finding.fromPartial(e)) || [];
     message.imagePresent = object.imagePresent ?? false;
+    return message;
+  },
+};
+
+function createBaseCheckPageRoutesRequest(): CheckPageRoutesRequest {
+  return { routes: [] };
+}
+
+export const CheckPageRoutesRequest: MessageFns<CheckPageRoutesRequest> = {
+  encode(message: CheckPageRoutesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.routes) {
+      PageRoute.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckPageRoutesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckPageRoutesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.routes.push(PageRoute.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CheckPageRoutesRequest {
+    return {
+      routes: globalThis.Array.isArray(object?.routes) ? object.routes.map((e: any) => PageRoute.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: CheckPageRoutesRequest): unknown {
+    const obj: any = {};
+    if (message.routes?.length) {
+      obj.routes = message.routes.map((e) => PageRoute.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CheckPageRoutesRequest>): CheckPageRoutesRequest {
+    return CheckPageRoutesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CheckPageRoutesRequest>): CheckPageRoutesRequest {
+    const message = createBaseCheckPageRoutesRequest();
+    message.routes = object.routes?.map((e) => PageRoute.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePageRoute(): PageRoute {
+  return { node: "", pageAddresses: [] };
+}
+
+export const PageRoute: MessageFns<PageRoute> = {
+  encode(message: PageRoute, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    for (const v of message.pageAddresses) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PageRoute {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePageRoute();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageAddresses.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PageRoute {
+    return {
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      pageAddresses: globalThis.Array.isArray(object?.pageAddresses)
+        ? object.pageAddresses.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.page_addresses)
+        ? object.page_addresses.map((e: any) => globalThis.String(e))
+        : [],
+    };
+  },
+
+  toJSON(message: PageRoute): unknown {
+    const obj: any = {};
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.pageAddresses?.length) {
+      obj.pageAddresses = message.pageAddresses;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PageRoute>): PageRoute {
+    return PageRoute.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PageRoute>): PageRoute {
+    const message = createBasePageRoute();
+    message.node = object.node ?? "";
+    message.pageAddresses = object.pageAddresses?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseCheckPageRoutesResponse(): CheckPageRoutesResponse {
+  return { routes: [] };
+}
+
+export const CheckPageRoutesResponse: MessageFns<CheckPageRoutesResponse> = {
+  encode(message: CheckPageRoutesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.routes) {
+      PageRouteFindings.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CheckPageRoutesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCheckPageRoutesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.routes.push(PageRouteFindings.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CheckPageRoutesResponse {
+    return {
+      routes: globalThis.Array.isArray(object?.routes)
+        ? object.routes.map((e: any) => PageRouteFindings.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: CheckPageRoutesResponse): unknown {
+    const obj: any = {};
+    if (message.routes?.length) {
+      obj.routes = message.routes.map((e) => PageRouteFindings.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<CheckPageRoutesResponse>): CheckPageRoutesResponse {
+    return CheckPageRoutesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CheckPageRoutesResponse>): CheckPageRoutesResponse {
+    const message = createBaseCheckPageRoutesResponse();
+    message.routes = object.routes?.map((e) => PageRouteFindings.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePageRouteFindings(): PageRouteFindings {
+  return { node: "", findings: [] };
+}
+
+export const PageRouteFindings: MessageFns<PageRouteFindings> = {
+  encode(message: PageRouteFindings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    for (const v of message.findings) {
+      Finding.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PageRouteFindings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePageRouteFindings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.findings.push(Finding.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PageRouteFindings {
+    return {
+      node: isSet(object.node) ? globalThis.String(object.node) : "",
+      findings: globalThis.Array.isArray(object?.findings) ? object.findings.map((e: any) => Finding.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: PageRouteFindings): unknown {
+    const obj: any = {};
+    if (message.node !== "") {
+      obj.node = message.node;
+    }
+    if (message.findings?.length) {
+      obj.findings = message.findings.map((e) => Finding.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PageRouteFindings>): PageRouteFindings {
+    return PageRouteFindings.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PageRouteFindings>): PageRouteFindings {
+    const message = createBasePageRouteFindings();
+    message.node = object.node ?? "";
+    message.findings = object.findings?.map((e) => Finding.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3288,6 +3630,21 @@ export const MigrationServiceService = {
       Buffer.from(CheckDestinationResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CheckDestinationResponse => CheckDestinationResponse.decode(value),
   },
+  /**
+   * CheckPageRoutes looks from the source whether it reaches the page sockets
+   * of destinations: connects, agrees on a version and hangs up.
+   */
+  checkPageRoutes: {
+    path: "/drayage.agent.v1.MigrationService/CheckPageRoutes" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CheckPageRoutesRequest): Buffer =>
+      Buffer.from(CheckPageRoutesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CheckPageRoutesRequest => CheckPageRoutesRequest.decode(value),
+    responseSerialize: (value: CheckPageRoutesResponse): Buffer =>
+      Buffer.from(CheckPageRoutesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CheckPageRoutesResponse => CheckPageRoutesResponse.decode(value),
+  },
   /** Reserve creates the destination container and authorises one transfer. */
   reserve: {
     path: "/drayage.agent.v1.MigrationService/Reserve" as const,
@@ -3402,6 +3759,11 @@ export interface MigrationServiceServer extends UntypedServiceImplementation {
    * InspectSource described. Touches nothing.
    */
   checkDestination: handleUnaryCall<CheckDestinationRequest, CheckDestinationResponse>;
+  /**
+   * CheckPageRoutes looks from the source whether it reaches the page sockets
+   * of destinations: connects, agrees on a version and hangs up.
+   */
+  checkPageRoutes: handleUnaryCall<CheckPageRoutesRequest, CheckPageRoutesResponse>;
   /** Reserve creates the destination container and authorises one transfer. */
   reserve: handleUnaryCall<ReserveRequest, ReserveResponse>;
   /**
@@ -3479,6 +3841,25 @@ export interface MigrationServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CheckDestinationResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * CheckPageRoutes looks from the source whether it reaches the page sockets
+   * of destinations: connects, agrees on a version and hangs up.
+   */
+  checkPageRoutes(
+    request: CheckPageRoutesRequest,
+    callback: (error: ServiceError | null, response: CheckPageRoutesResponse) => void,
+  ): ClientUnaryCall;
+  checkPageRoutes(
+    request: CheckPageRoutesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CheckPageRoutesResponse) => void,
+  ): ClientUnaryCall;
+  checkPageRoutes(
+    request: CheckPageRoutesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CheckPageRoutesResponse) => void,
   ): ClientUnaryCall;
   /** Reserve creates the destination container and authorises one transfer. */
   reserve(
