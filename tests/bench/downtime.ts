@@ -9,11 +9,11 @@
  * Docker's experimental mode and Podman. Writes downtime.json, downtime.md and downtime.svg; prints the JSON without
  * the samples.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { copyBetween, receiving, sendingTo } from "../harness/node-stream.ts";
-import { labCommand, TestLab } from "../harness/test-lab.ts";
+import type { TestLab } from "../harness/test-lab.ts";
 import { chart } from "./downtime/chart.ts";
 import { Drayage } from "./downtime/drayage.ts";
 import { PlainRunc } from "./downtime/plain-runc.ts";
@@ -21,6 +21,7 @@ import { Podman } from "./downtime/podman.ts";
 import { judge, markdown, type Sample, summarise } from "./downtime/report.ts";
 import { StockDocker } from "./downtime/stock-docker.ts";
 import { type Way, WAYS, type WayName } from "./downtime/way.ts";
+import { inLab, keepFindings, printFindings, RESULTS } from "./lab-benchmark.ts";
 
 const { values } = parseArgs({
   options: {
@@ -28,26 +29,17 @@ const { values } = parseArgs({
     runs: { type: "string", default: "15" },
     megabytes: { type: "string", default: "100,1024" },
     ways: { type: "string", default: WAYS.join() },
-    output: { type: "string", default: join(import.meta.dirname, "results") },
+    output: { type: "string", default: RESULTS },
   },
 });
-const OWN_LAB = "bench";
 
 const sizes = values.megabytes.split(",").map(Number);
 const chosen = values.ways.split(",");
 const wayNames = WAYS.filter((name) => chosen.includes(name));
 
-if (values.lab === undefined) {
-  try {
-    await labCommand(["up", "--name", OWN_LAB]);
-    await benchmark(OWN_LAB);
-  } finally {
-    await labCommand(["down", "--name", OWN_LAB]);
-  }
-} else await benchmark(values.lab);
+await inLab(values.lab, benchmark);
 
-async function benchmark(name: string): Promise<void> {
-  const lab = await TestLab.open(name);
+async function benchmark(lab: TestLab): Promise<void> {
   const ways = await prepare(lab);
   const samples: Sample[] = [];
   try {
@@ -63,12 +55,12 @@ async function benchmark(name: string): Promise<void> {
           );
         }
       }
-      await write(samples);
+      await keep(samples);
     }
   } finally {
     for (const way of ways) await way.cleanUp();
   }
-  process.stdout.write(`${JSON.stringify({ lines: summarise(samples), goals: judge(samples) }, null, 2)}\n`);
+  printFindings(findingsOf(samples));
 }
 
 async function prepare(lab: TestLab): Promise<Way[]> {
@@ -97,13 +89,16 @@ async function shareImage(lab: TestLab, [source, destination]: readonly [string,
   await copyBetween(lab, { source, destination, send, receive: receiving("docker load") });
 }
 
-async function write(samples: readonly Sample[]): Promise<void> {
+function findingsOf(samples: readonly Sample[]) {
   const lines = summarise(samples);
   const goals = judge(samples);
-  await mkdir(values.output, { recursive: true });
-  await writeFile(join(values.output, "downtime.json"), `${JSON.stringify({ lines, goals, samples }, null, 2)}\n`);
-  await writeFile(join(values.output, "downtime.md"), markdown(lines, goals));
-  await writeFile(join(values.output, "downtime.svg"), chart(lines));
+  return { lines, goals, markdown: markdown(lines, goals) };
+}
+
+async function keep(samples: readonly Sample[]): Promise<void> {
+  const findings = findingsOf(samples);
+  await keepFindings(values.output, "downtime", findings, samples);
+  await writeFile(join(values.output, "downtime.svg"), chart(findings.lines));
 }
 
 function rotated<T>(items: readonly T[], by: number): T[] {

@@ -7,14 +7,14 @@
  * Without --lab it brings a lab up and takes it down again. Writes exec.json and exec.md; prints the JSON without the
  * samples.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { removeContainer, startContainer } from "../harness/containers.ts";
-import { labCommand, TestLab } from "../harness/test-lab.ts";
+import type { TestLab } from "../harness/test-lab.ts";
 import { CONDITIONS, type Condition, judge, type Line, markdown, type Samples, summarise } from "./exec/report.ts";
+import { inLab, keepFindings, printFindings, RESULTS } from "./lab-benchmark.ts";
 
-const OWN_LAB = "bench";
 const RUNTIMES = ["runc", "drayage"] as const;
 const TIMER = "/run/bench-exec-timer.ts";
 const NODE = "/usr/lib/drayage/node";
@@ -25,21 +25,13 @@ const { values } = parseArgs({
   options: {
     lab: { type: "string" },
     runs: { type: "string", default: "200" },
-    output: { type: "string", default: join(import.meta.dirname, "results") },
+    output: { type: "string", default: RESULTS },
   },
 });
 
-if (values.lab === undefined) {
-  try {
-    await labCommand(["up", "--name", OWN_LAB]);
-    await benchmark(OWN_LAB);
-  } finally {
-    await labCommand(["down", "--name", OWN_LAB]);
-  }
-} else await benchmark(values.lab);
+await inLab(values.lab, benchmark);
 
-async function benchmark(name: string): Promise<void> {
-  const lab = await TestLab.open(name);
+async function benchmark(lab: TestLab): Promise<void> {
   const [node = ""] = lab.nodes;
   const samples: Partial<Record<Condition, Samples>> = {};
   const lines: Line[] = [];
@@ -62,10 +54,9 @@ async function benchmark(name: string): Promise<void> {
     for (const runtime of RUNTIMES) await removeContainer(lab, containerOf(runtime));
   }
   const goals = judge(lines);
-  await mkdir(values.output, { recursive: true });
-  await writeFile(join(values.output, "exec.json"), `${JSON.stringify({ lines, goals, samples }, null, 2)}\n`);
-  await writeFile(join(values.output, "exec.md"), markdown(lines, goals));
-  process.stdout.write(`${JSON.stringify({ lines, goals }, null, 2)}\n`);
+  const findings = { lines, goals, markdown: markdown(lines, goals) };
+  await keepFindings(values.output, "exec", findings, samples);
+  printFindings(findings);
 }
 
 async function measure(lab: TestLab, node: string): Promise<Samples> {
