@@ -1,41 +1,49 @@
 /**
- * The switch on the source, step by step: everything from the first held-back
- * connection to the last byte delivered. Downtime runs from `freeze`.
+ * The switch on the source, step by step: everything from the journaled intent
+ * to the last byte delivered. Downtime runs from `freeze`.
  *
- *   prepare-switch ─► hold-connections ─► freeze ─► lock-network ─┬─► dump
- *                                                                 ├─► send-memory: while CRIU writes, to the last image
- *                                                                 └─► send-layer-rest
+ *   restart-policy-off ─► prepare-switch ─► hold-connections
+ *     ─► freeze ─► lock-network ─┬─► dump
+ *                                ├─► send-memory: while CRIU writes, to the last image
+ *                                └─► send-layer-rest
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
  */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
+import type { SwitchResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import { type PreparedDump, prepareDump } from "../criu/dump-container.ts";
 import type { DumpStats } from "../criu/dump-stats.ts";
+import { restartPolicyOf } from "../docker/restart-policy.ts";
+import type { ContainerInspect } from "../docker/types.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
-import { diffLayer, packLayer, scanLayer, writtenPaths } from "../layer/layer.ts";
+import { goFirst } from "../host/go-first.ts";
+import { residentBytes } from "../host/resident-memory.ts";
+import { diffLayer, layerDirectory, packLayer, scanLayer, writtenPaths } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { allSettled } from "./all-settled.ts";
+import { endpointsOf, macsByParent } from "./endpoints.ts";
 import type { Report } from "./joinable-run.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { sendImages } from "./send-images.ts";
+import { FREEZE_DEADLINE_MS } from "./source-container.ts";
+import type { SourceContext } from "./source-context.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
 import { watchedPaths } from "./watched-paths.ts";
 
 /** How long the application gets to accept the connections that had arrived. */
 const DRAIN_LIMIT_MS = 2_000;
 const DUMP_DEADLINE_MS = 10 * 60_000;
-export const FREEZE_DEADLINE_MS = 10_000;
 const PAGE_BYTES = 4096;
 
 /** What is known of the container when the switch begins. */
-export interface SwitchTarget {
+interface SwitchTarget {
   readonly dockerId: string;
   readonly migrationId: string;
   /** Its init, on the host. */
@@ -50,19 +58,82 @@ export interface SwitchTarget {
   readonly workDirectory: string;
 }
 
-export interface SwitchOutcome {
+interface SwitchOutcome {
   readonly rounds: Round[];
   readonly memoryBytes: number;
   readonly wireBytes: number;
   readonly lockedAtMs: number;
 }
 
+/**
+ * Freezes, dumps, sends. Postcondition on success: frozen behind its lock,
+ * everything delivered, state `sent`. PREFLIGHT if the container does not run.
+ */
+export async function switchSource(
+  context: SourceContext,
+  connection: TransferConnection,
+  report: Report,
+  signal: AbortSignal,
+): Promise<SwitchResult> {
+  const { host, record, phases } = context;
+  const { dockerId } = record.entry;
+  const inspect = await host.docker.inspectContainer(dockerId, { signal });
+  const target = await findTarget(context, inspect, signal);
+  await record.transition("switching", {
+    frozen: {
+      pid: target.pid,
+      macs: [...target.parents.values()].flat(),
+      restartPolicy: restartPolicyOf(inspect),
+      lockedAtMs: Date.now(),
+    },
+  });
+  await runPhase(phases, "restart-policy-off", () =>
+    // Not by the signal: set late, it would undo the policy that the way back has set.
+    host.docker.updateRestartPolicy(dockerId, { Name: "no" }),
+  );
+  const outcome = await goFirst(() => runSwitchSteps(host, target, connection, phases, report, signal));
+  const { transferBytesTotal, transferWireBytesTotal, checkpointSizeBytes } = host.metrics;
+  transferBytesTotal.inc({ direction: "sent", kind: "pages" }, outcome.memoryBytes);
+  transferWireBytesTotal.inc({ direction: "sent" }, outcome.wireBytes);
+  checkpointSizeBytes.observe(outcome.memoryBytes);
+  await record.transition("sent");
+  return { ...outcome, steps: [...phases.times] };
+}
+
+/** What the steps need to know and to have. NO_SPACE if there is no room for the images. */
+async function findTarget(
+  { host, record, container, transfer }: SourceContext,
+  inspect: ContainerInspect,
+  signal: AbortSignal,
+): Promise<SwitchTarget> {
+  const { docker } = host;
+  const { dockerId, migrationId, containerName } = record.entry;
+  if (!inspect.State.Running || inspect.State.Paused) {
+    throw new DrayError("PREFLIGHT", `container ${containerName} is ${inspect.State.Status}, not running`, {
+      node: host.node,
+    });
+  }
+  const cgroup = await container.cgroup();
+  const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
+  const directories = await transfer.makeDirectories(await residentBytes(cgroup));
+  return {
+    dockerId,
+    migrationId,
+    pid: inspect.State.Pid,
+    cgroup,
+    parents,
+    layer: await layerDirectory(docker, dockerId, signal),
+    baseline: transfer.baseline,
+    ...directories,
+  };
+}
+
 /** Runs the steps. Postcondition on success: frozen, locked, everything delivered. */
-export async function runSwitchSteps(
+async function runSwitchSteps(
   host: AgentHost,
   target: SwitchTarget,
   connection: TransferConnection,
-  context: PhaseContext,
+  phases: PhaseContext,
   report: Report,
   cancelled: AbortSignal,
 ): Promise<SwitchOutcome> {
@@ -71,7 +142,7 @@ export async function runSwitchSteps(
   const wireBytesBefore = connection.wireBytes;
   const step = <T>(name: string, body: () => Promise<T>): Promise<T> => {
     report({ step: name, doneBytes: 0, totalBytes: 0, message: "" });
-    return runPhase(context, name, body);
+    return runPhase(phases, name, body);
   };
   const lock = { pid: target.pid, migrationId: target.migrationId };
   const ready = await step("prepare-switch", () => makeReady(host, target, signal));
@@ -92,7 +163,7 @@ export async function runSwitchSteps(
     const dump = step("dump", () => ready.dump.run());
     const memory = step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
-    const account = dump.then(() => accountForDump(ready.dump, context));
+    const account = dump.then(() => accountForDump(ready.dump, phases));
     const [, bytes] = await allSettled([dump, memory, layerRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");

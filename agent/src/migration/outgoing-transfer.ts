@@ -1,0 +1,67 @@
+/** What this process holds to send a container: the connection, the account of what has gone, room for CRIU's images. */
+import type { SyncRequest } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type { Logger } from "@drayage/shared/observe/logger.ts";
+import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
+import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
+import type { SourceEntry } from "../journal/entry.ts";
+import { EMPTY_MANIFEST } from "../layer/layer.ts";
+import type { LayerManifest } from "../layer/types.ts";
+import type { AgentHost } from "./agent-host.ts";
+import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
+
+export class OutgoingTransfer {
+  readonly #host: AgentHost;
+  readonly #logger: Logger;
+  readonly #migrationId: string;
+  readonly #peerNode: string;
+  #connected: TransferConnection | undefined;
+  /** Of the writable layer, what has been sent. */
+  baseline: LayerManifest = EMPTY_MANIFEST;
+
+  constructor(host: AgentHost, { migrationId, peerNode }: SourceEntry, logger: Logger) {
+    this.#host = host;
+    this.#migrationId = migrationId;
+    this.#peerNode = peerNode;
+    this.#logger = logger;
+  }
+
+  /** Undefined before `connect`, after `release`, and in a process that has taken the migration up from the journal. */
+  get connection(): TransferConnection | undefined {
+    return this.#connected;
+  }
+
+  /** The signal, or the end of the agent, breaks the connection whenever it fires. */
+  async connect(request: SyncRequest, signal: AbortSignal): Promise<TransferConnection> {
+    const { bandwidthBytesPerSecond } = request;
+    this.#connected = await connectTransfer({
+      identity: this.#host.identity,
+      addresses: request.pageAddresses,
+      peerName: this.#peerNode,
+      token: request.transferToken,
+      migrationId: this.#migrationId,
+      signal: AbortSignal.any([this.#host.stopping, signal]),
+      ...(bandwidthBytesPerSecond > 0 ? { bandwidthLimitBytesPerSecond: bandwidthBytesPerSecond } : {}),
+    });
+    return this.#connected;
+  }
+
+  /** NO_SPACE if so much memory fits nowhere. */
+  async makeDirectories(memoryBytes: number): Promise<{ imageDirectory: string; workDirectory: string }> {
+    const name = `${this.#migrationId}-source`;
+    const imageDirectory = await makeTransitDirectory(transitOptionsOf(this.#host.config), name, memoryBytes);
+    return { imageDirectory, workDirectory: `${imageDirectory}-work` };
+  }
+
+  /** Everything, whichever process of the agent has made it. */
+  async release(): Promise<void> {
+    await this.#connected
+      ?.close()
+      .catch((thrown: unknown) => this.#logger.debug({ err: thrown }, "closing the transfer"));
+    this.#connected = undefined;
+    // It may name hundreds of thousands of files, and this object stays for questions asked late.
+    this.baseline = EMPTY_MANIFEST;
+    const transit = transitOptionsOf(this.#host.config);
+    await removeTransitDirectory(transit, `${this.#migrationId}-source`);
+    await removeTransitDirectory(transit, `${this.#migrationId}-source-work`);
+  }
+}

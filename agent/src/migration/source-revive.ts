@@ -1,0 +1,63 @@
+/** A frozen container runs again where it was, or stands still again after a crash of the agent. */
+import { dumpUnit } from "../criu/dump-container.ts";
+import { STARTS_WITH_DOCKER } from "../docker/restart-policy.ts";
+import { endTransientUnit } from "../host/transient-unit.ts";
+import type { SourceEntry } from "../journal/entry.ts";
+import { unblockMac } from "../network-lock/mac-block.ts";
+import { unlock } from "../network-lock/source-lock.ts";
+import { runPhase } from "./run-phase.ts";
+import type { SourceContext } from "./source-context.ts";
+
+/** CRIU ended in the middle of a dump costs connections; one that has lost its agent ends by itself. */
+const DUMP_PATIENCE_MS = 60_000;
+
+/**
+ * Everything undone, in the order that lets no packet be lost: thaw last.
+ *
+ * Precondition: this agent's own transaction, or nothing entered in etcd.
+ * Postcondition: state `aborted`. Idempotent until then. `refrozen` settles
+ * when nothing freezes the container any more.
+ */
+export async function reviveSource(context: SourceContext, reason: string, refrozen: Promise<unknown>): Promise<void> {
+  const { host, record, transfer, phases } = context;
+  const { frozen } = record.entry;
+  await record.transition("aborting", { error: reason });
+  await refrozen.catch(() => undefined);
+  if (frozen !== null) await runPhase(phases, "revive", () => runAgain(context, frozen));
+  await transfer.release();
+  await record.transition("aborted");
+  host.metrics.rollbacksTotal.inc({ outcome: "rolled_back" });
+}
+
+async function runAgain(
+  { host: { docker }, record, container }: SourceContext,
+  { restartPolicy }: NonNullable<SourceEntry["frozen"]>,
+): Promise<void> {
+  const { dockerId, migrationId } = record.entry;
+  await endTransientUnit(dumpUnit(migrationId), DUMP_PATIENCE_MS);
+  const inspect = await container.inspect();
+  if (inspect?.State.Running) {
+    await unlock({ pid: inspect.State.Pid, migrationId });
+    await unblockMac(migrationId);
+    // runc resumes only what is frozen, and pauses only what is not. After a crash the freezer may have been
+    // shut behind Docker's back, or opened by a CRIU that was stopped in the middle.
+    if (inspect.State.Paused) {
+      await container.freeze();
+      await docker.unpauseContainer(dockerId);
+    } else await container.thaw();
+  } else {
+    await unblockMac(migrationId);
+  }
+  if (inspect === null) return;
+  await docker.updateRestartPolicy(dockerId, restartPolicy);
+  // It died with its host while the policy was off: what Docker would have done at its start is still to do.
+  if (!inspect.State.Running && STARTS_WITH_DOCKER.has(restartPolicy.Name)) await docker.startContainer(dockerId);
+}
+
+/** CRIU thaws while it dumps; after a crash of its caller nobody may have frozen again. */
+export async function ensureFrozen({ record, container }: SourceContext): Promise<void> {
+  const mayFreeze = () => record.entry.state === "sent" || record.entry.state === "finishing";
+  if (!mayFreeze()) return;
+  const inspect = await container.inspect();
+  if (inspect?.State.Running && mayFreeze()) await container.freeze();
+}
