@@ -45,6 +45,25 @@ describe("dray node", () => {
     expect(documents).toMatchObject([{ name: "n1", memory_total_bytes: 8e9 }, { name: "n2" }]);
   });
 
+  it("inspect says when one that is down was last seen; rm forgets it", async () => {
+    const forgotten: string[] = [];
+    await cluster.coordinator("c1", {
+      cluster: {
+        getNode: async ({ name }) => ({ node: Node.fromPartial({ name, state: "down", lastSeenMs: 1.7e12 }) }),
+        forgetNode: async ({ name }) => {
+          forgotten.push(name);
+          return {};
+        },
+      },
+    });
+    expect((await cluster.dray(["node", "inspect", "n2"])).stdout).toMatch(/^last seen: +2023-11-14/m);
+    expect((await cluster.dray(["node", "inspect", "n2", "--format", "{{.last_seen}}"])).stdout).toBe(
+      "2023-11-14T22:13:20.000Z\n",
+    );
+    expect((await cluster.dray(["node", "rm", "n2"])).stdout).toBe("n2 is forgotten\n");
+    expect(forgotten).toEqual(["n2"]);
+  });
+
   it("inspect of an unknown one exits 3", async () => {
     await cluster.coordinator("c1", {
       cluster: {

@@ -5,6 +5,7 @@ import type { Logger } from "@drayage/shared/observe/logger.ts";
 import type { CoordinatorMetrics } from "@drayage/shared/observe/metrics.ts";
 import type { LeaderSeat } from "./api/leader-seat.ts";
 import { EtcdEventLog } from "./cluster/event-log.ts";
+import { keepKnownNodes } from "./cluster/known-nodes.ts";
 import type { ClusterView, NodeState } from "./cluster/view.ts";
 import type { Leadership } from "./election/leadership.ts";
 import type { Agents } from "./orders/agent-orders.ts";
@@ -22,10 +23,11 @@ export interface LeaderDutyOptions {
   readonly times: SagaTimes;
 }
 
-const NODE_EVENTS: Record<NodeState, { readonly type: string; readonly verb: string }> = {
+const NODE_EVENTS: Record<NodeState | "forgotten", { readonly type: string; readonly verb: string }> = {
   ready: { type: "node.up", verb: "is ready" },
   unhealthy: { type: "node.unhealthy", verb: "cannot take part" },
   down: { type: "node.down", verb: "is down" },
+  forgotten: { type: "node.forgotten", verb: "is forgotten" },
 };
 
 /** Returns when the leadership is lost and every migration has been let go. */
@@ -35,6 +37,9 @@ export async function leadCluster(options: LeaderDutyOptions, leadership: Leader
   metrics.leaderTransitionsTotal.inc();
   let stopListening: () => void = () => undefined;
   let supervisor: SagaSupervisor | undefined;
+  const leaving = new AbortController();
+  const leads = AbortSignal.any([leadership.lost, leaving.signal]);
+  const known = keepKnownNodes(options, leadership.guard, leads);
   try {
     const events = await EtcdEventLog.open(etcd, leadership, logger);
     events.add({ type: "leader.elected", message: `coordinator ${coordinator} leads, term ${leadership.term}` });
@@ -50,6 +55,8 @@ export async function leadCluster(options: LeaderDutyOptions, leadership: Leader
     seat.leave();
     stopListening();
     await supervisor?.settled();
+    leaving.abort();
+    await known;
     metrics.leader.set(0);
     metrics.leaderTransitionsTotal.inc();
   }

@@ -1,5 +1,10 @@
-/** `dray node ls | inspect`. */
-import { GetNodeRequest, ListNodesRequest, type Node } from "@drayage/shared/gen/drayage/coordinator/v1/cluster.ts";
+/** `dray node ls | inspect | rm`. */
+import {
+  ForgetNodeRequest,
+  GetNodeRequest,
+  ListNodesRequest,
+  type Node,
+} from "@drayage/shared/gen/drayage/coordinator/v1/cluster.ts";
 import { unary } from "@drayage/shared/rpc/client.ts";
 import type { Command } from "commander";
 import { QUICK } from "../cluster-session.ts";
@@ -18,6 +23,12 @@ export function addNodeCommands(program: Command, context: CommandContext): void
   withOutputOptions(node.command("inspect").argument("<node>").description("shows one node")).action(
     (name: string, options: OutputOptions) => inspect(context, name, options),
   );
+  withOutputOptions(
+    node
+      .command("rm")
+      .argument("<node>")
+      .description("forgets a node that is down; it is back when its agent starts again"),
+  ).action((name: string, options: OutputOptions) => forget(context, name, options));
 }
 
 async function list(context: CommandContext, options: OutputOptions): Promise<void> {
@@ -42,6 +53,20 @@ async function inspect(context: CommandContext, name: string, options: OutputOpt
   );
   const document = nodeDocument(found(node, `node ${name}`));
   context.printOne(options, document, nameOf, () => nodeLines(document));
+}
+
+async function forget(context: CommandContext, name: string, options: OutputOptions): Promise<void> {
+  await context.withSession(options, (session) =>
+    session.call(QUICK, ({ cluster }, settings) =>
+      unary(cluster, cluster.forgetNode, ForgetNodeRequest.fromPartial({ name }), settings),
+    ),
+  );
+  context.printOne(
+    options,
+    { name },
+    () => name,
+    () => [`${name} is forgotten`],
+  );
 }
 
 function nodeRow(node: Node): string[] {
@@ -71,6 +96,7 @@ function nodeLines(node: NodeDocument): string[] {
     ["cpus", String(node.cpus)],
     ["memory", `${showBytes(node.memory_available_bytes)} free of ${showBytes(node.memory_total_bytes)}`],
     ["registered", node.registered_at === "" ? "" : showTime(Date.parse(node.registered_at))],
+    ...(node.last_seen === "" ? [] : ([["last seen", showTime(Date.parse(node.last_seen))]] as const)),
     ...(host
       ? ([
           ["architecture", host.architecture],

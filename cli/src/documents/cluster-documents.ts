@@ -15,6 +15,8 @@ export interface NodeDocument {
   readonly cpus: number;
   readonly running_containers: number;
   readonly registered_at: string;
+  /** Empty for a node that is up. */
+  readonly last_seen: string;
   readonly host: HostDocument | null;
 }
 
@@ -44,6 +46,7 @@ export function nodeDocument(node: Node): NodeDocument {
     cpus: node.cpus,
     running_containers: node.runningContainers,
     registered_at: timestamp(node.registeredAtMs),
+    last_seen: timestamp(node.lastSeenMs),
     host: node.host ? hostDocument(node.host) : null,
   };
 }

@@ -62,6 +62,7 @@ export class TestCluster {
           handlers: {
             listNodes: unscripted,
             getNode: unscripted,
+            forgetNode: unscripted,
             listContainers: unscripted,
             getContainer: unscripted,
             check: unscripted,

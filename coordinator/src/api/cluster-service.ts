@@ -16,6 +16,7 @@ import { type RpcService, service } from "@drayage/shared/rpc/server.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { EventRecord } from "@drayage/shared/state/migration.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
+import { forgetNode } from "../cluster/known-nodes.ts";
 import type { ClusterNode, ClusterView } from "../cluster/view.ts";
 import type { Agents } from "../orders/agent-orders.ts";
 import { obstacles } from "../preflight/findings.ts";
@@ -38,6 +39,10 @@ export function clusterService(options: ClusterServiceOptions): RpcService {
     handlers: {
       listNodes: async () => ({ nodes: view.nodes().map(toNode) }),
       getNode: async (request) => ({ node: toNode(view.node(request.name)) }),
+      forgetNode: async (request, context) => {
+        await forgetNode(options.etcd, view, request.name, context.signal);
+        return {};
+      },
       listContainers: async (request) => ({
         containers: view
           .containers()
@@ -80,6 +85,8 @@ async function check(
   if (request.node === container.node)
     throw new DrayError("BAD_REQUEST", `${container.name} is on ${request.node} already`);
   const source = await inspectSource(options, container, allowFlags, signal);
+  const reachable = nodes.filter((node) => nodeFindings(node).length === 0);
+  const routes = checkPageRoutes(options, container.node, reachable, signal);
   const verdicts = nodes.map(async (node) => {
     const { name } = node.record;
     const found = await destinationFindings(node, async () => {
@@ -88,8 +95,6 @@ async function check(
       return [...(onTheWay.get(name) ?? []), ...there];
     });
     return verdict(node.record.name, [...source.findings, ...found], allowFlags);
-  const reachable = nodes.filter((node) => nodeFindings(node).length === 0);
-  const routes = checkPageRoutes(options, container.node, reachable, signal);
   });
   return await Promise.all(verdicts);
 }

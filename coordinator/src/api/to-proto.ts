@@ -49,7 +49,7 @@ export function toMigration({ record, progress }: MigrationState): Migration {
   };
 }
 
-export function toNode({ record, state }: ClusterNode): Node {
+export function toNode({ record, state, lastSeenMs }: ClusterNode): Node {
   const {
     name,
     labels,
@@ -74,6 +74,7 @@ export function toNode({ record, state }: ClusterNode): Node {
     runningContainers,
     problems: state === "down" ? ["the agent's lease has ended"] : problems,
     registeredAtMs,
+    lastSeenMs: lastSeenMs ?? 0,
   };
 }
 

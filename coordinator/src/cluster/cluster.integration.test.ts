@@ -50,11 +50,13 @@ test("the view follows nodes through ready, unhealthy, down and back", async () 
   await put([]);
   await client.put(keys.inventory("n1", "d"), JSON.stringify(inventoryRecord()), { leaseId: lease.id });
   await client.put(keys.node("bad"), "not a record");
+  await client.put(keys.knownNode("n1"), JSON.stringify({ node: nodeRecord("n1"), lastSeenMs: 7 }));
   await until(() => view.containers().length === 1);
   expect(view.resolve("redis").node).toBe("n1");
   await put(["Docker does not answer"]);
   await lease.revoke();
   await until(() => view.node("n1").state === "down");
+  expect(view.node("n1").lastSeenMs).toBe(7);
   expect(view.containers()).toEqual([]);
   expect(view.addressesOf("n1")).toEqual([]);
   await client.put(keys.node("n1"), JSON.stringify(nodeRecord("n1")));

@@ -5,7 +5,7 @@ import type { Stored } from "@drayage/shared/etcd/records.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { MigrationRecord } from "@drayage/shared/state/migration.ts";
-import { InventoryRecord, NodeRecord } from "@drayage/shared/state/node.ts";
+import { InventoryRecord, KnownNodeRecord, NodeRecord } from "@drayage/shared/state/node.ts";
 import { OwnerRecord } from "@drayage/shared/state/owner.ts";
 import { CandidateRecord } from "../election/candidate.ts";
 import { Mirror } from "./mirror.ts";
@@ -16,28 +16,33 @@ export type NodeState = "ready" | "unhealthy" | "down";
 export interface ClusterNode {
   readonly record: NodeRecord;
   readonly state: NodeState;
+  /** Since the Unix epoch, of a node that is down; else null. */
+  readonly lastSeenMs: number | null;
 }
 
 export interface Leader extends CandidateRecord {
   readonly term: number;
 }
 
-export type NodeListener = (node: NodeRecord, state: NodeState, before: NodeState | null) => void;
+export type NodeListener = (node: NodeRecord, state: NodeState | "forgotten", before: NodeState | null) => void;
 
 export class ClusterView {
   readonly #nodes: Mirror<typeof NodeRecord>;
+  /** Also those that are down. */
+  readonly #known: Mirror<typeof KnownNodeRecord>;
   readonly #inventory: Mirror<typeof InventoryRecord>;
   readonly #owners: Mirror<typeof OwnerRecord>;
   readonly #migrations: Mirror<typeof MigrationRecord>;
   readonly #candidates: Mirror<typeof CandidateRecord>;
-  /** Nodes whose lease has ended since this view began; forgotten with it. */
-  readonly #down = new Map<string, NodeRecord>();
   readonly #nodeListeners = new Set<NodeListener>();
 
   constructor(etcd: EtcdPort, logger: Logger) {
     this.#nodes = new Mirror(etcd, NodeRecord, keys.nodes(), logger, (_key, now, before) =>
       this.#nodeChanged(now, before),
     );
+    this.#known = new Mirror(etcd, KnownNodeRecord, keys.knownNodes(), logger, (_key, now, before) => {
+      if (now === null && before !== null) this.#tell(before.record.node, "forgotten", "down");
+    });
     this.#inventory = new Mirror(etcd, InventoryRecord, keys.inventories(), logger);
     this.#owners = new Mirror(etcd, OwnerRecord, keys.owners(), logger);
     this.#migrations = new Mirror(etcd, MigrationRecord, keys.migrations(), logger);
@@ -56,8 +61,11 @@ export class ClusterView {
 
   /** By name. */
   nodes(): ClusterNode[] {
-    const up = this.#nodes.values().map(({ record }) => ({ record, state: stateOf(record) }));
-    const down = [...this.#down.values()].map((record) => ({ record, state: "down" as const }));
+    const up = this.#nodes.values().map(({ record }) => ({ record, state: stateOf(record), lastSeenMs: null }));
+    const down = this.#known
+      .values()
+      .filter(({ record }) => this.#nodes.get(keys.node(record.node.name)) === undefined)
+      .map(({ record }) => ({ record: record.node, state: "down" as const, lastSeenMs: record.lastSeenMs }));
     return [...up, ...down].sort((one, other) => one.record.name.localeCompare(other.record.name));
   }
 
@@ -131,24 +139,26 @@ export class ClusterView {
     return this.#candidates.values().map(({ record }) => record);
   }
 
-  /** Tells of nodes that change their state. Returns the way to stop. */
+  /** Tells of nodes that change their state or are forgotten. Returns the way to stop. */
   onNodeState(listener: NodeListener): () => void {
     this.#nodeListeners.add(listener);
     return () => this.#nodeListeners.delete(listener);
   }
 
   #mirrors(): readonly { run(signal: AbortSignal): Promise<void>; readonly loaded: Promise<void> }[] {
-    return [this.#nodes, this.#inventory, this.#owners, this.#migrations, this.#candidates];
+    return [this.#nodes, this.#known, this.#inventory, this.#owners, this.#migrations, this.#candidates];
   }
 
   #nodeChanged(now: Stored<NodeRecord> | null, before: Stored<NodeRecord> | null): void {
     const record = now?.record ?? before?.record;
     if (record === undefined) return;
-    const was = before === null ? (this.#down.has(record.name) ? ("down" as const) : null) : stateOf(before.record);
+    const isKnown = this.#known.get(keys.knownNode(record.name)) !== undefined;
+    const was = before === null ? (isKnown ? ("down" as const) : null) : stateOf(before.record);
     const is = now === null ? ("down" as const) : stateOf(now.record);
-    if (is === "down") this.#down.set(record.name, record);
-    else this.#down.delete(record.name);
-    if (is === was) return;
+    if (is !== was) this.#tell(record, is, was);
+  }
+
+  #tell(record: NodeRecord, is: NodeState | "forgotten", was: NodeState | null): void {
     for (const listener of this.#nodeListeners) listener(record, is, was);
   }
 }

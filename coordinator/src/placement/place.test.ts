@@ -10,6 +10,7 @@ const GIB = 2 ** 30;
 const node = (name: string, change: Partial<ClusterNode["record"]> = {}, state: NodeState = "ready"): ClusterNode => ({
   record: { ...nodeRecord(name), ...change },
   state,
+  lastSeenMs: state === "down" ? 1 : null,
 });
 const task: PlacementTask = { source: "n1", architecture: "x86_64", memoryBytes: GIB, constraints: [] };
 const names = (nodes: readonly ClusterNode[]) => nodes.map((each) => each.record.name);

@@ -5,6 +5,9 @@ export const keys = {
   /** NodeRecord, attached to the agent's lease: gone when the node is. */
   node: (node: string) => `${ROOT}nodes/${node}`,
   nodes: () => `${ROOT}nodes/`,
+  /** KnownNodeRecord, written by the leader; stays until somebody forgets the node. */
+  knownNode: (node: string) => `${ROOT}known-nodes/${node}`,
+  knownNodes: () => `${ROOT}known-nodes/`,
   /** InventoryRecord, attached to the agent's lease. */
   inventory: (node: string, dockerId: string) => `${ROOT}inventory/${node}/${dockerId}`,
   inventoryOf: (node: string) => `${ROOT}inventory/${node}/`,

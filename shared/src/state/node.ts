@@ -35,6 +35,15 @@ export const NodeRecord = z.object({
 });
 export type NodeRecord = z.infer<typeof NodeRecord>;
 
+/** What remains of a node when its lease has ended. */
+export const KnownNodeRecord = z.object({
+  /** As it was published when its state changed last. */
+  node: NodeRecord,
+  /** Since the Unix epoch, by the leader's clock; when it wrote this. */
+  lastSeenMs: z.number(),
+});
+export type KnownNodeRecord = z.infer<typeof KnownNodeRecord>;
+
 export const InventoryRecord = z.object({
   uuid: z.string(),
   dockerId: z.string(),

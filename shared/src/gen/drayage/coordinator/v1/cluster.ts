@@ -53,6 +53,11 @@ export interface Node {
   problems: string[];
   /** Milliseconds since the Unix epoch when the agent registered. */
   registeredAtMs: number;
+  /**
+   * Milliseconds since the Unix epoch when a node that is down was last known
+   * to be up; 0 for one that is up.
+   */
+  lastSeenMs: number;
 }
 
 export interface Node_LabelsEntry {
@@ -127,6 +132,16 @@ export interface GetNodeRequest {
 export interface GetNodeResponse {
   /** The node. */
   node: Node | undefined;
+}
+
+/** ForgetNodeRequest names a node. */
+export interface ForgetNodeRequest {
+  /** Name. */
+  name: string;
+}
+
+/** ForgetNodeResponse has no fields yet. */
+export interface ForgetNodeResponse {
 }
 
 /** ListContainersRequest narrows the list. */
@@ -222,6 +237,7 @@ function createBaseNode(): Node {
     runningContainers: 0,
     problems: [],
     registeredAtMs: 0,
+    lastSeenMs: 0,
   };
 }
 
@@ -259,6 +275,9 @@ export const Node: MessageFns<Node> = {
     }
     if (message.registeredAtMs !== 0) {
       writer.uint32(89).double(message.registeredAtMs);
+    }
+    if (message.lastSeenMs !== 0) {
+      writer.uint32(97).double(message.lastSeenMs);
     }
     return writer;
   },
@@ -367,6 +386,14 @@ export const Node: MessageFns<Node> = {
             message.registeredAtMs = reader.double();
             continue;
           }
+          case 12: {
+            if (tag !== 97) {
+              break;
+            }
+
+            message.lastSeenMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -425,6 +452,11 @@ export const Node: MessageFns<Node> = {
         : isSet(object.registered_at_ms)
         ? globalThis.Number(object.registered_at_ms)
         : 0,
+      lastSeenMs: isSet(object.lastSeenMs)
+        ? globalThis.Number(object.lastSeenMs)
+        : isSet(object.last_seen_ms)
+        ? globalThis.Number(object.last_seen_ms)
+        : 0,
     };
   },
 
@@ -469,6 +501,9 @@ export const Node: MessageFns<Node> = {
     if (message.registeredAtMs !== 0) {
       obj.registeredAtMs = floatToJson(message.registeredAtMs);
     }
+    if (message.lastSeenMs !== 0) {
+      obj.lastSeenMs = floatToJson(message.lastSeenMs);
+    }
     return obj;
   },
 
@@ -496,6 +531,7 @@ export const Node: MessageFns<Node> = {
     message.runningContainers = object.runningContainers ?? 0;
     message.problems = object.problems?.map((e) => e) || [];
     message.registeredAtMs = object.registeredAtMs ?? 0;
+    message.lastSeenMs = object.lastSeenMs ?? 0;
     return message;
   },
 };
@@ -1354,6 +1390,125 @@ export const GetNodeResponse: MessageFns<GetNodeResponse> = {
   fromPartial(object: DeepPartial<GetNodeResponse>): GetNodeResponse {
     const message = createBaseGetNodeResponse();
     message.node = (object.node !== undefined && object.node !== null) ? Node.fromPartial(object.node) : undefined;
+    return message;
+  },
+};
+
+function createBaseForgetNodeRequest(): ForgetNodeRequest {
+  return { name: "" };
+}
+
+export const ForgetNodeRequest: MessageFns<ForgetNodeRequest> = {
+  encode(message: ForgetNodeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetNodeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetNodeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ForgetNodeRequest {
+    return { name: isSet(object.name) ? globalThis.String(object.name) : "" };
+  },
+
+  toJSON(message: ForgetNodeRequest): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<ForgetNodeRequest>): ForgetNodeRequest {
+    return ForgetNodeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ForgetNodeRequest>): ForgetNodeRequest {
+    const message = createBaseForgetNodeRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseForgetNodeResponse(): ForgetNodeResponse {
+  return {};
+}
+
+export const ForgetNodeResponse: MessageFns<ForgetNodeResponse> = {
+  encode(_: ForgetNodeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetNodeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetNodeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): ForgetNodeResponse {
+    return {};
+  },
+
+  toJSON(_: ForgetNodeResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create(base?: DeepPartial<ForgetNodeResponse>): ForgetNodeResponse {
+    return ForgetNodeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ForgetNodeResponse>): ForgetNodeResponse {
+    const message = createBaseForgetNodeResponse();
     return message;
   },
 };
@@ -2271,6 +2426,19 @@ export const ClusterServiceService = {
     responseSerialize: (value: GetNodeResponse): Buffer => Buffer.from(GetNodeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetNodeResponse => GetNodeResponse.decode(value),
   },
+  /**
+   * ForgetNode takes a node that is down out of the list; it is back when its
+   * agent registers again. NOT_FOUND, or INVALID_ARGUMENT for one that is up.
+   */
+  forgetNode: {
+    path: "/drayage.coordinator.v1.ClusterService/ForgetNode" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ForgetNodeRequest): Buffer => Buffer.from(ForgetNodeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ForgetNodeRequest => ForgetNodeRequest.decode(value),
+    responseSerialize: (value: ForgetNodeResponse): Buffer => Buffer.from(ForgetNodeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ForgetNodeResponse => ForgetNodeResponse.decode(value),
+  },
   /** ListContainers lists the containers of all nodes. */
   listContainers: {
     path: "/drayage.coordinator.v1.ClusterService/ListContainers" as const,
@@ -2337,6 +2505,11 @@ export interface ClusterServiceServer extends UntypedServiceImplementation {
   listNodes: handleUnaryCall<ListNodesRequest, ListNodesResponse>;
   /** GetNode gives one node by name. NOT_FOUND if there is none. */
   getNode: handleUnaryCall<GetNodeRequest, GetNodeResponse>;
+  /**
+   * ForgetNode takes a node that is down out of the list; it is back when its
+   * agent registers again. NOT_FOUND, or INVALID_ARGUMENT for one that is up.
+   */
+  forgetNode: handleUnaryCall<ForgetNodeRequest, ForgetNodeResponse>;
   /** ListContainers lists the containers of all nodes. */
   listContainers: handleUnaryCall<ListContainersRequest, ListContainersResponse>;
   /**
@@ -2387,6 +2560,25 @@ export interface ClusterServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetNodeResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * ForgetNode takes a node that is down out of the list; it is back when its
+   * agent registers again. NOT_FOUND, or INVALID_ARGUMENT for one that is up.
+   */
+  forgetNode(
+    request: ForgetNodeRequest,
+    callback: (error: ServiceError | null, response: ForgetNodeResponse) => void,
+  ): ClientUnaryCall;
+  forgetNode(
+    request: ForgetNodeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ForgetNodeResponse) => void,
+  ): ClientUnaryCall;
+  forgetNode(
+    request: ForgetNodeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ForgetNodeResponse) => void,
   ): ClientUnaryCall;
   /** ListContainers lists the containers of all nodes. */
   listContainers(
