@@ -8,6 +8,7 @@ import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { DockerNotice, DockerPort } from "./docker-port.ts";
 import { openDocker } from "./open-docker.ts";
+import { isBeingStarted } from "./start-under-way.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -136,4 +137,28 @@ test("events go on after the connection was lost, with a resync", async () => {
     if (seen.length === 4) controller.abort();
   }
   expect(seen).toEqual(["resync", "start 1", "resync", "start 2"]);
+});
+
+describe("a start that is under way", () => {
+  const inspection = (onInspect: Handler): Handler => {
+    return (request, response) =>
+      request.url?.includes("/info") === true ? answer(response, 200, {}) : onInspect(request, response);
+  };
+
+  test("holds every inspection of the container back", async () => {
+    handler = inspection(() => undefined);
+    expect(await isBeingStarted(docker, "abc", 20)).toBe(true);
+  });
+
+  test("is over when the inspection is answered, or the container is gone", async () => {
+    handler = inspection((_, response) => answer(response, 200, { Id: "abc" }));
+    expect(await isBeingStarted(docker, "abc")).toBe(false);
+    handler = inspection((_, response) => answer(response, 404, { message: "No such container: abc" }));
+    expect(await isBeingStarted(docker, "abc")).toBe(false);
+  });
+
+  test("is not concluded from a Docker that does not work", async () => {
+    handler = (_, response) => answer(response, 500, { message: "broken" });
+    await expect(isBeingStarted(docker, "abc")).rejects.toMatchObject({ reason: "DOCKER_ERROR" });
+  });
 });

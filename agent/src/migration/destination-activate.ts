@@ -5,6 +5,7 @@
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { ActivateResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { isBeingStarted } from "../docker/start-under-way.ts";
 import { goFirst } from "../host/go-first.ts";
 import { runCommand } from "../host/run-command.ts";
 import { layerDirectory } from "../layer/layer.ts";
@@ -23,7 +24,7 @@ const SYNC_DEADLINE_MS = 30_000;
 
 export interface ActivationParts {
   readonly container: Pick<DestinationContainer, "endpoints">;
-  readonly start: Pick<HeldStart, "hasEnded">;
+  readonly start: Pick<HeldStart, "hasEnded" | "wasCalled">;
   readonly thaw: Pick<ThawInReserve, "take">;
   readonly ending: Pick<DestinationEnding, "abort">;
 }
@@ -93,9 +94,13 @@ export class Activation {
   /** False if the copy, never thawed, is not there any more, or Docker's start of it is not. */
   async #copyStands(): Promise<boolean> {
     const { host, record } = this.#context;
+    const { dockerId } = record.entry;
     // A copy that Docker has let go of would be cleaned up, or run without its output and address.
-    if (this.#parts.start.hasEnded) return false;
-    return (await host.gate.session(record.entry.dockerId)?.copyStands()) ?? false;
+    const { start } = this.#parts;
+    if (start.hasEnded) return false;
+    if ((await host.gate.session(dockerId)?.copyStands()) !== true) return false;
+    // An agent that was restarted has not called the start itself, and only Docker knows whether it still lasts.
+    return start.wasCalled || (await isBeingStarted(host.docker, dockerId));
   }
 
   /**

@@ -32,6 +32,11 @@ export class HeldStart {
       });
   }
 
+  /** False in an agent that was restarted since. */
+  get wasCalled(): boolean {
+    return this.#settled !== undefined;
+  }
+
   /** Before a verdict this means that nobody holds the copy any more. */
   get hasEnded(): boolean {
     return this.#hasEnded;
