@@ -8,8 +8,8 @@ export default defineConfig({
         test: {
           name: "harness",
           root: import.meta.dirname,
-          include: ["harness/**/*.test.ts", "bench/**/*.test.ts", "runner/**/*.test.ts"],
-          exclude: ["**/*.integration.test.ts"],
+          include: ["harness/**/*.test.ts", "bench/**/*.test.ts", "runner/**/*.test.ts", "faults/**/*.test.ts"],
+          exclude: ["**/*.integration.test.ts", "**/*.e2e.test.ts"],
           // Only ends what hangs.
           testTimeout: 20_000,
         },

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { eventually } from "../harness/eventually.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy, markedTasks } from "../harness/one-copy.ts";
+import { typeAt } from "../harness/terminal.ts";
 import { Stage } from "./stage.ts";
 
 const stage = new Stage(20, ["debian-tools"]);
@@ -85,17 +86,9 @@ test("a terminal: the shell at it goes on, its variables and its input with it",
     options: ["--interactive", "--tty"],
     command: ["bash", "--norc", "--noprofile"],
   });
-  // `script` gives docker the terminal that attach to a terminal demands; the last two keys detach.
-  const type = async (node: string, line: string) =>
-    await lab.shell(
-      node,
-      `{ printf '%s\\n' "$2"; sleep 1; printf '\\020\\021'; sleep 1; } | script --quiet --command "docker attach $1" /dev/null`,
-      container.name,
-      line,
-    );
-  await type(stage.source, "kept=$((40 + 2)); stty rows 33");
+  await typeAt(lab, stage.source, container.name, "kept=$((40 + 2)); stty rows 33");
   await migrate(lab, container.name, stage.destination);
-  await type(stage.destination, 'echo "kept is $kept"; stty size');
+  await typeAt(lab, stage.destination, container.name, 'echo "kept is $kept"; stty size');
   const logs = await eventually(
     async () => {
       const text = await lab.docker(stage.destination, "logs", container.name);

@@ -1,7 +1,7 @@
 /** Cancelling in each phase: before the commit the source runs on, after it, it is too late. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isChosen, stageOfThisRun } from "./choice.ts";
-import type { Role } from "./point-cases.ts";
+import type { Role } from "./case-terms.ts";
 import { play } from "./scenario.ts";
 import type { Stage } from "./stage.ts";
 

@@ -1,18 +1,25 @@
 /**
- * Every named point at which a program may die, and what must become of the migration. Points in code that only a
- * failing migration passes need a fault that makes it fail: `because`.
+ * Every named point at which a program may die, and what must become of the migration. Points that a migration passes
+ * only when something else goes wrong need a cause; points-in-code.test.ts demands that none is forgotten.
  */
+import type { FaultOf, Outcome, Place, Role } from "./case-terms.ts";
+import {
+  CANCEL,
+  CUT_OFF_DESTINATION,
+  CUT_OFF_FROZEN_SOURCE,
+  CUT_OFF_SOURCE,
+  type Deed,
+  KILL_COPY,
+  RESTART_DOCKER,
+} from "./deeds.ts";
 import type { Fault } from "./fault-points.ts";
 
-export type Role = "source" | "destination" | "leader";
-export type Outcome = "completed" | "rolled_back";
+export type Cause = readonly FaultOf[] | Deed;
 
-export interface PointCase {
-  readonly role: Role;
-  readonly point: string;
+export interface PointCase extends Place {
   readonly outcomes: readonly Outcome[];
-  /** A fault elsewhere that leads to this point. */
-  readonly because?: { readonly role: Role; readonly fault: Fault };
+  /** What leads to this point: faults elsewhere, or something that is done. */
+  readonly because?: Cause;
 }
 
 const completed: readonly Outcome[] = ["completed"];
@@ -30,8 +37,17 @@ const cases = (
 ): PointCase[] => points.map((point) => ({ role, point, outcomes, ...(because === undefined ? {} : { because }) }));
 const states = (names: readonly string[]) => names.map((name) => `journal-${name}`);
 
-const RESTORE_FAILS = { role: "destination", fault: { point: "destination.before-restore", action: "error" } } as const;
-const FREEZE_FAILS = { role: "source", fault: { point: "source.after-freeze", action: "error" } } as const;
+const fault = (role: Role, action: Fault["action"], point: string): FaultOf => ({ role, fault: { point, action } });
+
+const RESTORE_FAILS = [fault("destination", "error", "destination.before-restore")];
+const FREEZE_FAILS = [fault("source", "error", "source.after-freeze")];
+const LEADER_DIES_BEFORE_COMMIT = [fault("leader", "kill", "saga.before-commit")];
+const LEADER_DIES_AFTER_COMMIT = [fault("leader", "kill", "saga.after-commit")];
+/** The leader takes the commit for failed, and learns on the way back that it was not. */
+const COMMIT_WINS = [
+  fault("leader", "error", "saga.after-commit"),
+  fault("destination", "hang", "destination.before-journal-activating"),
+];
 
 export const POINT_CASES: readonly PointCase[] = [
   ...cases("source", around("source.", states(["syncing", "synced", "switching"])), rolledBack),
@@ -54,10 +70,14 @@ export const POINT_CASES: readonly PointCase[] = [
   ...cases("destination", around("destination.", states(["prepared"])), rolledBack),
   ...cases("destination", around("destination.", states(["activating"])), completed),
   ...cases("destination", ["destination.after-thaw"], completed),
+  ...cases("destination", around("destination.", ["confirm-running"]), completed),
   ...cases("destination", around("destination.", states(["running", "finished"])), completed),
   ...cases("destination", around("destination.", states(["aborting", "aborted"])), rolledBack, FREEZE_FAILS),
+  ...cases("destination", around("destination.", ["journal-declining", "give-back"]), rolledBack, KILL_COPY),
+  // The agent that comes back has to see by itself that nobody holds the copy any more.
+  ...cases("destination", around("destination.", ["journal-declining"]), rolledBack, RESTART_DOCKER),
 
-  ...cases("destination", around("gate.", ["record-released", "record-prepared"]), rolledBack),
+  ...cases("destination", around("gate.", ["record-armed", "record-released", "record-prepared"]), rolledBack),
   ...cases("destination", around("gate.", ["record-committing", "record-committed"]), completed),
   ...cases("destination", around("gate.", ["record-failed"]), rolledBack, FREEZE_FAILS),
 
@@ -69,9 +89,25 @@ export const POINT_CASES: readonly PointCase[] = [
   ...cases("leader", ["saga.before-commit"], either),
   ...cases("leader", ["saga.after-commit", ...around("saga.", ["phase-finish", "done"])], completed),
   ...cases("leader", around("saga.", ["phase-abort", "done"]), rolledBack, RESTORE_FAILS),
+  ...cases("leader", around("saga.", ["phase-activate"]), completed, COMMIT_WINS),
+  ...cases("leader", ["saga.before-cancel"], either, CANCEL),
+  ...cases("leader", ["saga.after-cancel"], rolledBack, CANCEL),
+  ...cases("leader", around("saga.", ["outcome-unknown"]), rolledBack, CUT_OFF_FROZEN_SOURCE),
+  ...cases("leader", around("saga.", ["outcome-unknown"]), completed, CUT_OFF_DESTINATION),
+  ...cases("leader", around("saga.", ["outcome-completed"]), completed, CUT_OFF_SOURCE),
+  ...cases("leader", ["election.won"], either, LEADER_DIES_BEFORE_COMMIT),
+  ...cases("leader", ["election.won"], completed, LEADER_DIES_AFTER_COMMIT),
 ];
 
 export function titleOf({ role, point, because }: PointCase): string {
-  const cause = because === undefined ? "" : ` after ${because.fault.action} at ${because.fault.point}`;
-  return `${role} killed at ${point}${cause}`;
+  return `${role} killed at ${point}${because === undefined ? "" : ` after ${nameOf(because)}`}`;
+}
+
+export function isDeed(cause: Cause): cause is Deed {
+  return "perform" in cause;
+}
+
+function nameOf(cause: Cause): string {
+  if (isDeed(cause)) return cause.title;
+  return cause.map(({ fault: { action, point } }) => `${action} at ${point}`).join(" and ");
 }

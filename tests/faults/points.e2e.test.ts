@@ -1,8 +1,10 @@
 /** kill -9 of source agent, destination agent and leader at every named point. */
 import { afterAll, beforeAll, describe, test } from "vitest";
+import type { FaultOf } from "./case-terms.ts";
 import { CORE_POINTS, isChosen, stageOfThisRun } from "./choice.ts";
-import { POINT_CASES, type PointCase, titleOf } from "./point-cases.ts";
-import { assertEnd, setFaults } from "./scenario.ts";
+import type { Deed } from "./deeds.ts";
+import { type Cause, isDeed, POINT_CASES, type PointCase, titleOf } from "./point-cases.ts";
+import { assertEnd, type Scene, setFaults } from "./scenario.ts";
 import { SETTLE_MS, type Stage } from "./stage.ts";
 
 let stage: Stage;
@@ -23,11 +25,29 @@ describe("killed at a named point", () => {
 
 async function killAt({ role, point, outcomes, because }: PointCase): Promise<void> {
   const actors = await stage.set();
-  const fault = { point, action: "kill" } as const;
-  await setFaults(stage, actors, [...(because === undefined ? [] : [because]), { role, fault }]);
+  const death: FaultOf = { role, fault: { point, action: "kill" } };
+  await setFaults(stage, actors, [...(because === undefined ? [] : faultsOf(because)), death]);
   const beginning = stage.begin(actors.destination);
   beginning.catch(() => undefined);
+  const undo =
+    because !== undefined && isDeed(because)
+      ? await doneTo({ stage, actors, id: await beginning }, because, death)
+      : undefined;
   await stage.faults.firing(point, SETTLE_MS);
   await stage.faults.clear();
+  await undo?.();
   await assertEnd(stage, actors, await stage.settled(await beginning), outcomes);
+}
+
+function faultsOf(cause: Cause): readonly FaultOf[] {
+  if (!isDeed(cause)) return cause;
+  return [{ role: cause.at.role, fault: { point: cause.at.point, action: "hang" } }];
+}
+
+/** Does the deed when the migration has come to where it is held; returns how it is undone. */
+async function doneTo(scene: Scene, deed: Deed, death: FaultOf): Promise<() => Promise<void>> {
+  await scene.stage.faults.firing(deed.at.point, SETTLE_MS);
+  const undo = await deed.perform(scene);
+  if (deed.keepsHold !== true) await setFaults(scene.stage, scene.actors, [death]);
+  return undo;
 }

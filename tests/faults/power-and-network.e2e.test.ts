@@ -2,9 +2,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually } from "../harness/eventually.ts";
 import { runningCopies } from "../harness/one-copy.ts";
+import type { FaultOf } from "./case-terms.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
-import { play, type Scene } from "./scenario.ts";
-import { SETTLE_MS, type Stage } from "./stage.ts";
+import { KILL_COPY } from "./deeds.ts";
+import { play, type Scene, setFaults } from "./scenario.ts";
+import { NAME, SETTLE_MS, type Stage } from "./stage.ts";
 
 let stage: Stage;
 beforeAll(async () => {
@@ -51,6 +53,61 @@ describe("power cut", () => {
       outcomes: ["rolled_back"],
     });
   });
+
+  test.runIf(isChosen(false))("of the destination that has given the container back, which moves on", async () => {
+    const actors = await stage.set();
+    const stop: FaultOf = {
+      role: "destination",
+      fault: { point: "destination.after-give-back", action: "hang" },
+    };
+    await setFaults(stage, actors, [{ role: "leader", fault: { point: "saga.before-commit", action: "hang" } }, stop]);
+    const id = await stage.begin(actors.destination);
+    await stage.faults.firing("saga.before-commit", SETTLE_MS);
+    await KILL_COPY.perform({ stage, actors, id });
+    await setFaults(stage, actors, [stop]);
+    await stage.faults.firing(stop.fault.point, SETTLE_MS);
+    await stage.cutPower(actors.destination);
+    const running = await stage.nodesThatRun();
+    await stage.faults.clear(running);
+    const { outcome } = await stage.state.migrationWhen(id, ({ phase }) => phase === "done", "is done", SETTLE_MS);
+    expect(outcome).toBe("rolled_back");
+    const next = await stage.settled(await stage.begin(actors.other), running);
+    expect(next.outcome).toBe("completed");
+    await stage.restorePower(actors.destination);
+    await stage.settled(id);
+    await stage.assertSound(actors.other, { onwards: actors.destination });
+  });
+
+  for (const policy of ["no", "always"]) {
+    const title = `of the source while it is frozen and nothing is delivered, restart policy ${policy}`;
+    test.runIf(isChosen(false))(title, async () => {
+      const { source, destination } = await stage.set();
+      await stage.lab.docker(source, "update", `--restart=${policy}`, NAME);
+      const record = await play(
+        stage,
+        {
+          hold: { role: "source", point: "source.after-freeze" },
+          during: async (scene) => await cutPower(scene, "source"),
+          afterwards: async (scene) => {
+            await stage.state.migrationWhen(scene.id, ({ phase }) => phase === "abort", "goes back", SETTLE_MS);
+            // The only copy there was has ended with its host, and no other came to life.
+            expect(await runningCopies(stage.lab, stage.container.mark, await stage.nodesThatRun())).toEqual([]);
+            await restorePower(scene, "source");
+          },
+          outcomes: [policy === "no" ? "failed" : "rolled_back"],
+        },
+        { isolated: true },
+      );
+      if (policy === "no") {
+        expect(record.reason).toContain(`does not run on ${source}`);
+        await stage.assertStopped(source);
+        await stage.lab.docker(source, "start", NAME);
+      }
+      await stage.lab.docker(source, "update", "--restart=no", NAME);
+      await stage.connect();
+      await stage.assertSound(source, { onwards: destination });
+    });
+  }
 
   test.runIf(isChosen(false))("of the source before the commit, with everything delivered", async () => {
     await play(stage, {

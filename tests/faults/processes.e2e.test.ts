@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { killOnAppearance } from "./node-processes.ts";
-import type { Outcome, Role } from "./point-cases.ts";
+import type { Outcome, Role } from "./case-terms.ts";
 import { play, type Scenario } from "./scenario.ts";
 import { SETTLE_MS, type Stage } from "./stage.ts";
 
@@ -91,21 +91,23 @@ describe("killed", () => {
     await play(stage, held("destination.before-journal-prepared", "start", ["rolled_back"]));
   });
 
-  test.runIf(isChosen(false))("Docker on the destination restarted while create is held", async () => {
-    await play(stage, {
-      hold: { role: "destination", point: "destination.before-restore" },
-      during: async ({ actors }) => void (await stage.lab.exec(actors.destination, ["systemctl", "restart", "docker"])),
-      outcomes: ["rolled_back"],
+  const RESTARTS = [
+    ["Docker", "destination.before-restore", "while create is held"],
+    ["Docker", "destination.before-pages-complete", "while the restore waits for pages"],
+    ["Docker", "destination.before-journal-prepared", "while the copy waits for the verdict"],
+    ["containerd", "destination.before-pages-complete", "while the restore waits for pages"],
+    ["containerd", "destination.before-journal-prepared", "while the copy waits for the verdict"],
+  ] as const;
+  for (const [service, point, when] of RESTARTS) {
+    test.runIf(isChosen(false))(`${service} on the destination restarted ${when}`, async () => {
+      await play(stage, {
+        hold: { role: "destination", point },
+        during: async ({ actors }) =>
+          void (await stage.lab.exec(actors.destination, ["systemctl", "restart", service.toLowerCase()])),
+        outcomes: ["rolled_back"],
+      });
     });
-  });
-
-  test.runIf(isChosen(false))("Docker on the destination restarted while the copy waits for the verdict", async () => {
-    await play(stage, {
-      hold: { role: "destination", point: "destination.before-journal-prepared" },
-      during: async ({ actors }) => void (await stage.lab.exec(actors.destination, ["systemctl", "restart", "docker"])),
-      outcomes: ["rolled_back"],
-    });
-  });
+  }
 });
 
 function held(point: string, verb: string, outcomes: readonly Outcome[]): Scenario {

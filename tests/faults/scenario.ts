@@ -4,7 +4,7 @@
  */
 import type { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import type { Fault } from "./fault-points.ts";
-import type { Outcome, Role } from "./point-cases.ts";
+import type { FaultOf, Outcome, Place, Role } from "./case-terms.ts";
 import { type Actors, SETTLE_MS, type Stage } from "./stage.ts";
 
 export interface Scene {
@@ -16,7 +16,7 @@ export interface Scene {
 
 export interface Scenario {
   /** Where it hangs until `during` is over. */
-  readonly hold: { readonly role: Role; readonly point: string };
+  readonly hold: Place;
   during(scene: Scene): Promise<void>;
   /** After it goes on, for example to end what was done; before the outcome is looked at. */
   afterwards?(scene: Scene): Promise<void>;
@@ -30,16 +30,15 @@ export function nodesOf(stage: Stage, role: Role, actors: Actors): readonly stri
   return role === "leader" ? stage.lab.nodes : [actors[role]];
 }
 
-export async function setFaults(
-  stage: Stage,
-  actors: Actors,
-  faults: readonly { readonly role: Role; readonly fault: Fault }[],
-): Promise<void> {
-  const byNode = new Map<string, Fault[]>();
+/** These faults and no others, on any node. */
+export async function setFaults(stage: Stage, actors: Actors, faults: readonly FaultOf[]): Promise<void> {
+  const byNode = new Map<string, Fault[]>(stage.lab.nodes.map((node) => [node, []]));
   for (const { role, fault } of faults) {
     for (const node of nodesOf(stage, role, actors)) byNode.set(node, [...(byNode.get(node) ?? []), fault]);
   }
-  await Promise.all([...byNode].map(([node, own]) => stage.faults.set(node, own)));
+  const setOn = (node: string, own: Fault[]) =>
+    own.length === 0 ? stage.faults.lift(node) : stage.faults.set(node, own);
+  await Promise.all([...byNode].map(([node, own]) => setOn(node, own)));
 }
 
 export interface PlayOptions {

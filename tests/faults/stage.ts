@@ -8,7 +8,7 @@ import { removeContainer, startRedis, type StartedContainer } from "../harness/c
 import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
 import { assertNothingLeft, type Residue, residueOfAll } from "../harness/leftovers.ts";
-import { assertOneCopy, containerDocument } from "../harness/one-copy.ts";
+import { assertOneCopy, containerDocument, dockerCopy, markedTasks } from "../harness/one-copy.ts";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { type DrayResult, TestLab } from "../harness/test-lab.ts";
 import { ClusterState } from "./cluster-state.ts";
@@ -189,6 +189,22 @@ export class Stage {
     this.client.verdict();
     await this.#assertClean();
     if (options.onwards !== undefined) await this.#moveOn(options.onwards);
+  }
+
+  /** The container has stopped: it is on `node`, which owns it, and nothing of it is anywhere else. */
+  async assertStopped(node: string): Promise<void> {
+    for (const each of this.lab.nodes) {
+      const tasks = await markedTasks(this.lab, each, this.container.mark);
+      if (tasks.length > 0) throw new Error(`${each} has processes of it: ${JSON.stringify(tasks)}`);
+      const copy = await dockerCopy(this.lab, each, NAME);
+      if (each === node ? copy === undefined || copy.running : copy !== undefined)
+        throw new Error(`Docker on ${each} has of it: ${JSON.stringify(copy)}`);
+    }
+    const owner = await this.state.owner(this.uuid);
+    if (owner?.node !== node || owner.state !== "running") throw new Error(`its owner is ${JSON.stringify(owner)}`);
+    const holder = await this.state.under(this.uuid);
+    if (holder !== undefined) throw new Error(`migration ${holder} still has it`);
+    await this.#assertClean();
   }
 
   /** That it can be moved again; the next case begins with what this leaves. */

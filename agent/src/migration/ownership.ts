@@ -6,6 +6,7 @@ import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { changeOwner } from "@drayage/shared/etcd/change-owner.ts";
 import type { EtcdPort, KeyValue } from "@drayage/shared/etcd/etcd-port.ts";
 import { decodeRecord, readRecord } from "@drayage/shared/etcd/records.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { abort, confirmRunning, giveBack, OwnerRecord } from "@drayage/shared/state/owner.ts";
 
@@ -89,17 +90,22 @@ export class Ownership {
 
   /**
    * The destination's word that the committed copy is lost and never ran. Asks
-   * until etcd has answered; NOT_OWNER if the container is not the source's
+   * until etcd has answered; NOT_OWNER if this node still has the container
    * after that.
    */
   async giveBack(question: Question, signal: AbortSignal): Promise<void> {
     const { uuid, epoch, migrationId, source } = question;
+    await faultPoint("destination.before-give-back");
     for (;;) {
       try {
         const rule = (now: OwnerRecord) => giveBack(now, epoch + 1, this.node, source, migrationId);
         const { record } = await changeOwner(this.etcd, uuid, rule, { signal });
         const verdict = verdictOf(record, question);
-        if (verdict.kind === "aborted") return;
+        // Superseded: while the copy is committed nobody else can change the owner, so an earlier word of it was heard.
+        if (verdict.kind === "aborted" || verdict.kind === "superseded") {
+          await faultPoint("destination.after-give-back");
+          return;
+        }
         if (verdict.kind === "committed" && !verdict.running) continue;
         throw new DrayError("NOT_OWNER", `container ${uuid} cannot be given back: ${verdict.kind}`, {
           node: this.node,
@@ -113,12 +119,16 @@ export class Ownership {
 
   /** Makes "running" durable after the thaw. Asks until etcd has answered. NOT_OWNER if it says otherwise. */
   async confirmRunning(uuid: string, epoch: number, signal: AbortSignal): Promise<void> {
+    await faultPoint("destination.before-confirm-running");
     for (;;) {
       try {
         const { record } = await changeOwner(this.etcd, uuid, (now) => confirmRunning(now, epoch, this.node), {
           signal,
         });
-        if (record?.node === this.node && record.epoch === epoch && record.state === "running") return;
+        if (record?.node === this.node && record.epoch === epoch && record.state === "running") {
+          await faultPoint("destination.after-confirm-running");
+          return;
+        }
         if (record === null || record.epoch > epoch || record.node !== this.node) {
           throw new DrayError("NOT_OWNER", `container ${uuid} belongs to ${record?.node ?? "nobody"} in etcd`);
         }

@@ -1,5 +1,6 @@
 /** The gate itself: sessions by container, and the socket. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
 import { type Asker, listenForRuntime } from "./gate-socket.ts";
 import { RecordStore } from "./record-store.ts";
@@ -75,7 +76,9 @@ class Gate implements RuntimeGate {
       // Known before the record stands: a create may come at once.
       this.#sessions.set(dockerId, session);
       try {
+        await faultPoint("gate.before-record-armed");
         await store.writeRecord(record);
+        await faultPoint("gate.after-record-armed");
       } catch (error) {
         this.#sessions.delete(dockerId);
         throw error;

@@ -1,0 +1,16 @@
+/** The words in which cases are told. */
+import type { Fault } from "./fault-points.ts";
+
+export type Role = "source" | "destination" | "leader";
+export type Outcome = "completed" | "rolled_back" | "failed";
+
+/** A named point in the program that plays this role. */
+export interface Place {
+  readonly role: Role;
+  readonly point: string;
+}
+
+export interface FaultOf {
+  readonly role: Role;
+  readonly fault: Fault;
+}
