@@ -11,9 +11,11 @@ import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { ancestors, hostPath, parseLayerPath, printable, ROOT } from "./layer-path.ts";
+import { GrowingBytes } from "./growing-array.ts";
+import { NOWHERE, PathTree } from "./path-tree.ts";
 import { splitHead } from "./stream-head.ts";
 import { extractArguments, startTar, tarError } from "./tar-command.ts";
-import { filterTar, type TarMember, type TarType } from "./tar-filter.ts";
+import { filterTar, type TarMember } from "./tar-filter.ts";
 import type { LayerPath, LayerTarget } from "./types.ts";
 
 /**
@@ -58,11 +60,14 @@ export async function applyLayer(target: LayerTarget, stream: Readable, signal?:
   }
 }
 
+/** "whiteout" was made by removing. The place of undefined is 0: a directory that only leads to what was made. */
+const MADE_KINDS = [undefined, "directory", "whiteout", "other"] as const;
+type MadeKind = Exclude<(typeof MADE_KINDS)[number], undefined>;
+
 class TargetGuard {
   readonly target: LayerTarget;
   readonly #base: Buffer;
-  /** What this stream made; "whiteout" was made by removing. */
-  readonly #made = new Map<LayerPath, TarType | "whiteout">();
+  readonly #made = new MadePaths();
   /** Directories of the target that were looked at and are none of this stream's. */
   readonly #standing = new Set<LayerPath>([ROOT]);
 
@@ -100,7 +105,7 @@ class TargetGuard {
     if (standing !== undefined && !(member.type === "directory" && standing.isDirectory())) {
       rmSync(this.path(path), { recursive: true, force: true });
     }
-    this.#made.set(path, whiteout ? "whiteout" : member.type);
+    this.#made.set(path, whiteout ? "whiteout" : member.type === "directory" ? "directory" : "other");
     // A mounted overlay makes the whiteout itself when the file is removed.
     return !(whiteout && this.target.kind === "merged");
   }
@@ -129,6 +134,23 @@ class TargetGuard {
     if (made === undefined || made === "directory") {
       throw refused(parseLayerPath(member.name), "is a link to something that is not in the stream");
     }
+  }
+}
+
+/** What a stream has made so far. */
+class MadePaths {
+  readonly #tree = new PathTree();
+  readonly #kinds = new GrowingBytes();
+
+  get(path: LayerPath): MadeKind | undefined {
+    const number = this.#tree.find(path);
+    return number === NOWHERE || number >= this.#kinds.length ? undefined : MADE_KINDS[this.#kinds.bytes[number] ?? 0];
+  }
+
+  set(path: LayerPath, kind: MadeKind): void {
+    const number = this.#tree.add(path);
+    this.#kinds.extend(number + 1);
+    this.#kinds.bytes[number] = MADE_KINDS.indexOf(kind);
   }
 }
 

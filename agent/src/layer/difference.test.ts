@@ -1,14 +1,20 @@
 import { describe, expect, test } from "vitest";
 import { diffLayer } from "./difference.ts";
-import type { EntryType, LayerEntry, LayerManifest } from "./types.ts";
+import { LayerManifest } from "./manifest.ts";
+import type { EntryType, LayerDifference, LayerEntry } from "./types.ts";
 
 const SECOND_NS = 1_000_000_000n;
 const OLD_NS = 1_000n * SECOND_NS;
 const FIRST_SCAN_NS = 2_000n * SECOND_NS;
 const SECOND_SCAN_NS = 3_000n * SECOND_NS;
 
+interface TestEntry extends LayerEntry {
+  readonly opaque: boolean;
+  readonly attributeNames: string;
+}
+
 let inodes = 0n;
-function entry(type: EntryType, more: Partial<LayerEntry> = {}): LayerEntry {
+function entry(type: EntryType, more: Partial<TestEntry> = {}): TestEntry {
   inodes += 1n;
   return {
     type,
@@ -33,20 +39,25 @@ const D_X = entry("file");
 const LINK = entry("file", { links: 2 });
 const base = { d: D, "d/x": D_X, "d/y": entry("file"), one: LINK, two: LINK };
 
-function manifest(entries: Record<string, LayerEntry>, takenAtNs: bigint): LayerManifest {
-  return { entries: new Map([["", ROOT_ENTRY], ...Object.entries(entries)]), takenAtNs };
+function manifest(entries: Record<string, TestEntry>, takenAtNs: bigint): LayerManifest {
+  const made = new LayerManifest(takenAtNs);
+  for (const [path, { opaque, attributeNames: names, ...rest }] of Object.entries({ "": ROOT_ENTRY, ...entries })) {
+    made.add(path, rest);
+    if (opaque || names !== "") made.addAttributes(path, { opaque, names });
+  }
+  return made;
 }
 const before = manifest(base, FIRST_SCAN_NS);
 const changedAt = { ctimeNs: 2_500n * SECOND_NS };
 
-function diff(after: Record<string, LayerEntry | undefined>, written?: ReadonlySet<string>) {
-  const entries = Object.entries({ ...base, ...after }).filter((e): e is [string, LayerEntry] => e[1] !== undefined);
-  const { changed, deleted, stripped } = diffLayer(
-    before,
-    manifest(Object.fromEntries(entries), SECOND_SCAN_NS),
-    written,
-  );
-  return { changed: [...changed], deleted: [...deleted], stripped: [...stripped] };
+/** Sorted: the order among siblings is that of the scan. */
+function listed({ changed, deleted, stripped }: LayerDifference) {
+  return { changed: [...changed].sort(), deleted, stripped };
+}
+
+function diff(after: Record<string, TestEntry | undefined>, written?: ReadonlySet<string>) {
+  const entries = Object.entries({ ...base, ...after }).filter((e): e is [string, TestEntry] => e[1] !== undefined);
+  return listed(diffLayer(before, manifest(Object.fromEntries(entries), SECOND_SCAN_NS), written));
 }
 
 describe("what changed between two scans", () => {
@@ -54,7 +65,7 @@ describe("what changed between two scans", () => {
     expect(diff({})).toEqual({ changed: [], deleted: [], stripped: [] });
   });
 
-  test.each<[string, Record<string, LayerEntry | undefined>, string[], string[]]>([
+  test.each<[string, Record<string, TestEntry | undefined>, string[], string[]]>([
     ["a file", { "d/x": { ...D_X, ...changedAt } }, ["", "d", "d/x"], []],
     ["a file of the same times but another inode", { "d/x": { ...D_X, inode: 999n } }, ["", "d", "d/x"], []],
     ["a new file", { "d/z": entry("file", changedAt) }, ["", "d", "d/z"], []],
@@ -82,18 +93,18 @@ describe("what changed between two scans", () => {
     const racy = { ...D_X, ctimeNs: FIRST_SCAN_NS - SECOND_NS / 2n };
     const first = manifest({ ...base, "d/x": racy }, FIRST_SCAN_NS);
     const second = manifest({ ...base, "d/x": racy }, SECOND_SCAN_NS);
-    expect(diffLayer(first, second).changed).toEqual(["", "d", "d/x"]);
+    expect(listed(diffLayer(first, second)).changed).toEqual(["", "d", "d/x"]);
   });
 
   test("a directory that lost an attribute", () => {
     const had = manifest({ ...base, d: { ...D, attributeNames: "user.a\0user.b" } }, FIRST_SCAN_NS);
     const has = manifest({ ...base, d: { ...D, attributeNames: "user.b", ...changedAt } }, SECOND_SCAN_NS);
-    expect(diffLayer(had, has)).toMatchObject({ changed: ["", "d"], stripped: ["d"] });
+    expect(listed(diffLayer(had, has))).toMatchObject({ changed: ["", "d"], stripped: ["d"] });
   });
 
   test("whiteouts, which share an inode, do not change together", () => {
     const first = manifest({ w: entry("whiteout", { inode: 5n }) }, FIRST_SCAN_NS);
     const both = { w: entry("whiteout", { inode: 5n, links: 2, ...changedAt }), v: entry("whiteout", { inode: 5n }) };
-    expect(diffLayer(first, manifest(both, SECOND_SCAN_NS)).changed).toEqual(["", "v"]);
+    expect(listed(diffLayer(first, manifest(both, SECOND_SCAN_NS))).changed).toEqual(["", "v"]);
   });
 });

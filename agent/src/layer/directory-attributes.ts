@@ -1,7 +1,7 @@
 /** Extended attributes of directories. Node cannot read them; the headers that tar writes for a directory hold them. */
 import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
-import { parseLayerPath } from "./layer-path.ts";
+import { parseLayerPath, ROOT } from "./layer-path.ts";
 import { createArguments, startTar, tarError } from "./tar-command.ts";
 import { filterTar } from "./tar-filter.ts";
 import type { LayerPath } from "./types.ts";
@@ -12,13 +12,14 @@ export interface DirectoryAttributes {
   readonly names: string;
 }
 
+const PIECE_BYTES = 16 * 1024;
 const ATTRIBUTE = /^SCHILY\.(?:xattr\.|acl\.)/;
 const OPAQUE = "SCHILY.xattr.trusted.overlay.opaque";
 
 /** Only directories that have attributes are in the answer. Directories that vanished meanwhile are left out. */
 export async function directoryAttributes(
   layer: string,
-  directories: readonly LayerPath[],
+  directories: Iterable<LayerPath>,
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<LayerPath, DirectoryAttributes>> {
   const found = new Map<LayerPath, DirectoryAttributes>();
@@ -46,13 +47,16 @@ export async function directoryAttributes(
 }
 
 /** Names for tar's --files-from: NUL-terminated bytes, in pieces. */
-export function nameList(paths: readonly LayerPath[]): Readable {
-  const PATHS_PER_PIECE = 1000;
+export function nameList(paths: Iterable<LayerPath>): Readable {
   function* pieces(): Generator<Buffer> {
-    for (let at = 0; at < paths.length; at += PATHS_PER_PIECE) {
-      const piece = paths.slice(at, at + PATHS_PER_PIECE).map((path) => (path === "" ? ".\0" : `./${path}\0`));
-      yield Buffer.from(piece.join(""), "latin1");
+    let piece = "";
+    for (const path of paths) {
+      piece += path === ROOT ? ".\0" : `./${path}\0`;
+      if (piece.length < PIECE_BYTES) continue;
+      yield Buffer.from(piece, "latin1");
+      piece = "";
     }
+    if (piece !== "") yield Buffer.from(piece, "latin1");
   }
   return Readable.from(pieces(), { objectMode: false });
 }

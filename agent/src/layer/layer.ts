@@ -9,6 +9,7 @@ export { applyLayer } from "./apply.ts";
 export { diffLayer } from "./difference.ts";
 export { layerDirectory } from "./layer-directory.ts";
 export { packLayer, type PackOptions } from "./pack.ts";
-export { EMPTY_MANIFEST, scanLayer } from "./scan.ts";
+export { EMPTY_MANIFEST } from "./manifest.ts";
+export { scanLayer } from "./scan.ts";
 export type { LayerDifference, LayerEntry, LayerManifest, LayerPath, LayerTarget } from "./types.ts";
 export { namespacePids, writtenPaths } from "./written-paths.ts";

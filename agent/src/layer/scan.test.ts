@@ -16,8 +16,6 @@ test("a record of find", () => {
       uid: 1000,
       gid: 33,
       device: 0n,
-      opaque: false,
-      attributeNames: "",
     },
   });
   expect(parseRecord("d 4096 -1.5000000000 1.0000000000 1 2 755 0 0 ").path).toBe("");

@@ -4,9 +4,9 @@ import { lstatSync, statSync } from "node:fs";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { directoryAttributes } from "./directory-attributes.ts";
 import { hostPath } from "./layer-path.ts";
-import type { EntryType, LayerEntry, LayerManifest, LayerPath } from "./types.ts";
-
-export const EMPTY_MANIFEST: LayerManifest = { entries: new Map(), takenAtNs: 0n };
+import { LayerManifest } from "./manifest.ts";
+import { PathSelection } from "./path-selection.ts";
+import type { EntryType, LayerEntry, LayerPath } from "./types.ts";
 
 /** find walks a hundred thousand files in the time in which Node asks for a tenth, and not on our thread. */
 const FORMAT = "%y %s %T@ %C@ %i %n %m %U %G %P\\0";
@@ -28,27 +28,33 @@ const TYPES: Readonly<Record<string, EntryType>> = {
  * the manifest says. Throws NOT_FOUND if there is no such directory.
  */
 export async function scanLayer(directory: string, signal?: AbortSignal): Promise<LayerManifest> {
-  const takenAtNs = BigInt(Date.now()) * 1_000_000n;
+  const manifest = new LayerManifest(BigInt(Date.now()) * 1_000_000n);
   if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new DrayError("NOT_FOUND", `the layer ${directory} does not exist`);
   }
-  const entries = new Map<LayerPath, LayerEntry>();
-  const directories: LayerPath[] = [];
-  for await (const record of recordsOf(directory, signal)) {
-    const { path, entry } = parseRecord(record);
-    if (entry.type === "directory") directories.push(path);
-    const complete = entry.type === "character" || entry.type === "block" ? withDevice(directory, path, entry) : entry;
-    if (complete !== undefined) entries.set(path, complete);
+  for await (const records of recordsOf(directory, signal)) {
+    for (const record of records) {
+      const { path, entry } = parseRecord(record);
+      const isDevice = entry.type === "character" || entry.type === "block";
+      const complete = isDevice ? withDevice(directory, path, entry) : entry;
+      if (complete !== undefined) manifest.add(path, complete);
+    }
   }
-  for (const [path, { opaque, names }] of await directoryAttributes(directory, directories, signal)) {
-    const entry = entries.get(path);
-    if (entry !== undefined) entries.set(path, { ...entry, opaque, attributeNames: names });
+  for (const [path, attributes] of await directoryAttributes(directory, directoriesOf(manifest), signal)) {
+    manifest.addAttributes(path, attributes);
   }
-  return { entries, takenAtNs };
+  return manifest;
 }
 
-/** One record of find's output after another, as byte strings. */
-async function* recordsOf(directory: string, signal: AbortSignal | undefined): AsyncGenerator<string, void, void> {
+function directoriesOf(manifest: LayerManifest): Iterable<LayerPath> {
+  const isDirectory = Uint8Array.from({ length: manifest.tree.size }, (_, entry) =>
+    manifest.has(entry) && manifest.type(entry) === "directory" ? 1 : 0,
+  );
+  return new PathSelection(manifest.tree, isDirectory);
+}
+
+/** The records of find's output in the groups in which they come, as byte strings. */
+async function* recordsOf(directory: string, signal: AbortSignal | undefined): AsyncGenerator<string[], void, void> {
   const child = spawn("find", [directory, "-ignore_readdir_race", "-printf", FORMAT], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
@@ -68,7 +74,7 @@ async function* recordsOf(directory: string, signal: AbortSignal | undefined): A
     for await (const chunk of child.stdout.setEncoding("latin1") as AsyncIterable<string>) {
       const records = (rest + chunk).split("\0");
       rest = records.pop() ?? "";
-      yield* records;
+      yield records;
     }
     const code = await ended;
     signal?.throwIfAborted();
@@ -105,8 +111,6 @@ export function parseRecord(record: string): { readonly path: LayerPath; readonl
       uid: Number(uid),
       gid: Number(gid),
       device: 0n,
-      opaque: false,
-      attributeNames: "",
     },
   };
 }

@@ -1,3 +1,7 @@
+import type { PathSelection } from "./path-selection.ts";
+
+export type { LayerManifest } from "./manifest.ts";
+
 /**
  * Paths are relative to the layer ("etc/passwd"), without leading "./", as byte strings: one character per byte
  * (latin1), because file names are bytes and need not be UTF-8. "" is the layer's root.
@@ -18,23 +22,12 @@ export interface LayerEntry {
   readonly gid: number;
   /** Device number of device nodes, else 0. */
   readonly device: bigint;
-  /** Directory that hides what lower layers have below it. */
-  readonly opaque: boolean;
-  /** Directories only: names of their extended attributes, sorted, joined by NUL. */
-  readonly attributeNames: string;
-}
-
-/** What a layer held at one time. */
-export interface LayerManifest {
-  readonly entries: ReadonlyMap<LayerPath, LayerEntry>;
-  /** When the scan began, nanoseconds since the epoch; entries changed shortly before may have changed again. */
-  readonly takenAtNs: bigint;
 }
 
 /** What brings a copy of an earlier state to the later one. */
 export interface LayerDifference {
   /** To be packed, parents first. */
-  readonly changed: readonly LayerPath[];
+  readonly changed: PathSelection;
   /** To be removed (with all below) before `changed` is unpacked. */
   readonly deleted: readonly LayerPath[];
   /** Directories that lost an extended attribute: they are made anew around what they hold. */
