@@ -1,5 +1,8 @@
 /** /proc/<pid>/mountinfo, see proc(5). */
-import { readFile } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
+
+/** What /proc answers of a process that is no more. */
+const ENDED: ReadonlySet<string> = new Set(["ENOENT", "ESRCH", "EINVAL"]);
 
 export interface Mount {
   readonly id: number;
@@ -27,6 +30,25 @@ export function parseMountinfo(text: string): Mount[] {
 /** The mounts that a process sees. */
 export async function mountsOf(pid: number | "self"): Promise<Mount[]> {
   return parseMountinfo(await readFile(`/proc/${pid}/mountinfo`, "utf8"));
+}
+
+/** What the processes of all other mount namespaces see, one table for each namespace. */
+export async function otherMountTables(): Promise<Mount[][]> {
+  const seen = new Set([await readlink("/proc/self/ns/mnt")]);
+  const tables: Mount[][] = [];
+  for (const pid of await readdir("/proc")) {
+    if (!/^[0-9]+$/.test(pid)) continue;
+    try {
+      const namespace = await readlink(`/proc/${pid}/ns/mnt`);
+      if (seen.has(namespace)) continue;
+      tables.push(await mountsOf(Number(pid)));
+      seen.add(namespace);
+    } catch (error) {
+      // It has ended, or has no namespace any more: a zombie.
+      if (!ENDED.has((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    }
+  }
+  return tables;
 }
 
 function parseLine(line: string): Mount | null {
