@@ -121,8 +121,8 @@ describe("cancel", () => {
     const redis = await stage.startRedis({ node: stage.source, name: "cancelled", address, megabytes: 60 });
     const held = await HeldConnection.redis({ host: address, port: 6379 });
     await known(stage.lab, redis.name);
-    // 60 MB at 3 MB/s: the switch takes twenty seconds, in which it can be cancelled.
-    const options = ["--to", stage.destination, "--bandwidth", "3M", "--detach"];
+    // 60 MB, half of which is noise: at 2 MB/s the switch takes fifteen seconds, in which it can be cancelled.
+    const options = ["--to", stage.destination, "--bandwidth", "2M", "--detach"];
     const { document: accepted } = await lab.dray<MigrationDocument>(["migrate", redis.name, ...options]);
     const inspect = async () => (await lab.dray<MigrationDocument>(["migration", "inspect", accepted.id])).document;
     await eventually(async () => ((await inspect()).phase === "switch" ? true : undefined), {
@@ -139,6 +139,7 @@ describe("cancel", () => {
       { what: "the roll-back", deadlineMs: 60_000, everyMs: 200 },
     );
     expect(ended.outcome).toBe("rolled_back");
+    expect(ended.error).toMatchObject({ reason: "CANCELLED", phase: "switch" });
     await held.moreReplies(50);
     await held.stop();
     await assertOneCopy(lab, redis, stage.source);
