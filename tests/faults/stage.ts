@@ -3,7 +3,9 @@
  * TCP connection through everything. A case that breaks either gets a new one for the next, so that cases do not
  * depend on each other.
  */
+import { randomBytes } from "node:crypto";
 import type { MigrationRecord } from "@drayage/shared/state/migration.ts";
+import { run } from "../../deploy/lab/src/host/run.ts";
 import { removeContainer, startRedis, type StartedContainer } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
@@ -15,7 +17,6 @@ import { ClusterState } from "./cluster-state.ts";
 import { FaultPoints } from "./fault-points.ts";
 
 export const NAME = "held";
-const MAC = "02:64:72:00:fa:01";
 /** Long enough for any failover, restart and etcd pause of a case. */
 export const SETTLE_MS = 120_000;
 const READY_MS = 60_000;
@@ -267,7 +268,10 @@ export class Stage {
     const address = this.lab.freeAddress(0);
     // A Redis that sets its title overwrites the environment by which its processes are found.
     const command = ["redis-server", "--protected-mode", "no", "--save", "", "--set-proc-title", "no"];
-    const options = { node: first, name: NAME, address, macAddress: MAC, megabytes: 8, command };
+    // Neither bridges nor this host may look for it where its predecessor was.
+    await run(["ip", "neigh", "flush", "to", address]);
+    const macAddress = `02:64:72:${randomBytes(3).toString("hex").replace(/..\B/g, "$&:")}`;
+    const options = { node: first, name: NAME, address, macAddress, megabytes: 8, command };
     this.#container = await startRedis(this.lab, options);
     await this.connect();
     this.#node = first;
