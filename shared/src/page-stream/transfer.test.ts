@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { DrayError } from "../errors/dray-error.ts";
 import { createAuthority, issueIdentity } from "../identity/authority.ts";
 import { type Identity, tlsClientOptions } from "../identity/identity.ts";
 import { encodeFrame, FrameDecoder } from "./frame.ts";
-import { decodeMessage, encodeMessage, STREAM_LIMIT } from "./messages.ts";
+import { decodeMessage, encodeMessage, PROTOCOL_VERSIONS, STREAM_LIMIT } from "./messages.ts";
 import { storeFile } from "./store-file.ts";
 import { connectTransfer } from "./transfer-client.ts";
 import { startTransferServer } from "./transfer-server.ts";
@@ -549,6 +549,56 @@ describe("the door", () => {
       decoder.push(chunk as Buffer, (frame) => answers.push(decodeMessage("error", frame).message));
     }
     expect(answers.join()).toContain(message);
+  });
+
+  /** A sender that was admitted, and does what no honest one would. */
+  async function admitted(): Promise<TLSSocket> {
+    const socket = connectTls({
+      host: "127.0.0.1",
+      port: server.port,
+      ...tlsClientOptions(n1, { role: "agent", name: "n2" }),
+    });
+    socket.on("error", () => undefined);
+    const versions = [...PROTOCOL_VERSIONS];
+    socket.write(encodeMessage("hello", 0, { versions, migrationId: "m1", token, silenceLimitMs: 60_000 }));
+    await new Promise((resolve) => socket.once("readable", resolve));
+    return socket;
+  }
+
+  test("a data frame without data is refused: any number of them would fit into the window", async () => {
+    authorise(async ({ content }) => sha(content));
+    const socket = await admitted();
+    socket.write(encodeMessage("openFile", 1, { kind: "k", name: "n", metadata: {} }));
+    socket.write(encodeFrame("data", 1, Buffer.alloc(0)));
+    const answers: string[] = [];
+    const decoder = new FrameDecoder();
+    for await (const chunk of socket) {
+      decoder.push(chunk as Buffer, (frame) => {
+        if (frame.type === "error" && frame.streamId === 0) answers.push(decodeMessage("error", frame).message);
+      });
+    }
+    expect(answers.join()).toContain("a data frame without data");
+  });
+
+  test("a peer that never reads what it asks for is given up before it fills the memory", {
+    timeout: 20_000,
+  }, async () => {
+    const replyBytes = 256 * 1024;
+    let received = 0;
+    authorise(async ({ content }) => {
+      for await (const _ of content);
+      received += 1;
+      return "x".repeat(replyBytes);
+    });
+    const socket = await admitted();
+    const limitFiles = (64 * 1024 * 1024) / replyBytes;
+    for (let streamId = 1; streamId <= limitFiles && incidents.length === 0; streamId++) {
+      socket.write(encodeMessage("openFile", streamId, { kind: "k", name: "n", metadata: {} }));
+      socket.write(encodeMessage("closeFile", streamId, { bytes: 0, digest: 0 }));
+      await expect.poll(() => received >= streamId || incidents.length > 0, { interval: 1 }).toBe(true);
+    }
+    expect(incidents).toContain("page connection lost");
+    socket.destroy();
   });
 
   test("a version that is not spoken here is refused by name", async () => {
