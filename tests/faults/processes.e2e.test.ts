@@ -23,7 +23,6 @@ interface Victim {
   readonly is: (words: readonly string[]) => boolean;
   readonly outcomes: readonly Outcome[];
   readonly core?: boolean;
-  readonly mayBreakConnection?: boolean;
 }
 
 /** By name and arguments; CRIU changes its title to "criu: dump …" at once. */
@@ -44,8 +43,6 @@ const VICTIMS: readonly Victim[] = [
     is: program("criu"),
     outcomes: ["rolled_back"],
     core: true,
-    // It leaves sockets in repair mode, and the kernel lets the tasks go on at once.
-    mayBreakConnection: true,
   },
   { title: "runc in the dump", from: DUMP, on: "source", is: program("runc", "checkpoint"), outcomes: ["rolled_back"] },
   {
@@ -67,7 +64,7 @@ const VICTIMS: readonly Victim[] = [
 ];
 
 describe("killed", () => {
-  for (const { title, from, on, is, outcomes, core, mayBreakConnection = false } of VICTIMS) {
+  for (const { title, from, on, is, outcomes, core } of VICTIMS) {
     test.runIf(isChosen(core === true))(title, async () => {
       let death: Promise<void> | undefined;
       await play(stage, {
@@ -78,7 +75,6 @@ describe("killed", () => {
         },
         afterwards: async () => await death,
         outcomes,
-        mayBreakConnection,
       });
     });
   }

@@ -21,8 +21,6 @@ export interface Scenario {
   /** After it goes on, for example to end what was done; before the outcome is looked at. */
   afterwards?(scene: Scene): Promise<void>;
   readonly outcomes: readonly Outcome[];
-  /** Nothing that Drayage does can keep the connection in this case. */
-  readonly mayBreakConnection?: boolean;
 }
 
 /** The nodes where a fault has to be set: nobody knows which coordinator will lead when the point is passed. */
@@ -60,10 +58,7 @@ export async function play(stage: Stage, scenario: Scenario, options: PlayOption
   await scenario.afterwards?.(scene);
   const record = await stage.settled(id);
   if (options.isolated === true) assertOutcome(record, scenario.outcomes);
-  else {
-    if (scenario.mayBreakConnection === true) await stage.connect();
-    await assertEnd(stage, actors, record, scenario.outcomes);
-  }
+  else await assertEnd(stage, actors, record, scenario.outcomes);
   return record;
 }
 

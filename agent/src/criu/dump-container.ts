@@ -31,6 +31,8 @@ export interface DumpOptions {
 
 const GHOST_LIMIT_BYTES = 1 << 30;
 const REFREEZE_LIMIT_MS = 10_000;
+/** Where a `criu` is whose violent end leaves the container frozen; see agent/runc/guarded-criu.c. */
+const GUARDED_CRIU = "/usr/lib/drayage/guarded";
 
 /** The transient unit of a migration's dump; an agent that is restarted finds and stops it by this name. */
 export function dumpUnit(migrationId: string): string {
@@ -60,10 +62,12 @@ export function criuDumpConfig(ghostLimitBytes: number, watchedPaths: readonly s
 export interface PreparedDump {
   /**
    * Dumps the container, which is paused by now. On return it is frozen again
-   * (verified), on success as on failure. Once.
+   * (verified), on success as on failure. Once. After a failure its sockets may
+   * be in repair mode: see repair-mode.ts before the thaw.
    *
-   * Not to be interrupted: CRIU ended in the middle leaves the container's
-   * sockets in repair mode, and connections die of it.
+   * Not to be interrupted without need: CRIU that is ended in the few
+   * milliseconds in which it takes or gives back control of a process leaves
+   * that one with registers of CRIU's.
    *
    * Throws DrayError CRIU_DUMP_FAILED (the line that matters, its meaning and
    * remedy), FREEZE_FAILED (it could not be verified frozen), TIMEOUT, CANCELLED.
@@ -92,7 +96,11 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   const argv = [runcPath, "--root", runcRoot, "checkpoint", ...places, ...features, dockerId];
   const unit = await WaitingUnit.start(argv, {
     unit: dumpUnit(options.migrationId),
-    env: { CRIU_CONFIG_FILE: config },
+    env: {
+      CRIU_CONFIG_FILE: config,
+      PATH: `${GUARDED_CRIU}:${process.env["PATH"] ?? ""}`,
+      DRAYAGE_DUMP_CGROUP: container.cgroup,
+    },
   });
   return {
     async run() {

@@ -1,0 +1,220 @@
+/*
+ * A CRIU whose end is awaited: if it does not end well, the container that it
+ * dumps is frozen before the kernel lets go of it.
+ *
+ *   criu ARGUMENTS...        (in the PATH of a dump's runc, before the true one)
+ *   drayage-dump-guard PID CGROUP
+ *
+ * CRIU holds the tasks that it dumps by ptrace alone, the freezer is open. When
+ * it is killed the kernel detaches them and they run, with sockets in repair
+ * mode: one read, and the connection is lost. So a guard seizes CRIU by ptrace
+ * and is told of its exit while it still has everything (PTRACE_EVENT_EXIT).
+ * It freezes the cgroup then, and only then lets CRIU go. Nothing runs in
+ * between.
+ *
+ * As `criu` it starts the guard for its own pid, waits until that stands, and
+ * becomes the true CRIU. DRAYAGE_DUMP_CGROUP is the container's cgroup
+ * directory. Without a guard (nobody may trace, say) CRIU runs all the same:
+ * what is lost is the protection against its violent end.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STANDS 1
+/* Where the guard says that it stands. */
+#define REPORT_FD 3
+
+#define FREEZE_LIMIT_MS 2000
+/* Kernels that do not notify on the events file are asked again this often. */
+#define FREEZE_RECHECK_MS 1
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static bool says_frozen(int fd, bool v1)
+{
+	char text[4096];
+	ssize_t length = pread(fd, text, sizeof(text) - 1, 0);
+
+	if (length < 0)
+		return false;
+	text[length] = '\0';
+	return v1 ? !strncmp(text, "FROZEN", 6) : strstr(text, "frozen 1") != NULL;
+}
+
+/*
+ * Tasks held by ptrace count as frozen, and stay so when they are let go. With
+ * the order given nobody gets to run any more; the wait is for those on a
+ * processor at this moment.
+ */
+static void freeze(const char *cgroup)
+{
+	char control[PATH_MAX], events[PATH_MAX];
+	bool v1 = false;
+
+	snprintf(control, sizeof(control), "%s/cgroup.freeze", cgroup);
+	snprintf(events, sizeof(events), "%s/cgroup.events", cgroup);
+	int fd = open(control, O_WRONLY | O_CLOEXEC);
+	if (fd < 0) {
+		v1 = true;
+		snprintf(control, sizeof(control), "%s/freezer.state", cgroup);
+		strcpy(events, control);
+		fd = open(control, O_WRONLY | O_CLOEXEC);
+	}
+	if (fd < 0 || write(fd, v1 ? "FROZEN" : "1", v1 ? 6 : 1) < 0)
+		return;
+	close(fd);
+	fd = open(events, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	int64_t deadline_ms = now_ms() + FREEZE_LIMIT_MS;
+	while (!says_frozen(fd, v1) && now_ms() < deadline_ms) {
+		struct pollfd changed = {.fd = fd, .events = POLLPRI};
+
+		poll(&changed, v1 ? 0 : 1, FREEZE_RECHECK_MS);
+	}
+	close(fd);
+}
+
+/* Stays until CRIU has ended; whatever else happens to CRIU is passed on. */
+static int guard(pid_t criu, const char *cgroup)
+{
+	int status;
+	char stands = STANDS;
+
+	/* A unit that is stopped sends SIGTERM to all: CRIU goes first. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	if (ptrace(PTRACE_SEIZE, criu, NULL, PTRACE_O_TRACEEXIT))
+		return 1;
+	if (write(REPORT_FD, &stands, 1) != 1)
+		return 1;
+	close(REPORT_FD);
+	while (waitpid(criu, &status, __WALL) == criu || errno == EINTR) {
+		if (!WIFSTOPPED(status))
+			return 0;
+		int signal_number = WSTOPSIG(status), event = status >> 16;
+
+		if (event == PTRACE_EVENT_EXIT) {
+			unsigned long code = 0;
+
+			/* What has ended well has put everything in order itself, the freezer too. */
+			if (ptrace(PTRACE_GETEVENTMSG, criu, NULL, &code) || code != 0)
+				freeze(cgroup);
+			ptrace(PTRACE_DETACH, criu, NULL, NULL);
+			return 0;
+		}
+		bool group_stop = event == PTRACE_EVENT_STOP && signal_number != SIGTRAP;
+		if (group_stop)
+			ptrace(PTRACE_LISTEN, criu, NULL, NULL);
+		else
+			ptrace(PTRACE_CONT, criu, NULL, event ? 0 : (long)signal_number);
+	}
+	return 0;
+}
+
+/* In the child: nothing of CRIU's is kept open, its caller waits for the end of some of it. */
+static void become_guard(pid_t criu, const char *cgroup, int report)
+{
+	char pid[16], self[PATH_MAX];
+	int null = open("/dev/null", O_RDWR);
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (length <= 0)
+		_exit(1);
+	self[length] = '\0';
+	snprintf(pid, sizeof(pid), "%d", criu);
+	report = fcntl(report, F_DUPFD, REPORT_FD + 1);
+	if (null < 0 || report < 0)
+		_exit(1);
+	for (int fd = 0; fd < REPORT_FD; fd++)
+		dup2(null, fd);
+	dup2(report, REPORT_FD);
+	close_range(REPORT_FD + 1, ~0u, 0);
+	setsid();
+	execl(self, "drayage-dump-guard", pid, cgroup, NULL);
+	_exit(1);
+}
+
+/* Returns when the guard stands, or cannot. */
+static void post_guard(const char *cgroup)
+{
+	int report[2];
+	char stands = 0;
+	pid_t criu = getpid();
+
+	if (pipe2(report, O_CLOEXEC))
+		return;
+	/* By a child in between, so that CRIU gets no child that it does not know. */
+	pid_t child = fork();
+	if (child == 0) {
+		if (fork() == 0)
+			become_guard(criu, cgroup, report[1]);
+		_exit(0);
+	}
+	close(report[1]);
+	if (child > 0)
+		waitpid(child, NULL, 0);
+	if (child < 0 || read(report[0], &stands, 1) != 1 || stands != STANDS)
+		fprintf(stderr, "drayage-dump-guard: cannot stand guard\n");
+	close(report[0]);
+}
+
+/* The first `criu` in the PATH that is not this program. */
+static int become_criu(char *argv[])
+{
+	struct stat self, candidate;
+	char path[PATH_MAX];
+	const char *all = getenv("PATH");
+	char *rest = strdup(all ? all : ""), *directory;
+
+	if (!rest || stat("/proc/self/exe", &self))
+		return 127;
+	while ((directory = strsep(&rest, ":"))) {
+		snprintf(path, sizeof(path), "%s/criu", directory);
+		if (stat(path, &candidate) || (candidate.st_dev == self.st_dev && candidate.st_ino == self.st_ino))
+			continue;
+		execv(path, argv);
+	}
+	fprintf(stderr, "drayage-dump-guard: cannot run criu: %s\n", strerror(errno));
+	return 127;
+}
+
+int main(int argc, char *argv[])
+{
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "";
+
+	if (!strcmp(name, "criu")) {
+		const char *cgroup = getenv("DRAYAGE_DUMP_CGROUP");
+
+		if (cgroup)
+			post_guard(cgroup);
+		return become_criu(argv);
+	}
+	if (argc != 3 || atoi(argv[1]) <= 1) {
+		fprintf(stderr, "usage: drayage-dump-guard PID CGROUP\n");
+		return 2;
+	}
+	return guard(atoi(argv[1]), argv[2]);
+}
