@@ -13,6 +13,7 @@ const GOOD: CopyFacts = {
   initPid: 100,
   frozen: true,
   inside: [100, 101, 102],
+  traced: [],
   processes: [
     process(1, 0, HOST),
     process(50, 1, HOST),
@@ -33,6 +34,7 @@ test("a zombie has no namespaces and does not count", () => {
 
 test.each<[string, Partial<CopyFacts>, RegExp]>([
   ["not frozen", { frozen: false }, /not frozen/],
+  ["CRIU still holds a task", { traced: [{ task: 105, tracer: 50 }] }, /process 50 still traces its task 105/],
   ["init elsewhere", { inside: [101, 102] }, /init \(100\) is not in/],
   ["init gone", { processes: GOOD.processes.filter(({ pid }) => pid !== 100) }, /init is gone/],
   ["a task outside", { inside: [100, 102] }, /process 101 of the container is outside/],

@@ -2,6 +2,7 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { cgroupPids, isFrozen } from "../host/cgroup.ts";
+import { unlessGone } from "../host/unless-gone.ts";
 import type { RuncContainer } from "../host/runc-state.ts";
 import { claimantLives } from "./claim.ts";
 import type { SessionState } from "./session-state.ts";
@@ -12,17 +13,25 @@ export interface ProcessFacts {
   readonly pidNamespace: string;
 }
 
+/** A task that another process traces. */
+export interface TracedTask {
+  readonly task: number;
+  readonly tracer: number;
+}
+
 export interface CopyFacts {
   readonly initPid: number;
   readonly frozen: boolean;
   /** Pids in the container's cgroup. */
   readonly inside: readonly number[];
+  /** Of all tasks of those, those that are traced. */
+  readonly traced: readonly TracedTask[];
   readonly processes: readonly ProcessFacts[];
   /** The agent's own. */
   readonly hostPidNamespace: string;
 }
 
-/** Throws DrayError CRIU_RESTORE_FAILED unless it is frozen, whole, alone, and inside its cgroup. Gives its tasks. */
+/** Throws DrayError CRIU_RESTORE_FAILED unless it is frozen, whole, alone, let go of, and inside its cgroup. Gives its tasks. */
 export async function verifyCopy(container: RuncContainer): Promise<number> {
   const [frozen, inside, processes, hostPidNamespace] = await Promise.all([
     isFrozen(container.cgroup),
@@ -30,7 +39,8 @@ export async function verifyCopy(container: RuncContainer): Promise<number> {
     listProcesses(),
     readlink("/proc/self/ns/pid"),
   ]);
-  const fault = faultOfCopy({ initPid: container.initPid, frozen, inside, processes, hostPidNamespace });
+  const traced = (await Promise.all(inside.map(tracedTasks))).flat();
+  const fault = faultOfCopy({ initPid: container.initPid, frozen, inside, traced, processes, hostPidNamespace });
   if (fault !== null) {
     throw new DrayError("CRIU_RESTORE_FAILED", `the restored copy is not as it must be: ${fault}`, {
       remedy: "It was killed. See restore.log and the file actions on that node.",
@@ -61,6 +71,9 @@ export function faultOfCopy(facts: CopyFacts): string | null {
   const inside = new Set(facts.inside);
   if (!inside.has(facts.initPid)) return `its init (${facts.initPid}) is not in the container's cgroup`;
   if (!facts.frozen) return "it is not frozen";
+  // CRIU has not come to its end: its traps and its blob may still be in the task, which would not run as itself.
+  const [held] = facts.traced;
+  if (held !== undefined) return `process ${held.tracer} still traces its task ${held.task}`;
   const byPid = new Map(facts.processes.map((process) => [process.pid, process]));
   const namespace = byPid.get(facts.initPid)?.pidNamespace;
   if (namespace === undefined) return "its init is gone";
@@ -99,4 +112,16 @@ async function processFacts(pid: string): Promise<ProcessFacts | null> {
   } catch {
     return null;
   }
+}
+
+/** By any process; none for one that has ended meanwhile. */
+export async function tracedTasks(pid: number): Promise<TracedTask[]> {
+  const tasks = (await unlessGone(readdir(`/proc/${pid}/task`))) ?? [];
+  const traced = await Promise.all(
+    tasks.map(async (task) => {
+      const status = (await unlessGone(readFile(`/proc/${pid}/task/${task}/status`, "utf8"))) ?? "";
+      return { task: Number(task), tracer: Number(/^TracerPid:\t(\d+)$/m.exec(status)?.[1] ?? 0) };
+    }),
+  );
+  return traced.filter(({ tracer }) => tracer !== 0);
 }
