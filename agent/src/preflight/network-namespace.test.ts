@@ -1,11 +1,15 @@
 import { expect, test } from "vitest";
 import {
+  changedSysctls,
   parseInterfaces,
+  parseIpsec,
   parseLegacyRules,
+  parseNeighbours,
   parsePolicies,
   parseQdiscs,
   parseRoutes,
   parseRuleset,
+  parseVirtualServices,
 } from "./network-namespace.ts";
 
 const chain = (table: string, name: string, more: object = {}) => ({
@@ -127,5 +131,64 @@ test("interfaces and addresses but those that come by themselves", () => {
   expect(parseInterfaces(JSON.stringify(interfaces))).toEqual([
     { name: "lo", mac: "00:00:00:00:00:00", up: true, addresses: [] },
     { name: "eth0", mac: "02:42:0a:4d:00:09", up: true, addresses: ["10.77.0.9", "fd00::9"] },
+  ]);
+});
+
+test("neighbour entries that do not age", () => {
+  const entries = [{ dst: "10.77.0.7", dev: "eth0", lladdr: "02:00:00:00:00:07", state: ["PERMANENT"] }];
+  expect(parseNeighbours(JSON.stringify(entries))).toEqual([{ address: "10.77.0.7", device: "eth0" }]);
+  expect(parseNeighbours("")).toEqual([]);
+});
+
+test("services of IPVS, not their servers", () => {
+  const table = `IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  0A4D0009:0050 rr
+  -> 0A4D000A:0050      Masq    1      0          0
+FWM  00000001 wlc
+`;
+  expect(parseVirtualServices(table)).toEqual(["TCP 0A4D0009:0050", "FWM 00000001"]);
+  expect(parseVirtualServices(table.split("\n").slice(0, 3).join("\n"))).toEqual([]);
+});
+
+test("associations and policies of IPsec", () => {
+  const policies = `src 192.0.2.0/24 dst 198.51.100.0/24 
+\tdir out priority 0 ptype main 
+\ttmpl src 0.0.0.0 dst 0.0.0.0
+\t\tproto esp reqid 0 mode transport
+src 0.0.0.0/0 dst 0.0.0.0/0 
+\tsocket in priority 0 ptype main 
+`;
+  expect(parseIpsec(policies)).toEqual(["src 192.0.2.0/24 dst 198.51.100.0/24", "src 0.0.0.0/0 dst 0.0.0.0/0"]);
+  expect(parseIpsec("")).toEqual([]);
+});
+
+test("sysctls that a new namespace would have otherwise", () => {
+  const lines = (values: Readonly<Record<string, string>>) =>
+    Object.entries(values)
+      .map(([path, value]) => `/proc/sys/net/${path}:${value}\n`)
+      .join("");
+  const same = { "ipv4/ip_local_port_range": "32768\t60999", "ipv4/ip_local_reserved_ports": "" };
+  const nobodys = {
+    "ipv6/conf/all/disable_ipv6": "1",
+    "ipv4/tcp_fastopen_key": "1-2-3-4",
+    "netfilter/nf_conntrack_count": "7",
+    "ipv4/conf/eth0/rp_filter": "2",
+    "ipv4/neigh/default/gc_stale_time": "1",
+  };
+  const fresh = lines({
+    ...same,
+    ...Object.fromEntries(Object.keys(nobodys).map((path) => [path, "0"])),
+    "ipv4/tcp_keepalive_time": "7200",
+    "ipv4/tcp_rmem": "1\t2\t3",
+    "ipv4/conf/all/rp_filter": "0",
+  });
+  const changed = { "ipv4/tcp_keepalive_time": "600", "ipv4/tcp_rmem": "1\t2\t4", "ipv4/conf/all/rp_filter": "1" };
+  const only = { "ipv4/conf/eth0/only_inside": "1", "vs/only_inside": "1" };
+  expect(changedSysctls(lines({ ...same, ...nobodys, ...changed, ...only }), fresh)).toEqual([
+    { name: "net.ipv4.tcp_keepalive_time", value: "600", fresh: "7200" },
+    { name: "net.ipv4.tcp_rmem", value: "1 2 4", fresh: "1 2 3" },
+    { name: "net.ipv4.conf.all.rp_filter", value: "1", fresh: "0" },
   ]);
 });

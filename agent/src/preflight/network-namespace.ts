@@ -13,9 +13,27 @@ export interface NetworkNamespace {
   /** Routing rules besides the kernel's three. */
   readonly policies: readonly RoutePolicy[];
   readonly interfaces: readonly NetworkInterface[];
+  /** Neighbour entries that do not age. */
+  readonly neighbours: readonly Neighbour[];
+  /** Services of the kernel's load balancer, IPVS. */
+  readonly virtualServices: readonly string[];
+  /** Associations and policies of IPsec, those of single sockets among them. */
+  readonly ipsec: readonly string[];
+  /** Those that a namespace made now would have otherwise. */
+  readonly sysctls: readonly Sysctl[];
 }
 
-export const NOTHING_SET_UP: NetworkNamespace = { filters: [], qdiscs: [], routes: [], policies: [], interfaces: [] };
+export const NOTHING_SET_UP: NetworkNamespace = {
+  filters: [],
+  qdiscs: [],
+  routes: [],
+  policies: [],
+  interfaces: [],
+  neighbours: [],
+  virtualServices: [],
+  ipsec: [],
+  sysctls: [],
+};
 
 export interface FilterTable {
   readonly table: string;
@@ -50,6 +68,19 @@ export interface NetworkInterface {
   readonly up: boolean;
   /** Without prefix length; those that the kernel has given itself are left out. */
   readonly addresses: readonly string[];
+}
+
+export interface Neighbour {
+  readonly address: string;
+  readonly device: string;
+}
+
+export interface Sysctl {
+  /** "net.ipv4.tcp_keepalive_time". */
+  readonly name: string;
+  /** Numbers with one space between. */
+  readonly value: string;
+  readonly fresh: string;
 }
 
 /** Of one rule or chain of `nft -j list ruleset`. */
@@ -170,6 +201,48 @@ export function parseInterfaces(json: string): NetworkInterface[] {
       .filter(({ family, scope, dynamic }) => !(family === "inet6" && (scope === "link" || dynamic === true)))
       .flatMap(({ local }) => (local === undefined || /^(127\.|::1$)/.test(local) ? [] : [local])),
   }));
+}
+
+const Neighbours = z.array(z.object({ dst: z.string(), dev: z.string() }));
+
+/** `ip -j neighbour show nud permanent`. */
+export function parseNeighbours(json: string): Neighbour[] {
+  return Neighbours.parse(JSON.parse(emptyList(json))).map(({ dst, dev }) => ({ address: dst, device: dev }));
+}
+
+/** `/proc/net/ip_vs`: protocol and address of each service, as the kernel writes them. */
+export function parseVirtualServices(text: string): string[] {
+  return text.split("\n").flatMap((line) => /^(?:TCP|UDP|SCTP|FWM)\s+\S+/.exec(line)?.[0].replace(/\s+/, " ") ?? []);
+}
+
+/** `ip xfrm state` and `ip xfrm policy`: the line that heads each entry. */
+export function parseIpsec(text: string): string[] {
+  return text.split("\n").flatMap((line) => (/^\S/.test(line) ? [line.trim()] : []));
+}
+
+/** What differs with every namespace, or is Docker's: it switches IPv6 on and off by what the networks have. */
+const NOBODYS_SYSCTL =
+  /\.(stable_secret|disable_ipv6|tcp_fastopen_key|nf_conntrack_count)$|^net\.ipv[46]\.(neigh\.|conf\.(?!(all|default|lo)\.))/;
+
+/** Those of a namespace whose values one made now does not have; both as `grep -r "" /proc/sys/net` tells them. */
+export function changedSysctls(inside: string, fresh: string): Sysctl[] {
+  const before = parseSysctls(fresh);
+  return [...parseSysctls(inside)].flatMap(([name, value]) => {
+    const original = before.get(name);
+    return original === undefined || original === value || NOBODYS_SYSCTL.test(name)
+      ? []
+      : [{ name, value, fresh: original }];
+  });
+}
+
+function parseSysctls(text: string): Map<string, string> {
+  const values = new Map<string, string>();
+  for (const line of text.split("\n")) {
+    const [, path, value] = /^\/proc\/sys\/([^:]+):(.*)$/.exec(line) ?? [];
+    if (path !== undefined && value !== undefined)
+      values.set(path.replaceAll("/", "."), value.trim().replace(/\s+/g, " "));
+  }
+  return values;
 }
 
 /** The programs print nothing at all where there is nothing. */

@@ -87,6 +87,10 @@ const source: readonly [code: string, change: Partial<SourceFacts>][] = [
   ["routes-inside", inside({ routes: [route({ destination: "default", gateway: "10.77.0.1", table: "7" })] })],
   ["routes-inside", inside({ routes: [route({ destination: "default", device: "", multipath: true })] })],
   ["routing-rules-inside", inside({ policies: [{ priority: 100, table: "7" }] })],
+  ["neighbours-inside", inside({ neighbours: [{ address: "10.77.0.7", device: "eth0" }] })],
+  ["virtual-services-inside", inside({ virtualServices: ["TCP 0A4D0009:0050"] })],
+  ["ipsec-inside", inside({ ipsec: ["src 10.1.0.0/16 dst 10.2.0.0/16"] })],
+  ["sysctls-inside", inside({ sysctls: [{ name: "net.ipv4.tcp_keepalive_time", value: "600", fresh: "7200" }] })],
   ["interfaces-inside", inside({ interfaces: [{ name: "wg0", mac: "", up: true, addresses: ["10.8.0.2"] }] })],
   ["addresses-inside", inside({ interfaces: [{ name: "eth0", mac: MAC, up: true, addresses: ["10.77.0.200"] }] })],
   ["addresses-inside", inside({ interfaces: [{ name: "lo", mac: "", up: true, addresses: ["10.77.0.200"] }] })],
@@ -135,12 +139,34 @@ describe("on the source", () => {
       },
     ],
     ["the route to a gateway elsewhere", inside({ routes: [route({ destination: "10.77.0.1" })] })],
+    [
+      "sysctls that Docker gave",
+      {
+        inspect: withHostConfig({ Sysctls: { "net.ipv4.ip_local_port_range": "20000   30000" } }),
+        ...inside({
+          sysctls: [
+            { name: "net.ipv4.ip_local_port_range", value: "20000 30000", fresh: "32768 60999" },
+            { name: "net.ipv4.ip_unprivileged_port_start", value: "0", fresh: "1024" },
+            { name: "net.ipv4.ping_group_range", value: "0 2147483647", fresh: "1 0" },
+          ],
+        }),
+      },
+    ],
     ["the runtime drayage", { inspect: withHostConfig({ Runtime: "drayage" }) }],
     ["datagrams to the log", { unixSockets: [{ kind: "u_dgr", state: "ESTAB", path: "*", inode: 10, peerInode: 99 }] }],
   ])("%s is no finding", (_, change) => {
     expect(runChecks(SOURCE_CHECKS, { ...goodSource, ...change })).toEqual([]);
   });
 });
+
+/** A container with a label, on hosts in these modes. */
+function labelled(source: string, here = source): Partial<DestinationFacts> {
+  return {
+    inspect: { ...inspect, AppArmorProfile: "", ProcessLabel: "system_u:system_r:container_t:s0" },
+    sourceHost: hostWith({ securityProfiles: [`selinux:${source}`] }),
+    host: hostWith({ securityProfiles: [`selinux:${here}`] }),
+  };
+}
 
 const destination: readonly [code: string, change: Partial<DestinationFacts>][] = [
   ["runtime-not-registered", { info: { ...info, Runtimes: { runc: { path: "runc" } } } }],
@@ -160,6 +186,8 @@ const destination: readonly [code: string, change: Partial<DestinationFacts>][] 
   ["security-profile-missing", { inspect: { ...inspect, AppArmorProfile: "mine" } }],
   ["security-profile-missing", { host: hostWith({ securityProfiles: [] }) }],
   ["security-profile-missing", { inspect: { ...inspect, ProcessLabel: "system_u:system_r:container_t:s0" } }],
+  ["security-profile-missing", { ...labelled("enforcing"), host: hostWith({ securityProfiles: ["apparmor:x"] }) }],
+  ["security-profile-missing", labelled("enforcing", "permissive")],
   ["storage-differs", { sourceMounts: [{ ...bind, Storage: NFS }], storage: [undefined] }],
   ["storage-differs", { sourceMounts: [{ ...bind, Storage: NFS }], storage: [{ ...NFS, source: "10.0.0.6:/srv" }] }],
   ["network-missing", { networks: [bridge] }],
@@ -210,6 +238,17 @@ describe("on the destination", () => {
     ["the same export", { sourceMounts: [{ ...bind, Storage: NFS }], storage: [{ ...NFS, fileSystem: "nfs" }] }],
     ["more memory than needed", { description: SourceDescription.fromPartial({ memoryBytes: 1 }) }],
     ["a flag that no program sees", { host: hostWith({ cpuFlags: ["avx2", "fpu"] }) }],
+    ["SELinux that enforces on both hosts", labelled("enforcing")],
+    ["SELinux that warns on both hosts", labelled("permissive")],
+    ["SELinux that enforces here only", labelled("permissive", "enforcing")],
+    [
+      "an AppArmor profile of one's own that is loaded",
+      {
+        inspect: { ...inspect, AppArmorProfile: "mine" },
+        host: hostWith({ securityProfiles: ["apparmor:docker-default", "apparmor:mine"] }),
+      },
+    ],
+    ["a container that no AppArmor profile holds", { inspect: { ...inspect, AppArmorProfile: "unconfined" } }],
     ["another port", { inspect: published(""), listening: [{ protocol: "udp", address: "*", port: 8080 }] }],
   ])("%s is no finding", (_, change) => {
     expect(runChecks(DESTINATION_CHECKS, { ...goodDestination, ...change })).toEqual([]);

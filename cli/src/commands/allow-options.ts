@@ -4,6 +4,7 @@ import type { Command } from "commander";
 /** Flag, and what is accepted by it. Findings name the flag that accepts them. */
 const ALLOWANCES: Readonly<Record<string, string>> = {
   "allow-connection-loss": "accepts that connections to the container break",
+  "allow-sysctl-loss": "accepts that network sysctls changed inside the container are lost",
   "allow-unknown-settings": "accepts settings of the container that this version does not know",
 };
 

@@ -236,9 +236,9 @@ export const AGREEMENT_CHECKS: readonly Check<DestinationFacts>[] = [
   {
     code: "security-profile-missing",
     severity: "blocking",
-    find: ({ inspect, host }) => [
+    find: ({ inspect, host, sourceHost }) => [
       ...missingAppArmor(inspect.AppArmorProfile ?? "", host),
-      ...missingSelinux(inspect.ProcessLabel ?? "", host),
+      ...missingSelinux(inspect.ProcessLabel ?? "", host, sourceHost),
     ],
   },
 ];
@@ -254,11 +254,21 @@ function missingAppArmor(profile: string, host: HostFacts): readonly Words[] {
   );
 }
 
-function missingSelinux(label: string, host: HostFacts): readonly Words[] {
+function missingSelinux(label: string, host: HostFacts, sourceHost: HostFacts): readonly Words[] {
+  if (label === "") return [];
+  if (!host.securityProfiles.some((name) => name.startsWith("selinux:"))) {
+    return [
+      {
+        message: `The container has the SELinux label ${label}, and SELinux is off here.`,
+        remedy: "Switch SELinux on here, or start the container with --security-opt label=disable.",
+      },
+    ];
+  }
+  const enforces = ({ securityProfiles }: HostFacts) => securityProfiles.includes("selinux:enforcing");
   return when(
-    label !== "" && !host.securityProfiles.some((name) => name.startsWith("selinux:")),
-    `The container has the SELinux label ${label}, and SELinux is off here.`,
-    "Switch SELinux on here, or start the container with --security-opt label=disable.",
+    enforces(sourceHost) && !enforces(host),
+    `The container has the SELinux label ${label}, which the source enforces and this host does not.`,
+    "Switch enforcing on here (`setenforce 1`), or start the container with --security-opt label=disable.",
   );
 }
 

@@ -85,7 +85,65 @@ export const NETWORK_NAMESPACE_CHECKS: readonly Check<SourceFacts>[] = [
       );
     },
   },
+  {
+    code: "neighbours-inside",
+    severity: "blocking",
+    find: ({ networkNamespace: { neighbours } }) =>
+      lost(
+        "lasting neighbour entries",
+        neighbours.map(({ address, device }) => `${address} on ${device}`),
+        "Remove them (`ip neighbour del`) before, and make them anew after the migration.",
+      ),
+  },
+  {
+    code: "virtual-services-inside",
+    severity: "blocking",
+    find: ({ networkNamespace: { virtualServices } }) =>
+      lost(
+        "IPVS services",
+        virtualServices,
+        "Balance on a host or in front of it instead, or remove them (`ipvsadm -C`) before, and make them anew after the migration.",
+      ),
+  },
+  {
+    code: "ipsec-inside",
+    severity: "blocking",
+    find: ({ networkNamespace: { ipsec } }) =>
+      lost(
+        "IPsec",
+        ipsec,
+        "Encrypt on the host instead, or stop what sets it up (or `ip xfrm state flush`, `ip xfrm policy flush`) before, and set it up anew after the migration.",
+      ),
+  },
+  {
+    code: "sysctls-inside",
+    severity: "--allow-sysctl-loss",
+    find: ({ inspect, networkNamespace: { sysctls } }) => {
+      const given = givenSysctls(inspect);
+      const changed = sysctls.filter(({ name, value }) => given.get(name) !== value);
+      return when(
+        changed.length > 0,
+        `Sysctls of the container's network namespace are not what a new one has, and the copy would not have them: ${changed.map(({ name, value, fresh }) => `${name} is ${value} instead of ${fresh}`).join(", ")}.`,
+        "Give them with `docker run --sysctl`, which moves along, or accept the loss with --allow-sysctl-loss.",
+      );
+    },
+  },
 ];
+
+/** What Docker gives every container, where it does not know better. */
+const DOCKERS_SYSCTLS: readonly (readonly [string, string])[] = [
+  ["net.ipv4.ip_unprivileged_port_start", "0"],
+  ["net.ipv4.ping_group_range", "0 2147483647"],
+];
+
+function givenSysctls({ HostConfig }: ContainerInspect): Map<string, string> {
+  const asked = Object.entries(HostConfig.Sysctls ?? {});
+  return new Map([...DOCKERS_SYSCTLS, ...asked.map(([name, value]) => [name, spaced(String(value))] as const)]);
+}
+
+function spaced(value: string): string {
+  return value.trim().replace(/\s+/g, " ");
+}
 
 function lost(what: string, found: readonly string[], remedy: string): readonly Words[] {
   return when(
