@@ -1,18 +1,17 @@
 /** drayage-agent: opens everything of this host, takes up what an earlier process left, and serves orders. */
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { joinAddress, splitAddress } from "@drayage/shared/config/address.ts";
 import { AGENT_CONFIG_FILE, type AgentConfig, loadAgentConfig } from "@drayage/shared/config/agent.ts";
 import { loadMemberIdentity } from "@drayage/shared/config/member.ts";
+import { type RunningDaemon, runDaemon } from "@drayage/shared/daemon/daemon.ts";
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { openEtcd } from "@drayage/shared/etcd/etcd3-client.ts";
 import { expiresAtMs } from "@drayage/shared/identity/identity.ts";
 import { serveHttp } from "@drayage/shared/observe/http.ts";
-import { createLogger, type Logger } from "@drayage/shared/observe/logger.ts";
+import type { Logger } from "@drayage/shared/observe/logger.ts";
 import { agentMetrics, createRegistry } from "@drayage/shared/observe/metrics.ts";
 import { observeCalls } from "@drayage/shared/observe/observe-calls.ts";
-import { createSupervisor } from "@drayage/shared/observe/sd-notify.ts";
 import { VERSION } from "@drayage/shared/observe/version.ts";
 import { startTransferServer } from "@drayage/shared/page-stream/transfer-server.ts";
 import { createRpcServer } from "@drayage/shared/rpc/server.ts";
@@ -31,39 +30,16 @@ import { openRuntimeGate } from "./runtime-gate/open-runtime-gate.ts";
 
 const SHUTDOWN_GRACE_MS = 10_000;
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      config: { type: "string" },
-      "check-config": { type: "boolean", default: false },
-      version: { type: "boolean", default: false },
-    },
-  });
-  if (values.version) {
-    process.stdout.write(`drayage-agent ${VERSION}\n`);
-    return;
-  }
-  const config = await loadAgentConfig({ path: values.config, env: process.env });
-  if (values["check-config"]) {
-    process.stdout.write(`${values.config ?? AGENT_CONFIG_FILE} is valid\n`);
-    return;
-  }
-  const logger = createLogger({ level: config.logLevel, part: "agent", node: config.node });
-  process.on("SIGHUP", () => void reloadLogLevel(values.config, logger));
-  await run(config, logger);
-}
+await runDaemon({
+  part: "agent",
+  configFile: AGENT_CONFIG_FILE,
+  load: loadAgentConfig,
+  nodeOf: ({ node }) => node,
+  start,
+});
 
-async function reloadLogLevel(path: string | undefined, logger: Logger): Promise<void> {
-  try {
-    logger.level = (await loadAgentConfig({ path, env: process.env })).logLevel;
-    logger.info({ level: logger.level }, "log level");
-  } catch (thrown) {
-    logger.error({ err: toDrayError(thrown) }, "the configuration was not reloaded");
-  }
-}
-
-async function run(config: AgentConfig, logger: Logger): Promise<void> {
-  const supervisor = createSupervisor({ logger });
+/** Serves orders once it is registered; migrations of an earlier process go on before that. */
+async function start(config: AgentConfig, logger: Logger): Promise<RunningDaemon> {
   const stopping = new AbortController();
   const registry = createRegistry("agent");
   const metrics = agentMetrics(registry);
@@ -142,29 +118,19 @@ async function run(config: AgentConfig, logger: Logger): Promise<void> {
     },
   });
 
-  const stop = async (signalName: string) => {
-    logger.info({ signal: signalName }, "stopping");
-    await supervisor.stopping();
-    server.setServing(false);
-    await registration.stop();
-    // Migrations under way stay in the journal: the next process goes on with them.
-    stopping.abort(new Error("the agent stops"));
-    await server.shutdown(SHUTDOWN_GRACE_MS);
-    await Promise.all([transferServer.close(), gate.close(), http.close()]);
-    etcd.close();
-    process.exit(0);
+  return {
+    ready: registration.first.then(() => {
+      server.setServing(true);
+      return { host: hostname() };
+    }),
+    async stop() {
+      server.setServing(false);
+      await registration.stop();
+      // Migrations under way stay in the journal: the next process goes on with them.
+      stopping.abort(new Error("the agent stops"));
+      await server.shutdown(SHUTDOWN_GRACE_MS);
+      await Promise.all([transferServer.close(), gate.close(), http.close()]);
+      etcd.close();
+    },
   };
-  process.once("SIGTERM", () => void stop("SIGTERM"));
-  process.once("SIGINT", () => void stop("SIGINT"));
-
-  await registration.first;
-  server.setServing(true);
-  await supervisor.ready();
-  logger.info({ version: VERSION, host: hostname() }, "ready");
 }
-
-main().catch((thrown: unknown) => {
-  const error = toDrayError(thrown);
-  process.stderr.write(`drayage-agent: ${error.message}\n  remedy: ${error.remedy}\n`);
-  process.exit(error.mapping.exitCode);
-});
