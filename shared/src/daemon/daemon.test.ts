@@ -52,6 +52,15 @@ test("a failure is told with its remedy, and its reason's exit code", async () =
   });
 });
 
+test("a flag that it does not know is a bad request, and --help names those it knows", async () => {
+  const { exitCode } = new DrayError("BAD_REQUEST", "").mapping;
+  const { code, stdout, stderr } = await outcome("", "--confg", "/x");
+  expect({ code, stdout }).toEqual({ code: exitCode, stdout: "" });
+  expect(stderr).toContain("--confg");
+  expect(stderr).toContain("remedy: See drayage-sample --help.");
+  expect(await outcome("", "--help")).toMatchObject({ code: 0, stdout: expect.stringContaining("--check-config") });
+});
+
 test("reads its log level anew on SIGHUP, and ends in good order on SIGTERM", async () => {
   expect(await play("", { started: "SIGHUP", "log level": "SIGTERM" })).toEqual({
     messages: ["log level", "ready", "started", "stopped", "stopping"],

@@ -4,7 +4,7 @@
  * readiness, and an end in good order on SIGTERM or SIGINT.
  */
 import { parseArgs } from "node:util";
-import { toDrayError } from "../errors/dray-error.ts";
+import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import { createLogger, type Logger, type LogLevel } from "../observe/logger.ts";
 import { createSupervisor } from "../observe/sd-notify.ts";
 import { VERSION } from "../observe/version.ts";
@@ -48,14 +48,11 @@ async function runToEnd<Config extends { readonly logLevel: LogLevel }>(
   daemon: Daemon<Config>,
   args: readonly string[],
 ): Promise<void> {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      config: { type: "string" },
-      "check-config": { type: "boolean", default: false },
-      version: { type: "boolean", default: false },
-    },
-  });
+  const values = flags(daemon.part, args);
+  if (values.help) {
+    process.stdout.write(usage(daemon.part, daemon.configFile));
+    return;
+  }
   if (values.version) {
     process.stdout.write(`drayage-${daemon.part} ${VERSION}\n`);
     return;
@@ -69,6 +66,35 @@ async function runToEnd<Config extends { readonly logLevel: LogLevel }>(
   const logger = createLogger({ level: config.logLevel, part: daemon.part, node: daemon.nodeOf(config) });
   process.on("SIGHUP", () => void reloadLogLevel(load, logger));
   await serve(daemon, config, logger);
+}
+
+function flags(part: string, args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        config: { type: "string" },
+        "check-config": { type: "boolean", default: false },
+        version: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    }).values;
+  } catch (thrown) {
+    const { message } = toDrayError(thrown);
+    throw new DrayError("BAD_REQUEST", message, { remedy: `See drayage-${part} --help.`, cause: thrown });
+  }
+}
+
+function usage(part: string, configFile: string): string {
+  return `Usage: drayage-${part} [--config FILE] [--check-config]
+
+  --config FILE    read this instead of ${configFile}
+  --check-config   say whether the configuration is valid, and end
+  --version        say the version, and end
+  --help           this text
+
+SIGHUP reads the log level anew; SIGTERM and SIGINT end it in good order.
+`;
 }
 
 async function serve<Config extends { readonly logLevel: LogLevel }>(
