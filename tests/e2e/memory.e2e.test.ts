@@ -45,10 +45,9 @@ test("2 GB move with both agents below 300 MB", { timeout: 600_000 }, async () =
   const container = await stage.start({ node: stage.source, name: "large", address, image: PROVER_IMAGE, command });
   const prover = await Prover.open(address);
   await prover.check();
-  // What the agents have needed in tests before this one is no matter of this move.
-  for (const node of [stage.source, stage.destination]) await lab.resetPeak(node, "drayage-agent.service");
   await migrate(lab, container.name, stage.destination);
   await prover.check();
+  // Of their whole lives: an agent that has grown in what it did before would not be small in the next move either.
   for (const node of [stage.source, stage.destination]) {
     expect((await lab.residentBytes(node, "drayage-agent.service")).peak).toBeLessThan(300 * 2 ** 20);
   }

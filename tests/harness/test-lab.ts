@@ -144,14 +144,7 @@ export class TestLab {
     await labCommand(["images", ...images, "--node", ...nodes, "--name", this.name]);
   }
 
-  /** Resident set of a unit's main process, bytes; now and at its highest. */
-  /** From here on a unit's largest resident set is counted anew. */
-  async resetPeak(node: string, unit: string): Promise<void> {
-    const pid = await this.exec(node, ["systemctl", "show", "--property=MainPID", "--value", unit]);
-    // 5: proc(5), clear_refs.
-    await this.shell(node, 'echo 5 >"/proc/$1/clear_refs"', pid);
-  }
-
+  /** Resident set of a unit's main process, bytes; now and at its highest since it started. */
   async residentBytes(node: string, unit: string): Promise<{ now: number; peak: number }> {
     const pid = await this.exec(node, ["systemctl", "show", "--property=MainPID", "--value", unit]);
     const status = await this.exec(node, ["cat", `/proc/${pid}/status`]);
