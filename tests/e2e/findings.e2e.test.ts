@@ -1,6 +1,7 @@
 /** Findings of preflight that take something real on a host to be made: each is made, found and refused. */
 import { afterEach, describe, expect, test } from "vitest";
 import { hasSysResource } from "../../deploy/lab/src/node/resource-limits.ts";
+import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { eventually } from "../harness/eventually.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
@@ -28,6 +29,16 @@ async function expectRefused(name: string, codes: readonly string[]): Promise<vo
   expect(refused.map(({ code }) => code)).toEqual(expect.arrayContaining([...codes]));
   for (const { message, remedy } of refused) expect([message, remedy]).not.toContain("");
   expect((await lab.dray(["migrate", name, "--to", stage.destination])).exitCode).toBe(4);
+}
+
+/** Lets nobody reach a node's page socket, until the test ends or the function that comes back is called. */
+async function shutPages(node: string, verdict: string): Promise<() => Promise<void>> {
+  const { lab } = stage;
+  const rule = `add table inet shut; add chain inet shut in { type filter hook input priority 0; }; add rule inet shut in tcp dport 7401 ${verdict}`;
+  await lab.exec(node, ["nft", rule]);
+  const open = async () => void (await lab.tryExec(node, ["nft", "delete", "table", "inet", "shut"]));
+  undo.push(open);
+  return open;
 }
 
 /** Holds what CRIU cannot carry, and says what this kernel let it have beside what it must have. */
@@ -92,6 +103,8 @@ test("what was set up in its network namespace", async () => {
     "ip link add own0 type veth peer name own1",
     "ip link set own0 up",
     "ip address add 192.0.2.1/32 dev lo",
+    "ip neighbour add 192.0.2.7 lladdr 02:00:00:00:00:07 dev eth0 nud permanent",
+    "ip xfrm policy add dir out src 192.0.2.0/24 dst 198.51.100.0/24 tmpl proto esp mode transport",
   ];
   for (const command of commands) {
     await lab.exec(stage.source, ["nsenter", `--target=${pid}`, "--net", "--", ...command.split(" ")]);
@@ -99,11 +112,37 @@ test("what was set up in its network namespace", async () => {
   await expectRefused(name, [
     "addresses-inside",
     "interfaces-inside",
+    "ipsec-inside",
+    "neighbours-inside",
     "packet-filter-inside",
     "routes-inside",
     "routing-rules-inside",
     "traffic-control-inside",
   ]);
+  await assertOneCopy(lab, container, stage.source);
+});
+
+test("sysctls that were changed in its network namespace, not those that Docker gave it", async () => {
+  const { lab } = stage;
+  const name = "tuned-inside";
+  const options = ["--sysctl=net.ipv4.tcp_fin_timeout=30", "--sysctl=net.ipv4.ip_local_port_range=20000 30000"];
+  const address = stage.address();
+  const container = await stage.start({ node: stage.source, name, address, image: TOOLS, command: SLEEP, options });
+  await known(lab, name);
+  const codes = async (...flags: string[]) =>
+    (await verdictOn(lab, name, stage.destination, flags)).findings.map(({ code, severity }) => `${code} ${severity}`);
+  expect(await codes()).not.toContainEqual(expect.stringContaining("sysctls-inside"));
+  const pid = await lab.docker(stage.source, "inspect", "--format", "{{.State.Pid}}", name);
+  const write = "echo 600 >/proc/sys/net/ipv4/tcp_keepalive_time";
+  await lab.exec(stage.source, ["nsenter", `--target=${pid}`, "--net", "--", "sh", "-c", write]);
+  const { ok, findings } = await verdictOn(lab, name, stage.destination);
+  expect(ok).toBe(false);
+  const found = findings.filter(({ code }) => code === "sysctls-inside");
+  expect(found.map(({ message }) => message)).toEqual([
+    expect.stringMatching(/: net\.ipv4\.tcp_keepalive_time is 600 instead of 7200\.$/),
+  ]);
+  expect((await lab.dray(["migrate", name, "--to", stage.destination])).exitCode).toBe(4);
+  expect(await codes("--allow-sysctl-loss")).toContain("sysctls-inside note");
   await assertOneCopy(lab, container, stage.source);
 });
 
@@ -145,6 +184,34 @@ describe("on the destination", () => {
       { what: "the port is taken", deadlineMs: 15_000 },
     );
     await expectRefused(name, ["network-missing", "port-taken"]);
+  });
+
+  test("a page socket that the source does not reach: named, nothing is touched, placement goes elsewhere", async () => {
+    const { lab } = stage;
+    const name = "no-way-there";
+    const place = { node: stage.source, address: stage.address() };
+    const container = await stage.start({ ...place, name, image: TOOLS, command: SLEEP });
+    await shutPages(stage.destination, "drop");
+    await known(lab, name);
+    const { findings } = await verdictOn(lab, name, stage.destination);
+    const message = findings.find(({ code }) => code === "pages-unreachable")?.message;
+    expect(message).toContain(`${lab.nodeAddress(stage.destination)}:7401 (no TCP connection within 5000 ms)`);
+    await expectRefused(name, ["pages-unreachable"]);
+    expect(await lab.docker(stage.destination, "ps", "--all", "--format", "{{.Names}}")).not.toContain(name);
+    await assertOneCopy(lab, container, stage.source);
+
+    const open = await shutPages(stage.third, "reject with tcp reset");
+    const refused = await lab.dray<{ error: { message: string } }>(["migrate", name]);
+    expect(refused.exitCode).toBe(4);
+    const { message: why } = refused.document.error;
+    for (const node of [stage.destination, stage.third]) {
+      expect(why).toContain(`${node}: This node does not reach the page socket of ${node}`);
+    }
+    expect(why).toMatch(/ECONNREFUSED/);
+    await open();
+    const { document } = await lab.dray<MigrationDocument>(["migrate", name]);
+    expect(document).toMatchObject({ outcome: "completed", destination: stage.third });
+    await assertOneCopy(lab, container, stage.third);
   });
 
   test("an address that another answers for", async () => {

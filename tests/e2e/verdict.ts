@@ -13,8 +13,19 @@ export interface Verdict {
   }[];
 }
 
-export async function verdictOn(lab: TestLab, container: string, node: string): Promise<Verdict> {
-  const { document } = await lab.dray<Verdict[] | { verdicts: Verdict[] }>(["check", container, "--to", node]);
+export async function verdictOn(
+  lab: TestLab,
+  container: string,
+  node: string,
+  flags: readonly string[] = [],
+): Promise<Verdict> {
+  const { document } = await lab.dray<Verdict[] | { verdicts: Verdict[] }>([
+    "check",
+    container,
+    "--to",
+    node,
+    ...flags,
+  ]);
   const verdicts = Array.isArray(document) ? document : document.verdicts;
   const verdict = verdicts.find((each) => each.node === node);
   if (verdict === undefined) throw new Error(`no verdict on ${node}`);
