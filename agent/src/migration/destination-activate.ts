@@ -61,7 +61,7 @@ export class Activation {
     const { host, record, phases } = this.#context;
     const { dockerId, containerName, migrationId, uuid, epoch, state, thawedAtMs } = record.entry;
     if ((state === "running" || state === "finished") && thawedAtMs !== null) return { thawedAtMs, steps: [] };
-    if (state === "declining" || (state === "prepared" && !(await this.#copyStands()))) {
+    if (state === "declining" || (this.#isUntouched() && !(await this.#copyStands()))) {
       await this.decline();
       throw new DrayError("NOT_OWNER", `the prepared copy of ${containerName} had died before it was thawed`, {
         node: host.node,
@@ -89,6 +89,14 @@ export class Activation {
     await runPhase(phases, "confirm-running", () => host.ownership.confirmRunning(uuid, epoch + 1, host.stopping));
     await record.transition("running", { thawedAtMs: thawed });
     return { thawedAtMs: thawed, steps: phases.times.slice(before) };
+  }
+
+  /** Nothing has begun to thaw the copy: the gate notes that before it does. */
+  #isUntouched(): boolean {
+    const { host, record } = this.#context;
+    const { state, dockerId } = record.entry;
+    if (state === "prepared") return true;
+    return state === "activating" && host.gate.session(dockerId)?.state.name === "prepared";
   }
 
   /** False if the copy, never thawed, is not there any more, or Docker's start of it is not. */

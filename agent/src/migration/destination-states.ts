@@ -10,6 +10,7 @@
  *                                   verdict: aborted (from prepared on), or any failure before
  *
  *   prepared ─► declining ─► aborting: committed, but the copy has died before it was thawed
+ *   activating ─► declining: the same, seen by an agent that was restarted before the thaw
  *
  * In `prepared` a whole restored copy stands frozen; it is thawed only when
  * the owner key names this node, and killed only when it names the source.
@@ -23,7 +24,7 @@ export const DESTINATION_TRANSITIONS: Transitions<DestinationState> = {
   reserved: ["holding", "aborting"],
   holding: ["prepared", "aborting"],
   prepared: ["activating", "declining", "aborting"],
-  activating: ["running", "aborting"],
+  activating: ["running", "declining", "aborting"],
   running: ["finished", "aborting"],
   finished: [],
   declining: ["aborting"],

@@ -8,6 +8,7 @@ import type { EtcdPort, KeyValue } from "@drayage/shared/etcd/etcd-port.ts";
 import { decodeRecord, readRecord } from "@drayage/shared/etcd/records.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
+import { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import { abort, confirmRunning, giveBack, OwnerRecord } from "@drayage/shared/state/owner.ts";
 
 const RETRY_MS = 500;
@@ -23,7 +24,7 @@ export type Verdict =
   /**
    * Another migration has changed the owner since, so this one can never be
    * committed any more. A copy that never ran may go; a frozen source stays
-   * frozen, since nothing says who has its newest state.
+   * frozen, unless the leader's record says that its copy ran.
    */
   | { readonly kind: "superseded"; readonly epoch: number };
 
@@ -67,6 +68,23 @@ export class Ownership {
   }
 
   /**
+   * As `verdict`, for a source that may have been away for long: where the
+   * container has moved on since, the record of the migration still says that
+   * it was completed, which is "committed" and "running" here.
+   */
+  async verdictAsSource(question: Question, signal?: AbortSignal): Promise<Verdict> {
+    return this.unlessCompleted(await this.verdict(question, signal), question, signal);
+  }
+
+  private async unlessCompleted(verdict: Verdict, question: Question, signal?: AbortSignal): Promise<Verdict> {
+    if (verdict.kind !== "superseded") return verdict;
+    const { migrationId, epoch } = question;
+    const stored = await readRecord(this.etcd, MigrationRecord, keys.migration(migrationId), { signal });
+    if (stored?.record.outcome !== "completed") return verdict;
+    return { kind: "committed", epoch: epoch + 1, running: true };
+  }
+
+  /**
    * The source's own verdict. Asks until etcd has given one: "aborted" (this
    * node may run the container) or "committed" (it never may again).
    * "open" with `entered: false` if the switch had not been entered, so that
@@ -79,7 +97,7 @@ export class Ownership {
         const { record } = await changeOwner(this.etcd, uuid, (now) => abort(now, epoch, this.node, migrationId), {
           signal,
         });
-        const verdict = verdictOf(record, question);
+        const verdict = await this.unlessCompleted(verdictOf(record, question), question, signal);
         if (verdict.kind !== "open" || !verdict.entered) return verdict;
       } catch (thrown) {
         if (signal.aborted || !isPassing(thrown)) throw thrown;

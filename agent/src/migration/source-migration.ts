@@ -81,7 +81,7 @@ export class SourceMigration {
   async finish(): Promise<string[]> {
     const { host, record } = this.context;
     if (this.entry.state === "finished") return [];
-    const verdict = await host.ownership.verdict(record.question);
+    const verdict = await host.ownership.verdictAsSource(record.question);
     if (verdict.kind !== "committed" || !verdict.running) {
       throw new DrayError(
         "NOT_OWNER",

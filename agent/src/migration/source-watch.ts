@@ -52,7 +52,9 @@ export class SourceWatch {
     host.ownership
       .awaitVerdict(record.question, isFinal, signal)
       .then(
-        async (verdict) => {
+        async (now) => {
+          const verdict =
+            now.kind === "superseded" ? await host.ownership.verdictAsSource(record.question, signal) : now;
           if (verdict.kind !== "committed") return this.#abort("etcd says that the migration was rolled back");
           await persist(async () => void (await this.#ends.finish()), this.#context.persistence);
         },
