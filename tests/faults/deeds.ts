@@ -36,14 +36,23 @@ export const KILL_COPY: Deed = {
   },
 };
 
+async function restartDocker({ stage, actors }: Scene): Promise<() => Promise<void>> {
+  await stage.lab.exec(actors.destination, ["systemctl", "restart", "docker"]);
+  return async () => undefined;
+}
+
 /** Docker lets go of the prepared copy, which stands on. */
 export const RESTART_DOCKER: Deed = {
   title: "Docker was restarted",
   at: BEFORE_COMMIT,
-  async perform({ stage, actors }) {
-    await stage.lab.exec(actors.destination, ["systemctl", "restart", "docker"]);
-    return async () => undefined;
-  },
+  perform: restartDocker,
+};
+
+/** The same, when the agent has already looked whether Docker holds it. */
+export const RESTART_DOCKER_BEFORE_THAW: Deed = {
+  title: "Docker was restarted just before the thaw",
+  at: BEFORE_THAW,
+  perform: restartDocker,
 };
 
 /** Cancels. What has been granted must come to pass: the case says no more than that it is one or the other. */

@@ -11,6 +11,7 @@ import {
   type Deed,
   KILL_COPY,
   RESTART_DOCKER,
+  RESTART_DOCKER_BEFORE_THAW,
 } from "./deeds.ts";
 import type { Fault } from "./fault-points.ts";
 
@@ -76,6 +77,7 @@ export const POINT_CASES: readonly PointCase[] = [
   ...cases("destination", around("destination.", ["journal-declining", "give-back"]), rolledBack, KILL_COPY),
   // The agent that comes back has to see by itself that nobody holds the copy any more.
   ...cases("destination", around("destination.", ["journal-declining"]), rolledBack, RESTART_DOCKER),
+  ...cases("destination", ["destination.after-journal-activating"], rolledBack, RESTART_DOCKER_BEFORE_THAW),
 
   ...cases("destination", around("gate.", ["record-armed", "record-released", "record-prepared"]), rolledBack),
   ...cases("destination", around("gate.", ["record-committing", "record-committed"]), completed),
