@@ -190,6 +190,22 @@ it.each([
   expect(await runtime()).toBe("/usr/bin/drayage-runc");
 });
 
+it("stays while a migration is under way, whose frozen container needs the agent", async () => {
+  await install();
+  const journal = "/var/lib/drayage/journal/0123456789ab.journal";
+  const append = (state: string) =>
+    succeeds(`mkdir -p "$(dirname ${journal})"; echo '{"crc":0,"entry":{"state":"${state}"}}' >>${journal}`);
+  await append("sent");
+  const said = await fails("dpkg --remove drayage");
+  expect(said).toContain("under way on this host: 0123456789ab");
+  expect(said).toContain("remedy: ");
+  expect(await succeeds("dpkg-query --show --showformat='${Status}' drayage")).toBe("install ok installed");
+  expect(await runtime()).toBe("/usr/bin/drayage-runc");
+  await append("finished");
+  await remove();
+  expect(await runtime()).toBe("");
+});
+
 it("works while Docker is down", async () => {
   await succeeds("systemctl stop docker.socket docker");
   await install();
