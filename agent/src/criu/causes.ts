@@ -33,7 +33,7 @@ export const CAUSES: readonly Cause[] = [
     code: "ghost_file_too_large",
     pattern: /Can't dump ghost file .* increase limit/,
     meaning: "a deleted file that is still open is larger than the limit",
-    remedy: "Let the application close deleted files (rotate its logs), or raise the agent's ghost file limit.",
+    remedy: "Let the application close deleted files (rotate its logs); those above 1 GiB are not carried.",
   },
   {
     code: "accept_queue",

@@ -126,7 +126,7 @@ export const AGREEMENT_CHECKS: readonly Check<DestinationFacts>[] = [
       when(
         info.Runtimes?.drayage === undefined,
         "Docker does not know the runtime drayage here.",
-        "Install the package drayage-agent again, or add the runtime to daemon.json and reload Docker.",
+        "Install the package drayage again, or add the runtime to daemon.json and reload Docker.",
       ),
   },
   {
