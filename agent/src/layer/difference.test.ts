@@ -68,6 +68,12 @@ describe("what changed between two scans", () => {
   test.each<[string, Record<string, TestEntry | undefined>, string[], string[]]>([
     ["a file", { "d/x": { ...D_X, ...changedAt } }, ["", "d", "d/x"], []],
     ["a file of the same times but another inode", { "d/x": { ...D_X, inode: 999n } }, ["", "d", "d/x"], []],
+    [
+      "a file dated to the year 2400",
+      { "d/x": { ...D_X, mtimeNs: 13_569_465_600n * SECOND_NS } },
+      ["", "d", "d/x"],
+      [],
+    ],
     ["a new file", { "d/z": entry("file", changedAt) }, ["", "d", "d/z"], []],
     ["a file that is gone", { "d/x": undefined }, ["", "d"], ["d/x"]],
     ["a directory that is gone", { d: undefined, "d/x": undefined, "d/y": undefined }, [""], ["d"]],

@@ -39,7 +39,8 @@ export class LayerManifest {
     this.#records.extend(at + RECORD_BYTES);
     const { bytes } = this.#records;
     bytes.writeDoubleLE(entry.sizeBytes, at);
-    bytes.writeBigInt64LE(entry.mtimeNs, at + 8);
+    // Whoever may write a file may date it to any year: beyond 2262 only what is compared with is left of it.
+    bytes.writeBigInt64LE(BigInt.asIntN(64, entry.mtimeNs), at + 8);
     bytes.writeBigInt64LE(entry.ctimeNs, at + 16);
     bytes.writeBigUInt64LE(entry.inode, at + 24);
     bytes.writeBigUInt64LE(entry.device, at + 32);
