@@ -49,11 +49,15 @@ export class Activation {
     return this.#once.run(() => goFirst(() => this.#activate()));
   }
 
-  /** Never to be thawed here from now on, whoever asks: only then the source may be told. */
+  /** Never to be thawed here from now on, whoever asks: only then the source may be told. May be repeated. */
   async decline(): Promise<void> {
     const { host, record } = this.#context;
-    await record.transition("declining", { error: "the prepared copy died before it was thawed" });
-    await host.ownership.giveBack(record.question, host.stopping);
+    const { state } = record.entry;
+    // The source has the container again: an earlier attempt has failed only in what follows.
+    if (state !== "aborting" && state !== "aborted") {
+      await record.transition("declining", { error: "the prepared copy died before it was thawed" });
+      await host.ownership.giveBack(record.question, host.stopping);
+    }
     await this.#parts.ending.abort(record.entry.error);
   }
 

@@ -1,0 +1,62 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { agentMetrics, createRegistry } from "@drayage/shared/observe/metrics.ts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Journal } from "../journal/journal.ts";
+import { Activation, type ActivationParts } from "./destination-activate.ts";
+import { type DestinationContext, DestinationRecord } from "./destination-record.ts";
+
+describe("a copy that died before it was thawed", () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), "activate-"));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  test("is given back once, however often its removal fails", async () => {
+    const node = "n2";
+    const metrics = agentMetrics(createRegistry("agent"));
+    const record = new DestinationRecord(
+      { journal: await Journal.open(directory), metrics, node },
+      {
+        role: "destination",
+        state: "prepared",
+        migrationId: "0123456789ab",
+        uuid: "u",
+        containerName: "redis",
+        epoch: 1,
+        peerNode: "n1",
+        atMs: 1,
+        error: "",
+        dockerId: "d",
+        restartPolicy: { Name: "no", MaximumRetryCount: 0 },
+        macs: [],
+        imageDirectory: "/i",
+        descriptionJson: "{}",
+        thawedAtMs: null,
+      },
+    );
+    const done: string[] = [];
+    let failures = 2;
+    const parts: Pick<ActivationParts, "ending"> = {
+      ending: {
+        async abort(reason) {
+          await record.transition("aborting", { error: reason });
+          done.push("remove");
+          if (failures-- > 0) throw new DrayError("TIMEOUT", "docker does not remove it");
+          await record.transition("aborted");
+        },
+      },
+    };
+    const ownership = { giveBack: async () => void done.push(`give back in ${record.entry.state}`) };
+    const context = { host: { node, ownership }, record } as unknown as DestinationContext;
+    const activation = new Activation(context, parts as ActivationParts);
+    await expect(activation.decline()).rejects.toMatchObject({ reason: "TIMEOUT" });
+    await expect(activation.decline()).rejects.toMatchObject({ reason: "TIMEOUT" });
+    await activation.decline();
+    expect(done).toEqual(["give back in declining", "remove", "remove", "remove"]);
+    expect(record.entry).toMatchObject({ state: "aborted", error: "the prepared copy died before it was thawed" });
+  });
+});
