@@ -52,20 +52,24 @@ export class SourceWatch {
     host.ownership
       .awaitVerdict(record.question, isFinal, signal)
       .then(
-        async (now) => {
-          const verdict =
-            now.kind === "superseded" ? await host.ownership.verdictAsSource(record.question, signal) : now;
-          if (verdict.kind !== "committed") return this.#abort("etcd says that the migration was rolled back");
-          await persist(async () => void (await this.#ends.finish()), this.#context.persistence);
-        },
+        (now) => persist(() => this.#carryOut(now), this.#context.persistence),
         async (thrown: unknown) => {
           if (!limit.aborted || this.#settled.aborted || host.stopping.aborted) throw thrown;
           logger.warn({ err: toDrayError(thrown) }, "no verdict in time: asking for this node's own");
           await this.#abort("no coordinator decided in time");
-          if (record.entry.state === "sent") this.awaitVerdict();
+          if (!this.#settled.aborted) this.awaitVerdict();
         },
       )
       .catch(complainUnless(signal, logger));
+  }
+
+  async #carryOut(verdict: Verdict): Promise<void> {
+    const { host, record } = this.#context;
+    // Of a source that was away for long, the record of the migration knows more than the owner key.
+    const { kind } =
+      verdict.kind === "superseded" ? await host.ownership.verdictAsSource(record.question, host.stopping) : verdict;
+    if (kind === "committed") await this.#ends.finish();
+    else await this.#ends.abort("etcd says that the migration was rolled back");
   }
 
   #abort(reason: string): Promise<void> {
