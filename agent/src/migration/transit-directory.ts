@@ -16,7 +16,9 @@ export interface TransitOptions {
   readonly tmpfsLimitBytes: number;
 }
 
-export function transitOptionsOf(config: AgentConfig): TransitOptions {
+export function transitOptionsOf(
+  config: Pick<AgentConfig, "runDirectory" | "stateDirectory" | "imageTmpfsLimitBytes">,
+): TransitOptions {
   const { runDirectory, stateDirectory, imageTmpfsLimitBytes } = config;
   return { runDirectory, stateDirectory, tmpfsLimitBytes: imageTmpfsLimitBytes };
 }
@@ -25,32 +27,57 @@ export function transitOptionsOf(config: AgentConfig): TransitOptions {
 const OVERHEAD_FACTOR = 1.05;
 const OVERHEAD_BYTES = 64 * 1024 * 1024;
 
+/** Room for the images of a container. */
+export interface TransitRoom {
+  readonly neededBytes: number;
+  /** Where they may go, in the order of preference. */
+  readonly bases: readonly string[];
+  /** The first of these with so much room; null if none has. */
+  readonly base: string | null;
+}
+
+/** Looks where `expectedBytes` of memory fit. Reads only. */
+export async function findTransitRoom(options: TransitOptions, expectedBytes: number): Promise<TransitRoom> {
+  const neededBytes = expectedBytes * OVERHEAD_FACTOR + OVERHEAD_BYTES;
+  const bases =
+    neededBytes <= options.tmpfsLimitBytes ? [options.runDirectory, options.stateDirectory] : [options.stateDirectory];
+  for (const base of bases) {
+    if ((await freeBytes(base)) >= neededBytes) return { neededBytes, bases, base };
+  }
+  return { neededBytes, bases, base: null };
+}
+
 /** Makes `<base>/images/<name>` where `expectedBytes` of memory fit. NO_SPACE if they fit nowhere. */
 export async function makeTransitDirectory(
   options: TransitOptions,
   name: string,
   expectedBytes: number,
 ): Promise<string> {
-  const neededBytes = expectedBytes * OVERHEAD_FACTOR + OVERHEAD_BYTES;
-  const bases =
-    neededBytes <= options.tmpfsLimitBytes ? [options.runDirectory, options.stateDirectory] : [options.stateDirectory];
-  for (const base of bases) {
-    const images = join(base, "images");
-    await mkdir(images, { recursive: true, mode: 0o700 });
-    const { bavail, bsize } = await statfs(images);
-    if (bavail * bsize < neededBytes) continue;
-    const directory = join(images, name);
-    await rm(directory, { recursive: true, force: true });
-    await mkdir(directory, { mode: 0o700 });
-    return directory;
+  const { neededBytes, bases, base } = await findTransitRoom(options, expectedBytes);
+  if (base === null) {
+    throw new DrayError(
+      "NO_SPACE",
+      `${Math.ceil(neededBytes / 2 ** 20)} MiB for the images fit neither below ${bases.join(" nor ")}`,
+      {
+        remedy: `Free space below ${options.stateDirectory}, or migrate to another node.`,
+      },
+    );
   }
-  throw new DrayError(
-    "NO_SPACE",
-    `${Math.ceil(neededBytes / 2 ** 20)} MiB for the images fit neither below ${bases.join(" nor ")}`,
-    {
-      remedy: `Free space below ${options.stateDirectory}, or migrate to another node.`,
-    },
-  );
+  const images = join(base, "images");
+  await mkdir(images, { recursive: true, mode: 0o700 });
+  const directory = join(images, name);
+  await rm(directory, { recursive: true, force: true });
+  await mkdir(directory, { mode: 0o700 });
+  return directory;
+}
+
+/** On the file system where `<base>/images` is, or will be. */
+async function freeBytes(base: string): Promise<number> {
+  const { bavail, bsize } = await statfs(join(base, "images")).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return statfs(base);
+    throw error;
+  });
+  return bavail * bsize;
 }
 
 /** Removes the directories that belong to none of these migrations: made just before a crash, before any journal knew of them. */

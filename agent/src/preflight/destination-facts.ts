@@ -2,6 +2,7 @@
 import type { HostFacts, SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { ContainerInspect, ContainerSummary, DockerInfo, NetworkInspect } from "../docker/types.ts";
 import type { CpuVerdict } from "../criu/cpuinfo.ts";
+import type { TransitRoom } from "../migration/transit-directory.ts";
 import type { AddressAnswer } from "./address-probe.ts";
 import type { ListeningPort } from "./socket-tables.ts";
 import type { PipeFacts } from "./source-facts.ts";
@@ -27,6 +28,8 @@ export interface DestinationFacts {
   readonly memoryAvailableBytes: number;
   /** Free on the file system where Docker keeps its data. */
   readonly diskFreeBytes: number;
+  /** For the images in transit. */
+  readonly transit: TransitRoom;
   /** What lies here under each of sourceMounts, in their order; undefined if nothing does. */
   readonly storage: readonly (Storage | undefined)[];
   /** Who answered for the addresses of the container. */

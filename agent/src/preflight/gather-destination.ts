@@ -22,7 +22,7 @@ export async function gatherDestination(
   host: HostState,
   imagePresent: boolean,
   signal?: AbortSignal,
-): Promise<Omit<DestinationFacts, "cpu">> {
+): Promise<Omit<DestinationFacts, "cpu" | "transit">> {
   const { inspect, networks: sourceNetworks } = parseDescription(description);
   const sourceMounts: readonly DescribedMount[] = inspect.Mounts ?? [];
   const [info, networks, containers, listening, pipes] = await Promise.all([

@@ -214,6 +214,7 @@ const destination: readonly [code: string, change: Partial<DestinationFacts>][] 
   ],
   ["memory-short", { memoryAvailableBytes: 120_000_000 }],
   ["disk-short", { diskFreeBytes: 1_000_000 }],
+  ["images-do-not-fit", { transit: { neededBytes: 9e9, bases: ["/var/lib/drayage"], base: null } }],
   ["image-absent", { imagePresent: false }],
 ];
 

@@ -11,6 +11,7 @@ import { residentBytes } from "../host/resident-memory.ts";
 import type { HostFactsSource } from "../host-facts/host-facts.ts";
 import type { Identities } from "../identities/identities.ts";
 import { findImage, imageIdentity } from "../image/image-transfer.ts";
+import { findTransitRoom, transitOptionsOf } from "../migration/transit-directory.ts";
 import { type Check, runChecks } from "./check.ts";
 import { CONTAINER_FEATURE_CHECKS } from "./checks/container-features.ts";
 import { AGREEMENT_CHECKS, HOST_CHECKS, SOURCE_RUNTIME_CHECKS } from "./checks/kernel-and-criu.ts";
@@ -29,7 +30,7 @@ import type { SourceFacts } from "./source-facts.ts";
 export { refuses } from "./finding.ts";
 
 export interface PreflightContext {
-  readonly config: Pick<AgentConfig, "runDirectory">;
+  readonly config: Pick<AgentConfig, "runDirectory" | "stateDirectory" | "imageTmpfsLimitBytes">;
   readonly docker: DockerPort;
   readonly hostFacts: HostFactsSource;
   readonly identities: Identities;
@@ -112,11 +113,12 @@ export async function checkDestination(
     findImage(docker, identity, signal),
   ]);
   const imagePresent = imageId !== undefined;
-  const [gathered, cpu] = await Promise.all([
+  const [gathered, cpu, transit] = await Promise.all([
     gatherDestination(docker, description, sourceNode, host, imagePresent, signal),
     cpuVerdict(context.config.runDirectory, host.facts, description.cpuinfoImage, signal),
+    findTransitRoom(transitOptionsOf(context.config), description.memoryBytes),
   ]);
-  const facts = { ...gathered, cpu };
+  const facts = { ...gathered, cpu, transit };
   return { findings: concluded(runChecks(DESTINATION_CHECKS, facts), context.node, allowFlags), imagePresent };
 }
 

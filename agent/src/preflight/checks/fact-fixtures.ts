@@ -143,6 +143,7 @@ export const goodDestination: DestinationFacts = {
   cpu: { compared: true, objection: "" },
   memoryAvailableBytes: 1e9,
   diskFreeBytes: 1e9,
+  transit: { neededBytes: 2e8, bases: ["/run/drayage", "/var/lib/drayage"], base: "/run/drayage" },
   storage: [],
   answers: [{ address: ADDRESS, device: "eth1", mac: MAC }],
   unasked: [],

@@ -32,6 +32,16 @@ export const RESOURCE_CHECKS: readonly Check<DestinationFacts>[] = [
     },
   },
   {
+    code: "images-do-not-fit",
+    severity: "blocking",
+    find: ({ transit: { neededBytes, bases, base } }) =>
+      when(
+        base === null,
+        `The images of the container's memory need ${mebibytes(neededBytes)}, which are free neither below ${bases.join(" nor ")}.`,
+        `Free space below ${bases.at(-1)} here or choose another host.`,
+      ),
+  },
+  {
     code: "image-absent",
     severity: "note",
     find: ({ imagePresent, description, sourceNode }) =>
