@@ -11,6 +11,15 @@ import { Stage } from "../e2e/stage.ts";
 const IMAGE = "redis:latest";
 const stage = new Stage(0, ["redis"]);
 
+test("both image stores are met: containerd's on the third node of trixie, graph drivers elsewhere", async () => {
+  const { lab } = stage;
+  expect(lab.containerdNodes).toEqual(lab.suite === "trixie" ? [stage.third] : []);
+  for (const node of lab.nodes) {
+    const status = await lab.docker(node, "info", "--format", "{{json .DriverStatus}}");
+    expect(status.includes("io.containerd.snapshotter"), `${node}: ${status}`).toBe(lab.containerdNodes.includes(node));
+  }
+});
+
 async function dockerOf(node: string): Promise<DockerPort> {
   return openDocker({ socketPath: await stage.lab.pathFromHost(node, "/run/docker.sock") });
 }

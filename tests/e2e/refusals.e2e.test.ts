@@ -84,6 +84,8 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     });
     await known(stage.lab, "refused-paused");
     await stage.lab.docker(stage.source, "pause", "refused-paused");
+    const { findings } = await verdictOn(stage.lab, "refused-paused", stage.destination);
+    expect(findings.map(({ code }) => code)).toContain("paused");
     const { exitCode } = await stage.lab.dray(["migrate", "refused-paused", "--to", stage.destination]);
     expect(exitCode).toBe(4);
     await stage.lab.docker(stage.source, "unpause", "refused-paused");

@@ -6,7 +6,7 @@ import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(90, ["debian-tools"]);
+const stage = new Stage(55, ["debian-tools"]);
 const PORT = 7100;
 
 /**
