@@ -10,11 +10,12 @@
  * unmounting, which spreads to the namespaces in which a restore is at work,
  * waits on the mount tables.
  */
-import { rmdir } from "node:fs/promises";
+import { realpath, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type Mount, mountsOf, otherMountTables } from "../host/mountinfo.ts";
 import { runCommand } from "../host/run-command.ts";
+import { unlessGone } from "../host/unless-gone.ts";
 
 /** CRIU says so of every mount, before it makes the first; the mount point within the container comes after. */
 const WILL_MOUNT = /^\(\d+\.\d+\) +(?:\d+: )?mnt: \t\tWill mount \d+ @ (\/tmp\/\.criu\.mntns\.[A-Za-z0-9]{6})\//gm;
@@ -50,7 +51,12 @@ export function isAtWork(yard: string, table: readonly Mount[]): boolean {
  * that may be another restore's.
  */
 export async function removeRestoreMounts(log: string, stateDirectory: string): Promise<void> {
-  await remove(join(stateDirectory, "criu-root"));
+  const removals = await Promise.allSettled([remove(join(stateDirectory, "criu-root")), removeYard(log)]);
+  const failed = removals.find((removal) => removal.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}
+
+async function removeYard(log: string): Promise<void> {
   const yard = mountYardIn(log);
   if (yard === null) return;
   if ((await otherMountTables()).some((table) => isAtWork(yard, table))) {
@@ -59,12 +65,13 @@ export async function removeRestoreMounts(log: string, stateDirectory: string): 
   await remove(yard);
 }
 
-async function remove(directory: string): Promise<void> {
+async function remove(path: string): Promise<void> {
+  // The mount table knows no symbolic links, and Docker names its state below /var/run.
+  const directory = await unlessGone(realpath(path));
+  if (directory === undefined) return;
   if ((await mountsOf("self")).some(({ mountPoint }) => mountPoint === directory)) {
     // 32: it has gone since.
     await runCommand(["umount", "--lazy", directory], { deadlineMs: UNMOUNT_DEADLINE_MS, okCodes: [0, 32] });
   }
-  await rmdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-  });
+  await unlessGone(rmdir(directory));
 }
