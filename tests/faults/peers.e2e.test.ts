@@ -5,7 +5,7 @@ import type { Stage } from "./stage.ts";
 
 const BUNDLE = "/usr/lib/drayage/agent.mjs";
 /** Both protocols of the agent, of calls and of page streams, as the bundle defines them. */
-const DEFINITION = /PROTOCOL_VERSIONS2? ?= ?\[1\]/g;
+const DEFINITION = /PROTOCOL_VERSIONS2? ?= ?\[[0-9]+\]/g;
 
 let stage: Stage;
 beforeAll(async () => {
@@ -17,14 +17,14 @@ afterAll(async () => {
 
 /** The agent of that node speaks nothing but version 99, in one of its two protocols, for as long as `body` takes. */
 async function withStranger(node: string, which: number, body: () => Promise<void>): Promise<void> {
-  const original = await stage.lab.exec(node, ["grep", "-nE", "PROTOCOL_VERSIONS2? ?= ?\\[1\\]", BUNDLE]);
+  const original = await stage.lab.exec(node, ["grep", "-nE", "PROTOCOL_VERSIONS2? ?= ?\\[[0-9]+\\]", BUNDLE]);
   const lines = original.split("\n");
-  expect(original.match(DEFINITION)?.length).toBe(lines.length);
+  expect(original.match(DEFINITION)?.length).toBe(2);
   const line = lines[which]?.split(":")[0];
   if (line === undefined) throw new Error(`the bundle defines ${lines.length} protocols`);
   await stage.lab.shell(
     node,
-    `cp -p ${BUNDLE} ${BUNDLE}.kept; sed -i "$1s/\\[1\\]/[99]/" ${BUNDLE}; systemctl restart drayage-agent`,
+    `cp -p ${BUNDLE} ${BUNDLE}.kept; sed -i "$1s/\\[[0-9]*\\]/[99]/" ${BUNDLE}; systemctl restart drayage-agent`,
     line,
   );
   try {
