@@ -23,7 +23,12 @@ import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import { IncomingTransfer } from "./incoming-transfer.ts";
 import { bundleRoot } from "./oci-bundle.ts";
-import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
+import {
+  destinationDemand,
+  makeTransitDirectory,
+  removeTransitDirectory,
+  transitOptionsOf,
+} from "./transit-directory.ts";
 
 /** Makes room for the images and journals the intent. NO_SPACE if there is none. */
 export async function journalReserving(host: AgentHost, request: ReserveRequest): Promise<DestinationEntry> {
@@ -44,7 +49,7 @@ export async function journalReserving(host: AgentHost, request: ReserveRequest)
     dockerId: "",
     restartPolicy: restartPolicyOf(JSON.parse(description.inspectJson) as ContainerInspect),
     macs: [],
-    imageDirectory: await makeTransitDirectory(transit, order.migrationId, description.memoryBytes),
+    imageDirectory: await makeTransitDirectory(transit, order.migrationId, destinationDemand(description)),
     descriptionJson: JSON.stringify(SourceDescription.toJSON(description)),
     thawedAtMs: null,
   };

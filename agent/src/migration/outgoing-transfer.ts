@@ -48,7 +48,8 @@ export class OutgoingTransfer {
   /** NO_SPACE if so much memory fits nowhere. */
   async makeDirectories(memoryBytes: number): Promise<{ imageDirectory: string; workDirectory: string }> {
     const name = `${this.#migrationId}-source`;
-    const imageDirectory = await makeTransitDirectory(transitOptionsOf(this.#host.config), name, memoryBytes);
+    const demand = { memoryBytes, besideBytes: 0 };
+    const imageDirectory = await makeTransitDirectory(transitOptionsOf(this.#host.config), name, demand);
     return { imageDirectory, workDirectory: `${imageDirectory}-work` };
   }
 

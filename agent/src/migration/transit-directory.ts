@@ -2,10 +2,11 @@
  * Directories for images in transit: on tmpfs if they fit, else on disk.
  * Root only; gone after use.
  */
-import { mkdir, readdir, rm, statfs } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { AgentConfig } from "@drayage/shared/config/agent.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { parseMeminfo } from "../host-facts/proc-files.ts";
 
 export interface TransitOptions {
   /** On tmpfs. */
@@ -27,6 +28,18 @@ export function transitOptionsOf(
 const OVERHEAD_FACTOR = 1.05;
 const OVERHEAD_BYTES = 64 * 1024 * 1024;
 
+export interface TransitDemand {
+  /** Memory of which there will be images. */
+  readonly memoryBytes: number;
+  /** Memory that is taken beside the images: by the copy that is restored from them. */
+  readonly besideBytes: number;
+}
+
+/** Of a destination, where the copy comes to life beside its images. */
+export function destinationDemand({ memoryBytes }: { readonly memoryBytes: number }): TransitDemand {
+  return { memoryBytes, besideBytes: memoryBytes };
+}
+
 /** Room for the images of a container. */
 export interface TransitRoom {
   readonly neededBytes: number;
@@ -36,28 +49,30 @@ export interface TransitRoom {
   readonly base: string | null;
 }
 
-/** Looks where `expectedBytes` of memory fit. Reads only. */
-export async function findTransitRoom(options: TransitOptions, expectedBytes: number): Promise<TransitRoom> {
-  const neededBytes = expectedBytes * OVERHEAD_FACTOR + OVERHEAD_BYTES;
-  const bases =
-    neededBytes <= options.tmpfsLimitBytes ? [options.runDirectory, options.stateDirectory] : [options.stateDirectory];
+/** Looks where the images fit. Reads only. */
+export async function findTransitRoom(options: TransitOptions, demand: TransitDemand): Promise<TransitRoom> {
+  const neededBytes = demand.memoryBytes * OVERHEAD_FACTOR + OVERHEAD_BYTES;
+  const { availableBytes } = parseMeminfo(await readFile("/proc/meminfo", "utf8"));
+  // What lies in tmpfs takes memory away from those that run here.
+  const mayBeTmpfs = neededBytes <= options.tmpfsLimitBytes && neededBytes + demand.besideBytes <= availableBytes;
+  const bases = mayBeTmpfs ? [options.runDirectory, options.stateDirectory] : [options.stateDirectory];
   for (const base of bases) {
     if ((await freeBytes(base)) >= neededBytes) return { neededBytes, bases, base };
   }
   return { neededBytes, bases, base: null };
 }
 
-/** Makes `<base>/images/<name>` where `expectedBytes` of memory fit. NO_SPACE if they fit nowhere. */
+/** Makes `<base>/images/<name>` where the images fit. NO_SPACE if they fit nowhere. */
 export async function makeTransitDirectory(
   options: TransitOptions,
   name: string,
-  expectedBytes: number,
+  demand: TransitDemand,
 ): Promise<string> {
-  const { neededBytes, bases, base } = await findTransitRoom(options, expectedBytes);
+  const { neededBytes, bases, base } = await findTransitRoom(options, demand);
   if (base === null) {
     throw new DrayError(
       "NO_SPACE",
-      `${Math.ceil(neededBytes / 2 ** 20)} MiB for the images fit neither below ${bases.join(" nor ")}`,
+      `${Math.ceil(neededBytes / 2 ** 20)} MiB for the images do not fit below ${bases.join(" or below ")}`,
       {
         remedy: `Free space below ${options.stateDirectory}, or migrate to another node.`,
       },

@@ -11,7 +11,7 @@ import { residentBytes } from "../host/resident-memory.ts";
 import type { HostFactsSource } from "../host-facts/host-facts.ts";
 import type { Identities } from "../identities/identities.ts";
 import { findImage, imageIdentity } from "../image/image-transfer.ts";
-import { findTransitRoom, transitOptionsOf } from "../migration/transit-directory.ts";
+import { destinationDemand, findTransitRoom, transitOptionsOf } from "../migration/transit-directory.ts";
 import { type Check, runChecks } from "./check.ts";
 import { CONTAINER_FEATURE_CHECKS } from "./checks/container-features.ts";
 import { AGREEMENT_CHECKS, HOST_CHECKS, SOURCE_RUNTIME_CHECKS } from "./checks/kernel-and-criu.ts";
@@ -116,7 +116,7 @@ export async function checkDestination(
   const [gathered, cpu, transit] = await Promise.all([
     gatherDestination(docker, description, sourceNode, host, imagePresent, signal),
     cpuVerdict(context.config.runDirectory, host.facts, description.cpuinfoImage, signal),
-    findTransitRoom(transitOptionsOf(context.config), description.memoryBytes),
+    findTransitRoom(transitOptionsOf(context.config), destinationDemand(description)),
   ]);
   const facts = { ...gathered, cpu, transit };
   return { findings: concluded(runChecks(DESTINATION_CHECKS, facts), context.node, allowFlags), imagePresent };

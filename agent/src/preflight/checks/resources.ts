@@ -2,7 +2,7 @@
 import { type Check, when } from "../check.ts";
 import type { DestinationFacts } from "../destination-facts.ts";
 
-/** The images may lie in memory beside the restored pages only as far as they fit; this is for everything else. */
+/** Images in transit lie in memory only where they fit beside the restored pages; this is for everything else. */
 const MEMORY_RESERVE_BYTES = 64 * 1024 * 1024;
 const DISK_RESERVE_BYTES = 64 * 1024 * 1024;
 
@@ -37,7 +37,7 @@ export const RESOURCE_CHECKS: readonly Check<DestinationFacts>[] = [
     find: ({ transit: { neededBytes, bases, base } }) =>
       when(
         base === null,
-        `The images of the container's memory need ${mebibytes(neededBytes)}, which are free neither below ${bases.join(" nor ")}.`,
+        `The images of the container's memory need ${mebibytes(neededBytes)}, which are not free below ${bases.join(" or below ")}.`,
         `Free space below ${bases.at(-1)} here or choose another host.`,
       ),
   },
