@@ -44,7 +44,7 @@ test("a node that is down outlives the coordinators that saw it, until it is for
   const beganMs = Date.now();
   const first = await lead("c1");
   await expect.poll(() => states(first)).toEqual(["n1 ready", "n2 ready"]);
-  await expect(forget(first, "n2")).rejects.toMatchObject({ reason: "BAD_REQUEST" });
+  await expect(forget(first, "n2")).rejects.toMatchObject({ reason: "PREFLIGHT" });
   await cluster.agent("n2").stop();
   await expect.poll(() => states(first)).toEqual(["n1 ready", "n2 down"]);
 

@@ -61,7 +61,7 @@ export async function keepKnownNodes(
   }
 }
 
-/** NOT_FOUND; BAD_REQUEST for one that is up: it would be back at once. */
+/** NOT_FOUND; PREFLIGHT for one that is up: it would be back at once. */
 export async function forgetNode(etcd: EtcdPort, view: ClusterView, name: string, signal: AbortSignal): Promise<void> {
   view.node(name);
   const { succeeded } = await etcd.txn(
@@ -69,7 +69,7 @@ export async function forgetNode(etcd: EtcdPort, view: ClusterView, name: string
     { signal },
   );
   if (succeeded) return;
-  throw new DrayError("BAD_REQUEST", `node ${name} is up`, {
+  throw new DrayError("PREFLIGHT", `node ${name} is up`, {
     remedy: `Stop its agent first, \`systemctl disable --now drayage-agent\` on ${name}, and wait until it is down.`,
     node: name,
   });

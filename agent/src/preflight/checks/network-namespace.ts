@@ -123,7 +123,7 @@ export const NETWORK_NAMESPACE_CHECKS: readonly Check<SourceFacts>[] = [
       const changed = sysctls.filter(({ name, value }) => given.get(name) !== value);
       return when(
         changed.length > 0,
-        `Sysctls of the container's network namespace are not what a new one has, and the copy would not have them: ${changed.map(({ name, value, fresh }) => `${name} is ${value} instead of ${fresh}`).join(", ")}.`,
+        `Sysctls of the container's network namespace are not what a new one has, and the copy would not have them (they were changed inside, or on the host since the container was started): ${changed.map(({ name, value, fresh }) => `${name} is ${value} instead of ${fresh}`).join(", ")}.`,
         "Give them with `docker run --sysctl`, which moves along, or accept the loss with --allow-sysctl-loss.",
       );
     },
