@@ -175,7 +175,7 @@ function report(migration: Migration, source: string, { longestGap }: HeldVerdic
     print(`    ${name.padEnd(28)} ${node.padEnd(4)} ${ms(duration_ms).padStart(10)}`);
   }
   print(`  total                             ${ms(migration.total_ms).padStart(10)}`);
-  print(`  downtime (lock to thaw)           ${ms(migration.downtime_ms).padStart(10)}`);
+  print(`  downtime (freeze to thaw)         ${ms(migration.downtime_ms).padStart(10)}`);
   print(`  longest gap the client saw        ${ms(longestGap.durationMs).padStart(10)}`);
 }
 

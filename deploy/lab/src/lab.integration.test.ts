@@ -3,7 +3,8 @@ import { spawn } from "node:child_process";
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { bridgeName, labId } from "./address/plan.ts";
+import { bridgeName, labId, machineName } from "./address/plan.ts";
+import type { Finding } from "./host/doctor.ts";
 import { run, runRaw, type RunResult } from "./host/run.ts";
 import { labLayout, REPOSITORY } from "./lab/layout.ts";
 import type { LabStatus } from "./lab/status.ts";
@@ -23,8 +24,8 @@ async function status(): Promise<LabStatus> {
 
 const inNode = (node: string, ...argv: string[]) => lab("exec", node, "--", ...argv);
 
-async function expectNothingLeft(): Promise<void> {
-  const layout = labLayout(NAME);
+async function expectNothingLeft(name = NAME): Promise<void> {
+  const layout = labLayout(name);
   const id = labId(layout.directory);
   await expect(access(layout.directory)).rejects.toMatchObject({ code: "ENOENT" });
   await expect(access(await labCgroup(id))).rejects.toMatchObject({ code: "ENOENT" });
@@ -73,6 +74,48 @@ it("cuts a node's power and boots it again from its disk", { timeout: DEADLINE_M
   expect((await inNode("n2", "true")).exitCode).toBe(5);
   expect((await lab("start", "n2")).exitCode).toBe(0);
   expect((await inNode("n2", "cat", "/var/lib/kept")).stdout).toBe("kept\n");
+});
+
+it("limits a link in both directions, also after a power cut, until the limit is taken away", {
+  timeout: DEADLINE_MS,
+}, async () => {
+  const port = `vb-${machineName(labId(labLayout(NAME).directory), "n2")}`;
+  const shaped = async () => [
+    await run(["tc", "qdisc", "show", "dev", port]),
+    (await inNode("n2", "tc", "qdisc", "show", "dev", "host0")).stdout,
+  ];
+  expect((await lab("link", "n2", "--rate", "100mbit")).exitCode).toBe(0);
+  for (const qdisc of await shaped()) expect(qdisc).toMatch(/tbf .*rate 100Mbit/);
+  await lab("kill", "n2");
+  await lab("start", "n2");
+  for (const qdisc of await shaped()) expect(qdisc).toMatch(/tbf .*rate 100Mbit/);
+  expect((await lab("link", "n2", "--rate", "none")).exitCode).toBe(0);
+  for (const qdisc of await shaped()) expect(qdisc).not.toContain("tbf");
+});
+
+it("is one of two labs at once, on networks of their own", { timeout: DEADLINE_MS }, async () => {
+  const other = (command: string, ...args: string[]) =>
+    runRaw([LAB, command, "--name", `${NAME}-other`, ...args], { deadlineMs: DEADLINE_MS });
+  try {
+    expect((await other("up", "--no-cluster", "--nodes", "1")).exitCode).toBe(0);
+    const { subnet, nodes } = JSON.parse((await other("status", "--json")).stdout) as LabStatus;
+    expect(nodes.map(({ state }) => state)).toEqual(["running"]);
+    const own = await status();
+    expect(own.subnet).not.toBe(subnet);
+    expect(own.nodes.map(({ state }) => state)).toEqual(["running", "running"]);
+  } finally {
+    await other("down");
+  }
+  await expectNothingLeft(`${NAME}-other`);
+  expect((await inNode("n2", "ping", "-c1", "-W1", "n1")).exitCode).toBe(0);
+});
+
+it("has a doctor that misses nothing where a lab is up, and has a remedy for what it notes", async () => {
+  const { stdout, exitCode } = await runRaw([LAB, "doctor", "--json"], { deadlineMs: DEADLINE_MS });
+  const findings = JSON.parse(stdout) as Finding[];
+  expect(findings.filter(({ verdict }) => verdict === "missing")).toEqual([]);
+  for (const { verdict, remedy } of findings) expect(remedy === "").toBe(verdict === "ok");
+  expect(exitCode).toBe(0);
 });
 
 it("leaves nothing behind: down, down again, an interrupted up, a killed up", { timeout: DEADLINE_MS }, async () => {
