@@ -1,6 +1,7 @@
-/** kill -9 of what the agents run: CRIU, runc, drayage-runc; and a restart of Docker. */
+/** kill -9 of what the agents run: CRIU, runc, drayage-runc; restarts of Docker, and of the agents by systemd. */
 import { basename } from "node:path";
 import { afterAll, beforeAll, describe, test } from "vitest";
+import { eventually } from "../harness/eventually.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { killOnAppearance } from "./node-processes.ts";
 import type { Outcome, Role } from "./case-terms.ts";
@@ -85,6 +86,39 @@ describe("killed", () => {
 
   test.runIf(isChosen(false))("drayage-runc while start waits for the verdict", async () => {
     await play(stage, held("destination.before-journal-prepared", "start", ["rolled_back"]));
+  });
+
+  const AGENTS = [
+    ["source", "source.after-freeze"],
+    ["source", "source.after-journal-sent"],
+    ["destination", "destination.before-restore"],
+    ["destination", "destination.after-journal-prepared"],
+  ] as const;
+  for (const [role, point] of AGENTS) {
+    test.runIf(isChosen(false))(`the ${role}'s agent, restarted by systemd at ${point}`, async () => {
+      await play(stage, {
+        hold: { role, point },
+        during: async ({ actors }) =>
+          void (await stage.lab.exec(actors[role], ["systemctl", "restart", "drayage-agent"])),
+        outcomes: ["rolled_back"],
+      });
+    });
+  }
+
+  test.runIf(isChosen(false))("the source's agent by the watchdog, since it says nothing any more", async () => {
+    await play(stage, {
+      hold: { role: "source", point: "source.after-freeze" },
+      during: async ({ actors }) => {
+        const agent = () => stage.lab.exec(actors.source, ["systemctl", "show", "-p", "MainPID", "drayage-agent"]);
+        const stopped = await agent();
+        await stage.lab.exec(actors.source, ["systemctl", "kill", "--signal=SIGSTOP", "drayage-agent"]);
+        await eventually(async () => ((await agent()) === stopped ? undefined : true), {
+          what: "systemd ends an agent that says nothing",
+          deadlineMs: SETTLE_MS,
+        });
+      },
+      outcomes: ["rolled_back"],
+    });
   });
 
   const RESTARTS = [

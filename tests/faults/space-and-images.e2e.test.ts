@@ -62,6 +62,28 @@ describe("no space on the destination", () => {
   });
 });
 
+describe("images on their way", () => {
+  test.runIf(isChosen(false))("are for root alone, and gone after use", async () => {
+    let seen: string[] = [];
+    let open: string[] = [];
+    const list = async (node: string, ...where: string[]) =>
+      (await stage.lab.shell(node, `find ${IMAGES.join(" ")} "$@" 2>/dev/null || :`, ...where))
+        .split("\n")
+        .filter(Boolean);
+    const record = await play(stage, {
+      hold: { role: "destination", point: "destination.before-pages-complete" },
+      during: async ({ actors }) => {
+        seen = await list(actors.destination, "-name", "pages-*.img");
+        open = await list(actors.destination, "-perm", "/077");
+      },
+      outcomes: ["completed"],
+    });
+    expect(seen).not.toEqual([]);
+    expect(open).toEqual([]);
+    for (const node of [record.source, record.destination]) expect(await list(node, "-type", "f")).toEqual([]);
+  });
+});
+
 describe("a restore that fails", () => {
   test.runIf(isChosen(true))("because an image is damaged", async () => {
     const record = await play(stage, {
