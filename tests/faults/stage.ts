@@ -166,7 +166,8 @@ export class Stage {
       "--detach",
       ...more,
     ]);
-    if (exitCode !== 0 || document === null) throw new Error(`dray migrate ended with ${exitCode}: ${stderr.trim()}`);
+    if (exitCode !== 0 || document === null)
+      throw new Error(`dray migrate ended with ${exitCode}: ${stderr.trim()} ${JSON.stringify(document)}`);
     return document.id;
   }
 
