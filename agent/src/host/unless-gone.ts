@@ -1,5 +1,6 @@
 /**
- * What is read below /proc, or undefined if the process has ended or has
+ * What is read of something that may go at any time, below /proc above all, or
+ * undefined if it has gone: the process has ended or has
  * closed the file: whoever looks at running processes must expect that.
  */
 export async function unlessGone<T>(reading: Promise<T>): Promise<T | undefined> {

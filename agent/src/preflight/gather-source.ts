@@ -6,8 +6,10 @@ import type { ContainerInspect, NetworkInspect } from "../docker/types.ts";
 import { resolveWatches } from "../host/file-watches.ts";
 import { mountsOf, type Mount } from "../host/mountinfo.ts";
 import { runInNetworkNamespace } from "../host/netns.ts";
+import { resolveInRoot } from "../host/resolve-in-root.ts";
 import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { foreignProcessObjection } from "./foreign-process-probe.ts";
+import { dockerMountPoints } from "./docker-mount-points.ts";
 import { networkNamespaceOf } from "./gather-network-namespace.ts";
 import { NOTHING_SET_UP } from "./network-namespace.ts";
 import { pipeFacts } from "./pipe-facts.ts";
@@ -39,6 +41,7 @@ export async function gatherSource(
 type OfProcesses = Pick<
   SourceFacts,
   | "mountTable"
+  | "mountPointsOfDocker"
   | "processes"
   | "foreignObjection"
   | "unresolvedWatches"
@@ -50,6 +53,7 @@ type OfProcesses = Pick<
 
 const NOTHING_RUNS: OfProcesses = {
   mountTable: [],
+  mountPointsOfDocker: [],
   processes: [],
   foreignObjection: "",
   unresolvedWatches: [],
@@ -73,8 +77,9 @@ async function gatherProcesses(
     const networkAlone = ownNetwork && !networkMode.startsWith("container:");
     const sockets = async (option: string): Promise<string> =>
       ownNetwork ? (await runInNetworkNamespace(pid, ["ss", "-H", "-a", "-n", option], { signal })).stdout : "";
-    const [mountTable, tcp, tcp6, networkNamespace] = await Promise.all([
+    const [mountTable, mountPointsOfDocker, tcp, tcp6, networkNamespace] = await Promise.all([
       mountsOf(pid),
+      Promise.all(dockerMountPoints(inspect).map((path) => resolveInRoot(`/proc/${pid}/root`, path))),
       readFile(`/proc/${pid}/net/tcp`, "utf8"),
       tableIfThere(`/proc/${pid}/net/tcp6`),
       networkAlone ? networkNamespaceOf(pid, signal) : NOTHING_SET_UP,
@@ -85,6 +90,7 @@ async function gatherProcesses(
     const watches = processes.flatMap((each) => each.watches);
     return {
       mountTable,
+      mountPointsOfDocker,
       unresolvedWatches: (await resolveWatches(pid, watches, mountTable, signal)).unresolved,
       unixSockets,
       processes,

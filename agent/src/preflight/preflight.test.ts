@@ -27,6 +27,10 @@ const { inspect } = goodSource;
 const [process] = goodSource.processes;
 const hostWith = (facts: Partial<HostFacts>): HostFacts => ({ ...host, ...facts });
 const processWith = (facts: object) => [{ ...(process ?? expect.fail()), ...facts }];
+const mounted = (path: string, type: string, facts: object = {}): Partial<SourceFacts> => ({
+  mountTable: [mount(path, type, facts)],
+  mountPointsOfDocker: [path],
+});
 const inside = (state: Partial<NetworkNamespace>) => ({ networkNamespace: { ...NOTHING_SET_UP, ...state } });
 const bind = { Type: "bind", Source: "/srv/data", Destination: "/data", RW: true };
 const published = (HostIp: string) => ({
@@ -60,7 +64,7 @@ const source: readonly [code: string, change: Partial<SourceFacts>][] = [
   ["gpus", { inspect: withHostConfig({ DeviceRequests: [{ Count: -1, Capabilities: [["gpu"]] }] }) }],
   ["swarm-task", { inspect: { ...inspect, Config: { Labels: { "com.docker.swarm.task.id": "x" } } } }],
   ["exec-sessions", { execs: [{ ID: "abc", Running: true, Pid: 9 }] }],
-  ["local-storage", { mounts: [bind], mountTable: [mount("/data", "ext4")] }],
+  ["local-storage", { mounts: [bind], ...mounted("/data", "ext4") }],
   ["local-storage", { mounts: [{ ...bind, Type: "volume", Storage: { ...NFS, fileSystem: "ext4" } }] }],
   ["unknown-mount-type", { mountTable: [mount("/dev/odd", "fuse.sshfs")] }],
   ["mount-made-inside", { mountTable: [mount("/", "overlay"), mount("/mnt", "tmpfs")] }],
@@ -76,7 +80,7 @@ const source: readonly [code: string, change: Partial<SourceFacts>][] = [
     {
       processes: processWith({ locks: [{ kind: "FLOCK", path: "/data/lock", mountId: 42 }] }),
       mounts: [{ ...bind, Storage: NFS }],
-      mountTable: [mount("/data", "nfs4", { id: 42, source: "10.0.0.5:/srv" })],
+      ...mounted("/data", "nfs4", { id: 42, source: "10.0.0.5:/srv" }),
     },
   ],
   ["unix-socket-outside", { unixSockets: [{ kind: "u_str", state: "ESTAB", path: "*", inode: 10, peerInode: 99 }] }],
@@ -115,8 +119,9 @@ describe("on the source", () => {
   });
 
   test.each<[string, Partial<SourceFacts>]>([
-    ["shared storage", { mounts: [{ ...bind, Storage: NFS }], mountTable: [mount("/data", "nfs4")] }],
-    ["tmpfs mounts", { mounts: [{ ...bind, Type: "tmpfs", Destination: "/t" }], mountTable: [mount("/t", "tmpfs")] }],
+    ["shared storage", { mounts: [{ ...bind, Storage: NFS }], ...mounted("/data", "nfs4") }],
+    ["tmpfs mounts", { mounts: [{ ...bind, Type: "tmpfs", Destination: "/t" }], ...mounted("/t", "tmpfs") }],
+    ["Docker's init", mounted("/usr/sbin/docker-init", "ext4")],
     ["a lock in the container", { processes: processWith({ locks: [{ kind: "FLOCK", path: "/l", mountId: 100 }] }) }],
     ["an old CRIU on an old kernel", { host: hostWith({ kernel: "6.12.48+deb13-amd64", criuVersion: 40_101 }) }],
     [

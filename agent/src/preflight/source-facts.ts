@@ -18,6 +18,8 @@ export interface SourceFacts {
   readonly mounts: readonly DescribedMount[];
   /** What the container sees mounted; empty if it does not run. */
   readonly mountTable: readonly Mount[];
+  /** Where Docker mounts single things in it, symbolic links of the container followed; empty if it does not run. */
+  readonly mountPointsOfDocker: readonly string[];
   readonly processes: readonly ProcessFacts[];
   /** What CRIU has against dumping processes of other users than root; empty if it can, or there are none. */
   readonly foreignObjection: string;

@@ -1,5 +1,5 @@
 /** One restore: what create, start and the agent's own orders do to its state. */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { readCriuLog } from "../criu/criu-log.ts";
@@ -8,9 +8,10 @@ import { removeRestoreMounts } from "../criu/restore-mounts.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
 import { cgroupPids, killCgroup, thawCgroup } from "../host/cgroup.ts";
 import { runcContainer } from "../host/runc-state.ts";
+import { unlessGone } from "../host/unless-gone.ts";
 import { liftDestinationLock } from "../network-lock/destination-lock.ts";
 import { bundleCgroup } from "./bundle-cgroup.ts";
-import { criuRestoreConfig, patchBundleConfig } from "./bundle-config.ts";
+import { bindSourcesOf, criuRestoreConfig, patchBundleConfig } from "./bundle-config.ts";
 import { claimantEnds, killClaimant } from "./claim.ts";
 import { Deferred } from "./deferred.ts";
 import type { Asker } from "./gate-socket.ts";
@@ -262,7 +263,8 @@ export class Session implements RestoreSession {
     const networkHookPath = store.sessionFile(this.dockerId, "network-hook");
     const config = await readFile(configPath, "utf8");
     const cgroup = await bundleCgroup(config);
-    await writeDurably(configPath, patchBundleConfig(config, { criuConfigPath, networkHookPath }));
+    const bindSources = await realPaths(bindSourcesOf(config));
+    await writeDurably(configPath, patchBundleConfig(config, { criuConfigPath, networkHookPath, bindSources }));
     const lazyPages = options.lazyPages ?? false;
     const argv = restoreCommand(create, { runcPath, imageDirectory, workDirectory, lazyPages });
     return { bundle: create.bundle, runcRoot: create.runcRoot, imageDirectory, workDirectory, cgroup, claim, argv };
@@ -366,4 +368,14 @@ function refusal(state: SessionState, event: SessionEvent): DrayError {
     return new DrayError("TOO_LATE", `the restored copy is ${state.name}; it cannot be aborted`);
   if (state.name === "failed") return new DrayError("CRIU_RESTORE_FAILED", `${event.type} refused: ${state.reason}`);
   return new DrayError("INTERNAL", `${event.type} refused in state ${state.name}`);
+}
+
+/** Those that exist, each with where its symbolic links lead. */
+async function realPaths(paths: readonly string[]): Promise<Map<string, string>> {
+  const real = new Map<string, string>();
+  for (const path of paths) {
+    const target = await unlessGone(realpath(path));
+    if (target !== undefined) real.set(path, target);
+  }
+  return real;
 }

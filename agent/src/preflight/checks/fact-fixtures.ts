@@ -94,6 +94,7 @@ export const goodSource: SourceFacts = {
   execs: [],
   mounts: [],
   mountTable: [mount("/", "overlay"), mount("/proc", "proc"), mount("/dev/shm", "tmpfs"), mount("/etc/hosts", "ext4")],
+  mountPointsOfDocker: ["/sbin/docker-init", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts"],
   processes: [
     {
       pid: 7,

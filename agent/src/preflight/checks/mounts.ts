@@ -6,9 +6,8 @@ import { type DescribedMount, isSharedStorage, sameStorage, type Storage } from 
 
 const KNOWN_FILE_SYSTEMS =
   /^(overlay|proc|sysfs|tmpfs|devpts|mqueue|cgroup2?|devtmpfs|ext[234]|xfs|btrfs|zfs|nfs4?|cifs|smb3|ceph|glusterfs|fuse\.(ceph|glusterfs))$/;
-/** Where Docker itself mounts. */
-const DOCKERS_OWN =
-  /^\/(proc|sys|dev)(\/|$)|^\/(etc\/(resolv\.conf|hostname|hosts)|sbin\/docker-init)$|^\/run\/secrets(\/|$)|^\/$/;
+/** Where Docker mounts whole trees in every container. */
+const TREES_OF_DOCKER = /^\/(proc|sys|dev)(\/|$)|^\/run\/secrets(\/|$)|^\/$/;
 
 const local = ({ Type }: DescribedMount): boolean => Type !== "tmpfs";
 
@@ -38,15 +37,10 @@ export const SOURCE_MOUNT_CHECKS: readonly Check<SourceFacts>[] = [
   {
     code: "mount-made-inside",
     severity: "blocking",
-    find: ({ inspect, mounts, mountTable }) => {
-      const tmpfs = Object.keys((inspect.HostConfig.Tmpfs ?? {}) as Readonly<Record<string, string>>);
-      const wanted = new Set([...mounts.map(({ Destination }) => Destination), ...tmpfs].map(trimSlash));
-      const masked = [inspect.HostConfig.MaskedPaths, inspect.HostConfig.ReadonlyPaths].flatMap((paths) =>
-        Array.isArray(paths) ? paths.map(String) : [],
-      );
-      for (const path of masked) wanted.add(path);
+    find: ({ mountTable, mountPointsOfDocker }) => {
+      const told = new Set(mountPointsOfDocker);
       return mountTable
-        .filter(({ mountPoint }) => !DOCKERS_OWN.test(mountPoint) && !wanted.has(mountPoint))
+        .filter(({ mountPoint }) => !TREES_OF_DOCKER.test(mountPoint) && !told.has(mountPoint))
         .map(({ mountPoint, type }) => ({
           message: `The container has mounted ${type} on ${mountPoint} by itself; the copy would not have it.`,
           remedy: "Unmount it, or let Docker mount it when the container starts.",
@@ -94,8 +88,4 @@ function describe(mount: DescribedMount): string {
 
 function onWhat(storage: Storage | undefined): string {
   return storage === undefined ? "nothing" : `${storage.fileSystem} ${storage.source}${storage.path}`;
-}
-
-function trimSlash(path: string): string {
-  return path.length > 1 ? path.replace(/\/+$/, "") : path;
 }
