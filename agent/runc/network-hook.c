@@ -1,7 +1,8 @@
 /*
  * OCI prestart hook of a restore: in the container's new network namespace it
- * loads the drop rules (network.nft) and the placeholder interface
- * (network.ip) that the agent has left in the session's directory.
+ * loads the drop rules (network.nft), the placeholder interface (network.ip)
+ * and the sysctls (network.sysctl) that the agent has left in the session's
+ * directory.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -66,10 +67,52 @@ static bool run(char *const argv[])
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+static bool write_sysctl(const char *name, const char *value)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "/proc/sys/%s", name);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	/* Of an interface that Docker makes later, or of a module that this host lacks: Docker's own start would complain. */
+	if (fd < 0 && errno == ENOENT) {
+		fprintf(stderr, "network-hook: there is no sysctl %s\n", name);
+		return true;
+	}
+	ssize_t length = strlen(value);
+	bool done = fd >= 0 && write(fd, value, length) == length;
+	if (!done)
+		fprintf(stderr, "network-hook: cannot set the sysctl %s to %s: %s\n", name, value, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+/* /proc/sys/net is that of the network namespace of whoever opens it. */
+static bool set_sysctls(const char *path)
+{
+	static char lines[1 << 16];
+	char *rest = lines;
+
+	if (read_small_file(path, lines, sizeof(lines)) < 0) {
+		fprintf(stderr, "network-hook: cannot read %s: %s\n", path, strerror(errno));
+		return false;
+	}
+	for (char *line; (line = strsep(&rest, "\n"));) {
+		char *value = strchr(line, '=');
+
+		if (!value)
+			continue;
+		*value++ = '\0';
+		if (!write_sysctl(line, value))
+			return false;
+	}
+	return true;
+}
+
 int network_hook(const char *session)
 {
 	static char state[1 << 20];
-	char namespace[64], rules[4096], batch[4096];
+	char namespace[64], rules[4096], batch[4096], sysctls[4096];
 	struct stat ours, theirs;
 
 	if (read_small_file("/dev/stdin", state, sizeof(state)) < 0) {
@@ -95,6 +138,9 @@ int network_hook(const char *session)
 	close(fd);
 	snprintf(rules, sizeof(rules), "%s/network.nft", session);
 	snprintf(batch, sizeof(batch), "%s/network.ip", session);
+	snprintf(sysctls, sizeof(sysctls), "%s/network.sysctl", session);
+	if (!set_sysctls(sysctls))
+		return 1;
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	return run((char *[]){"nft", "-f", rules, NULL}) && run((char *[]){"ip", "-batch", batch, NULL}) ? 0 : 1;
 }

@@ -12,6 +12,7 @@ import { unlessGone } from "../host/unless-gone.ts";
 import { liftDestinationLock } from "../network-lock/destination-lock.ts";
 import { bundleCgroup } from "./bundle-cgroup.ts";
 import { bindSourcesOf, criuRestoreConfig, patchBundleConfig } from "./bundle-config.ts";
+import { networkSysctls } from "./bundle-sysctls.ts";
 import { claimantEnds, killClaimant } from "./claim.ts";
 import { Deferred } from "./deferred.ts";
 import type { Asker } from "./gate-socket.ts";
@@ -263,6 +264,7 @@ export class Session implements RestoreSession {
     const networkHookPath = store.sessionFile(this.dockerId, "network-hook");
     const config = await readFile(configPath, "utf8");
     const cgroup = await bundleCgroup(config);
+    await writeDurably(store.sessionFile(this.dockerId, "network.sysctl"), networkSysctls(config));
     const bindSources = await realPaths(bindSourcesOf(config));
     await writeDurably(configPath, patchBundleConfig(config, { criuConfigPath, networkHookPath, bindSources }));
     const lazyPages = options.lazyPages ?? false;
