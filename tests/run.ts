@@ -17,7 +17,7 @@ import { installMissing, type Requirement } from "../deploy/lab/src/host/require
 import { createProgress } from "../deploy/lab/src/progress.ts";
 import type { Suite } from "./harness/test-lab.ts";
 import { runBenchmarks } from "./runner/bench-part.ts";
-import { withLab } from "./runner/lab-part.ts";
+import { withLab, withoutStrayLabs } from "./runner/lab-part.ts";
 import { add, closingLine, failureLines, failureOf, NOTHING, type Tally } from "./runner/tally.ts";
 import { runVitest } from "./runner/vitest-part.ts";
 
@@ -49,7 +49,7 @@ const RUN: Readonly<Record<Part, (options: Options) => Promise<Tally>>> = {
   },
   async integration({ more, signal }) {
     await installMissing(createProgress(), signal, REQUIREMENTS);
-    return await runVitest({ part: "integration", project: "integration", more }, signal);
+    return await withoutStrayLabs(() => runVitest({ part: "integration", project: "integration", more }, signal));
   },
   async e2e({ suites, keep, more, signal }) {
     let tally = NOTHING;

@@ -1,7 +1,8 @@
 /** Brings a lab up for as long as something needs it. */
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../deploy/lab/src/host/run.ts";
-import { REPOSITORY } from "../../deploy/lab/src/lab/layout.ts";
+import { labsDirectory, REPOSITORY } from "../../deploy/lab/src/lab/layout.ts";
 import { labCommand, type Suite } from "../harness/test-lab.ts";
 
 export interface LabPart {
@@ -26,6 +27,25 @@ export async function withLab<T>(part: LabPart, signal: AbortSignal, body: () =>
   } finally {
     // Not under the signal: this is what has to happen after an interruption.
     if (!keep) await down(name);
+  }
+}
+
+/** Runs tests that bring up labs of their own, and takes those away that an interruption has left. */
+export async function withoutStrayLabs<T>(body: () => Promise<T>): Promise<T> {
+  const before = new Set(await labs());
+  try {
+    return await body();
+  } finally {
+    for (const name of await labs()) if (!before.has(name)) await down(name);
+  }
+}
+
+async function labs(): Promise<string[]> {
+  try {
+    return await readdir(labsDirectory());
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
   }
 }
 
