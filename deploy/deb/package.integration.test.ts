@@ -199,7 +199,8 @@ it("stays while a migration is under way, whose frozen container needs the agent
   const said = await fails("dpkg --remove drayage");
   expect(said).toContain("under way on this host: 0123456789ab");
   expect(said).toContain("remedy: ");
-  expect(await succeeds("dpkg-query --show --showformat='${Status}' drayage")).toBe("install ok installed");
+  // What was asked for stays asked for: "deinstall ok installed".
+  expect(await succeeds("dpkg-query --show --showformat='${db:Status-Status}' drayage")).toBe("installed");
   expect(await runtime()).toBe("/usr/bin/drayage-runc");
   await append("finished");
   await remove();
