@@ -1,7 +1,6 @@
 /**
- * What is read of something that may go at any time, below /proc above all, or
- * undefined if it has gone: the process has ended or has
- * closed the file: whoever looks at running processes must expect that.
+ * What is read of something that may go at any time; undefined if it has gone.
+ * Whoever looks below /proc must expect that: a process ends, or closes a file.
  */
 export async function unlessGone<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
