@@ -1,34 +1,36 @@
 import { randomBytes } from "node:crypto";
-import { constants, zstdCompressSync } from "node:zlib";
+import { constants, crc32, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DrayError } from "../errors/dray-error.ts";
 import { type ContentType, decompress, FrameCompressor, PACKING_BYTES } from "./compression.ts";
-import { DATA_BYTES, dataChecksum } from "./frame.ts";
+import { contentSeed, DATA_BYTES } from "./frame.ts";
 
 /** Repeats itself, and has no page of one byte. */
 const text = Buffer.from("a page of words, ".repeat(DATA_BYTES / 16)).subarray(0, DATA_BYTES);
 const STREAM_ID = 7;
 const halfNoise = Buffer.concat([randomBytes(DATA_BYTES / 2), Buffer.alloc(DATA_BYTES / 2, "x")]);
 
-function compress(content: Buffer, compressor = new FrameCompressor()): { type: ContentType; payload: Buffer } {
+interface Made {
+  readonly type: ContentType;
+  readonly payload: Buffer;
+  readonly crc: number;
+}
+
+function compress(content: Buffer, compressor = new FrameCompressor()): Made {
   const space = Buffer.alloc(PACKING_BYTES);
   content.copy(space);
-  const { type, bytes } = compressor.compress(space, content.length, dataChecksum(STREAM_ID, content));
-  return { type, payload: space.subarray(0, bytes) };
+  const { type, bytes, crc } = compressor.compress(space, content.length, STREAM_ID);
+  return { type, payload: space.subarray(0, bytes), crc };
 }
 
-function decompressed(type: ContentType, payload: Buffer, streamId = STREAM_ID): Buffer {
-  // The decoder has found the checksum of plain data right; see frame.test.ts.
-  const crc = dataChecksum(streamId, payload);
-  const { content, dataCrc } = decompress({ type, streamId, payload, crc }, Buffer.alloc, () => undefined);
-  expect(dataCrc).toBe(dataChecksum(streamId, content));
-  return content;
+function decompressed({ type, payload, crc }: Made, streamId = STREAM_ID): Buffer {
+  return decompress({ type, streamId, payload, crc }, Buffer.alloc, () => undefined);
 }
 
-function reasonOf(payload: Buffer, type: ContentType = "compressedData"): string {
+function reasonOf(made: Made): string {
   try {
-    decompressed(type, payload);
+    decompressed(made);
   } catch (error) {
     return error instanceof DrayError ? error.reason : `not ours: ${error}`;
   }
@@ -46,9 +48,10 @@ describe("frames", () => {
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 5 }), (pieces) => {
         const content = Buffer.concat(pieces).subarray(0, DATA_BYTES);
-        const { type, payload } = compress(content);
-        expect(payload.length).toBeLessThanOrEqual(content.length);
-        expect(decompressed(type, payload).equals(content)).toBe(true);
+        const made = compress(content);
+        expect(made.payload.length).toBeLessThanOrEqual(content.length);
+        expect(decompressed(made).equals(content)).toBe(true);
+        if (made.type === "data") expect(made.crc).toBe(crc32(content, contentSeed(STREAM_ID, content.length)));
       }),
       { numRuns: 300 },
     );
@@ -82,46 +85,53 @@ describe("frames", () => {
 });
 
 /** Whether anything but the original comes out; the header of zstd has bits that make no difference. */
-function otherContent(payload: Buffer, type: ContentType, original: Buffer): boolean {
-  if (reasonOf(payload, type) === "CORRUPT_STREAM") return false;
-  return !decompressed(type, payload).equals(original);
+function isOtherContent(made: Made, original: Buffer): boolean {
+  return reasonOf(made) !== "CORRUPT_STREAM" && !decompressed(made).equals(original);
 }
 
 describe("what is no compressed frame is CORRUPT_STREAM:", () => {
-  const whole = compress(text).payload;
+  const whole = compress(text);
+  const packed = compress(halfNoise);
 
   test("any truncation", () => {
-    for (let bytes = 0; bytes < whole.length; bytes++)
-      expect(reasonOf(whole.subarray(0, bytes))).toBe("CORRUPT_STREAM");
+    for (let bytes = 0; bytes < whole.payload.length; bytes++)
+      expect(reasonOf({ ...whole, payload: whole.payload.subarray(0, bytes) })).toBe("CORRUPT_STREAM");
   });
 
   test("noise, and nothing worse happens when bytes of a frame are changed", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 1000 }), (noise) => {
-        expect(reasonOf(Buffer.from(noise))).toBe("CORRUPT_STREAM");
+        expect(reasonOf({ ...whole, payload: Buffer.from(noise) })).toBe("CORRUPT_STREAM");
       }),
     );
     fc.assert(
-      fc.property(fc.nat({ max: whole.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, change) => {
-        const bytes = Buffer.from(whole);
-        bytes[at] = (bytes[at] as number) ^ change;
-        expect(otherContent(bytes, "compressedData", text)).toBe(false);
+      fc.property(fc.nat({ max: whole.payload.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, change) => {
+        const payload = Buffer.from(whole.payload);
+        payload[at] = (payload[at] as number) ^ change;
+        expect(isOtherContent({ ...whole, payload }, text)).toBe(false);
       }),
       { numRuns: 1000 },
     );
   });
 
   test("a packed frame that unpacks to anything but what was packed, or in another stream", () => {
-    const packed = compress(halfNoise).payload;
     fc.assert(
-      fc.property(fc.nat({ max: packed.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, change) => {
-        const bytes = Buffer.from(packed);
-        bytes[at] = (bytes[at] as number) ^ change;
-        expect(otherContent(bytes, "packedData", halfNoise)).toBe(false);
+      fc.property(fc.nat({ max: packed.payload.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, change) => {
+        const payload = Buffer.from(packed.payload);
+        payload[at] = (payload[at] as number) ^ change;
+        expect(reasonOf({ ...packed, payload })).toBe("CORRUPT_STREAM");
       }),
       { numRuns: 1000 },
     );
-    expect(() => decompressed("packedData", packed, STREAM_ID + 1)).toThrow(DrayError);
+    expect(() => decompressed(packed, STREAM_ID + 1)).toThrow(DrayError);
+    expect(() => decompressed(whole, STREAM_ID + 1)).toThrow(DrayError);
+  });
+
+  test.each([
+    ["packed", packed],
+    ["compressed", whole],
+  ])("a %s one with another checksum", (_what, made) => {
+    expect(reasonOf({ ...made, crc: made.crc ^ 1 })).toBe("CORRUPT_STREAM");
   });
 
   const endless = Buffer.alloc(64 * 1024 * 1024);
@@ -130,17 +140,17 @@ describe("what is no compressed frame is CORRUPT_STREAM:", () => {
     ["a bomb", zstdCompressSync(endless)],
     ["a bomb with a small window", zstdCompressSync(endless, { params: { [constants.ZSTD_c_windowLog]: 10 } })],
     ["a large window", zstdCompressSync(endless, { params: { [constants.ZSTD_c_windowLog]: 27 } })],
-    ["bytes after the end", Buffer.concat([whole, Buffer.from("x")])],
-    ["two in one", Buffer.concat([whole, whole])],
+    ["bytes after the end", Buffer.concat([whole.payload, Buffer.from("x")])],
+    ["two in one", Buffer.concat([whole.payload, whole.payload])],
     ["an empty one", zstdCompressSync(Buffer.alloc(0))],
     ["one that is not packed", zstdCompressSync(Buffer.alloc(5000, 1))],
     ["a skippable one", Buffer.from("502a4d180400000001020304", "hex")],
   ])("%s", (_what, payload) => {
-    expect(reasonOf(payload)).toBe("CORRUPT_STREAM");
+    expect(reasonOf({ ...whole, payload })).toBe("CORRUPT_STREAM");
   });
 
   test("a packed one that is compressed, and the other way round", () => {
-    expect(reasonOf(whole, "packedData")).toBe("CORRUPT_STREAM");
-    expect(reasonOf(compress(halfNoise).payload)).toBe("CORRUPT_STREAM");
+    expect(reasonOf({ ...whole, type: "packedData" })).toBe("CORRUPT_STREAM");
+    expect(reasonOf({ ...packed, type: "compressedData" })).toBe("CORRUPT_STREAM");
   });
 });

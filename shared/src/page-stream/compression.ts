@@ -6,10 +6,10 @@
  * zstd at a fast level takes no more processor time than encrypting, sending, receiving and decrypting the bytes that
  * it saves, so it costs nothing on a fast network and shortens the way over a slow one.
  */
-import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { constants, crc32, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { DrayError } from "../errors/dray-error.ts";
 import { freeMemory } from "./free-memory.ts";
-import { DATA_BYTES, dataChecksum, type Frame } from "./frame.ts";
+import { contentSeed, DATA_BYTES, type Frame } from "./frame.ts";
 import { DESCRIPTION_BYTES, packPages, unpackPages } from "./uniform-pages.ts";
 
 /** Types of the frames that carry content. */
@@ -42,16 +42,18 @@ export class FrameCompressor {
   #framesToSkip = 0;
 
   /**
-   * Works on the first `bytes` of `space`, in place; `space` must have room for PACKING_BYTES. `dataCrc` is the content's
-   * checksum, taken before; what is made smaller carries it.
+   * Works on the first `bytes` of `space`, in place; `space` must have room for PACKING_BYTES. Also returns the frame's
+   * checksum, taken of the content before anything is done with it.
    */
-  compress(space: Buffer, bytes: number, dataCrc: number): { type: ContentType; bytes: number } {
-    if (bytes < SMALLEST_BYTES) return { type: "data", bytes };
-    const packed = packPages(space, bytes, dataCrc);
+  compress(space: Buffer, bytes: number, streamId: number): { type: ContentType; bytes: number; crc: number } {
+    const seed = contentSeed(streamId, bytes);
+    if (bytes < SMALLEST_BYTES) return { type: "data", bytes, crc: crc32(space.subarray(0, bytes), seed) };
+    const packed = packPages(space, bytes, seed);
     const compressedBytes = this.#compressPacked(space.subarray(0, packed.bytes), packed.literalBytes);
-    if (compressedBytes > 0) return { type: "compressedData", bytes: compressedBytes };
+    if (compressedBytes > 0) return { type: "compressedData", bytes: compressedBytes, crc: packed.crc };
+    if (packed.literalBytes < bytes) return { type: "packedData", bytes: packed.bytes, crc: packed.crc };
     // Without a page left out the content lies where it lay.
-    return packed.literalBytes < bytes ? { type: "packedData", bytes: packed.bytes } : { type: "data", bytes };
+    return { type: "data", bytes, crc: packed.literalCrc };
   }
 
   /** Returns 0 if the payload was left as it was. */
@@ -92,24 +94,24 @@ export class FrameCompressor {
 }
 
 /**
- * The content of a frame and its checksum as a data frame; `release` is told of memory that is not needed any more.
- * CORRUPT_STREAM if the payload is no result of compress(), or what comes out is not what went in; nothing larger than
- * PACKING_BYTES is ever set aside for it.
+ * The content of a frame; `release` is told of memory that is not needed any more. CORRUPT_STREAM if the payload is no
+ * result of compress(), or what comes out is not what went in; nothing larger than PACKING_BYTES is ever set aside for
+ * it.
  */
 export function decompress(
   { type, streamId, payload, crc }: Frame & { readonly type: ContentType },
   allocate: (bytes: number) => Buffer,
   release: (memory: Buffer) => void,
-): { content: Buffer; dataCrc: number } {
-  if (type === "data") return { content: payload, dataCrc: crc };
+): Buffer {
+  if (type === "data") return payload;
   const packed = type === "compressedData" ? decompressPacked(payload) : payload;
-  const { original, checksum } = unpackPages(packed, allocate);
+  const unpacked = unpackPages(packed, allocate, (bytes) => contentSeed(streamId, bytes));
   if (packed !== payload) freeMemory(packed);
   release(payload);
-  if (dataChecksum(streamId, original) !== checksum) {
+  if (unpacked.crc !== crc) {
     throw new DrayError("CORRUPT_STREAM", "page stream: what was packed into a frame did not come out of it");
   }
-  return { content: original, dataCrc: checksum };
+  return unpacked.original;
 }
 
 function decompressPacked(payload: Buffer): Buffer {

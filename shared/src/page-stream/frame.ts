@@ -14,9 +14,9 @@
  * decoder ever allocates for a peer that has not been understood yet. Anything that is not exactly such a sequence of
  * frames is CORRUPT_STREAM; nothing of a frame is given out before its checksum was found right.
  *
- * Content travels as `data`, or smaller as `packedData` or `compressedData` (see compression.ts). The latter carry, in
- * what they pack, also the checksum that the content has as a data frame. The sender takes it before it makes anything
- * smaller, the receiver compares it with what came out.
+ * Content travels as `data`, or smaller as `packedData` or `compressedData` (see compression.ts). The checksum of the
+ * latter covers no payload but what is in it: the sender takes it before it makes anything smaller, the receiver compares
+ * it with what came out. So each byte is summed once on either side, and vouched for from end to end.
  */
 import { crc32 } from "node:zlib";
 import { DrayError } from "../errors/dray-error.ts";
@@ -51,6 +51,9 @@ export const FRAME_TYPES = {
 
 export type FrameType = keyof typeof FRAME_TYPES;
 
+/** Of these the checksum is that of what is packed. */
+const SUMMED_INSIDE: ReadonlySet<FrameType> = new Set(["packedData", "compressedData"]);
+
 const TYPE_NAMES: ReadonlyMap<number, FrameType> = new Map(
   Object.entries(FRAME_TYPES).map(([name, code]) => [code, name as FrameType]),
 );
@@ -59,7 +62,7 @@ export interface Frame {
   readonly type: FrameType;
   readonly streamId: number;
   readonly payload: Buffer;
-  /** The checksum, found right. */
+  /** The checksum: found right, but for packed and compressed content, where it is that of what is in the payload. */
   readonly crc: number;
 }
 
@@ -77,9 +80,18 @@ export function sealFrame(frame: Buffer, type: FrameType, streamId: number, payl
   return crc;
 }
 
-/** The checksum of the data frame of this content, which may have travelled as another. */
-export function dataChecksum(streamId: number, content: Buffer): number {
-  return crc32(content, writeHeader(Buffer.alloc(CHECKED_HEADER_BYTES), "data", streamId, content.length));
+/** As sealFrame, with a checksum that has been taken already. */
+export function sealContent(
+  frame: Buffer,
+  { type, streamId, payloadBytes, crc }: { type: FrameType; streamId: number; payloadBytes: number; crc: number },
+): void {
+  writeHeader(frame, type, streamId, payloadBytes);
+  frame.writeUInt32BE(crc, CHECKED_HEADER_BYTES);
+}
+
+/** What the checksum of content begins with, whatever frame it travels in: the header that it has as a data frame. */
+export function contentSeed(streamId: number, bytes: number): number {
+  return writeHeader(Buffer.allocUnsafe(CHECKED_HEADER_BYTES), "data", streamId, bytes);
 }
 
 /** All of a header but the checksum; returns the checksum of that. */
@@ -101,13 +113,12 @@ export function encodeFrame(type: FrameType, streamId: number, payload: Uint8Arr
 }
 
 /**
- * Running digest over the content of one file: the crc32 of the checksums of its data frames in order, as they were
- * before they were made smaller. Each frame vouches for its own bytes; this vouches that none is missing, doubled or
+ * Running digest over the content of one file: the crc32 of the checksums of its frames in order. Each frame vouches for its own bytes; this vouches that none is missing, doubled or
  * out of place.
  */
-export function chainDigest(digest: number, dataCrc: number): number {
+export function chainDigest(digest: number, frameCrc: number): number {
   const word = Buffer.allocUnsafe(4);
-  word.writeUInt32BE(dataCrc, 0);
+  word.writeUInt32BE(frameCrc, 0);
   return crc32(word, digest);
 }
 
@@ -188,15 +199,17 @@ export class FrameDecoder {
     if (taken === 0) return 0;
     const piece = chunk.subarray(offset, offset + taken);
     payload.set(piece, this.#payloadFill);
-    this.#crc = crc32(piece, this.#crc);
+    if (!SUMMED_INSIDE.has(this.#type)) this.#crc = crc32(piece, this.#crc);
     this.#payloadFill += taken;
     return taken;
   }
 
   #take(): Frame {
     const expected = this.#header.readUInt32BE(CHECKED_HEADER_BYTES);
-    if (this.#crc !== expected) this.#fail(`checksum of a ${this.#type} frame is wrong`);
-    const frame = { type: this.#type, streamId: this.#streamId, payload: this.#payload as Buffer, crc: this.#crc };
+    if (this.#crc !== expected && !SUMMED_INSIDE.has(this.#type)) {
+      this.#fail(`checksum of a ${this.#type} frame is wrong`);
+    }
+    const frame = { type: this.#type, streamId: this.#streamId, payload: this.#payload as Buffer, crc: expected };
     this.#payload = undefined;
     this.#headerFill = 0;
     return frame;

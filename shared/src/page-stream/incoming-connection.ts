@@ -121,9 +121,9 @@ export class IncomingConnection {
     if (stream.content.destroyed) return;
     // Nothing counts it against the window, so there could be any number of them.
     if (frame.payload.length === 0) throw new DrayError("CORRUPT_STREAM", "page stream: a data frame without data");
-    const { content, dataCrc } = decompress(frame, this.#allocate, this.#release);
+    const content = decompress(frame, this.#allocate, this.#release);
     this.#onBytes(content.length);
-    stream.content.accept(frame.streamId, content, dataCrc);
+    stream.content.accept(frame.streamId, content, frame.crc);
   }
 
   #close(frame: Frame): void {

@@ -40,13 +40,13 @@ export class IncomingContent extends Readable {
     return this.#receivedBytes;
   }
 
-  /** Takes the content of a frame with its checksum; CORRUPT_STREAM if the sender does not keep to the window. */
-  accept(streamId: number, chunk: Buffer, dataCrc: number): void {
+  /** Takes the content of a frame with the frame's checksum; CORRUPT_STREAM if the sender does not keep to the window. */
+  accept(streamId: number, chunk: Buffer, frameCrc: number): void {
     this.#receivedBytes += chunk.length;
     if (this.#receivedBytes - this.#creditedBytes > WINDOW_BYTES) {
       throw new DrayError("CORRUPT_STREAM", `page stream: stream ${streamId} sent more than its window`);
     }
-    this.#digest = chainDigest(this.#digest, dataCrc);
+    this.#digest = chainDigest(this.#digest, frameCrc);
     const last = this.#queue.at(-1);
     // Each chunk costs more than its bytes, and the window counts only these.
     if (last !== undefined && last.length + chunk.length <= JOINED_BYTES) {

@@ -1,7 +1,7 @@
 /** One file on its way out: reads ahead, keeps within the receiver's window, and waits for the receipt. */
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import { FrameCompressor, PACKING_BYTES } from "./compression.ts";
-import { chainDigest, DATA_BYTES, HEADER_BYTES, sealFrame } from "./frame.ts";
+import { chainDigest, DATA_BYTES, HEADER_BYTES, sealContent } from "./frame.ts";
 import type { FrameSource } from "./frame-source.ts";
 import type { FramedSocket } from "./framed-socket.ts";
 import { failureOf, type Message } from "./messages.ts";
@@ -111,12 +111,9 @@ export class OutgoingFile {
       for (let bytes = await filling; bytes > 0; bytes = await filling) {
         const buffer = buffers[turn] as Buffer;
         await this.#takeCredit(bytes);
-        // Before anything is done with the content: this checksum is what the receiver compares in the end.
-        const dataCrc = sealFrame(buffer, "data", this.#streamId, bytes);
-        digest = chainDigest(digest, dataCrc);
-        const smaller = this.#compressor.compress(buffer.subarray(HEADER_BYTES), bytes, dataCrc);
-        if (smaller.type !== "data") sealFrame(buffer, smaller.type, this.#streamId, smaller.bytes);
-        const writing = this.#socket.writeData(buffer.subarray(0, HEADER_BYTES + smaller.bytes));
+        const frame = this.#seal(buffer, bytes);
+        digest = chainDigest(digest, frame.crc);
+        const writing = this.#socket.writeData(buffer.subarray(0, HEADER_BYTES + frame.payloadBytes));
         // Looked at later, when the connection may have broken while the source was still being read.
         writing.catch(() => undefined);
         written[turn] = writing;
@@ -135,6 +132,14 @@ export class OutgoingFile {
     }
     this.#options.onProgress?.(this.#sentBytes);
     this.#socket.send("closeFile", this.#streamId, { bytes: this.#sentBytes, digest });
+  }
+
+  /** Makes a frame of the content behind the place for the header. */
+  #seal(buffer: Buffer, contentBytes: number): { payloadBytes: number; crc: number } {
+    const streamId = this.#streamId;
+    const { type, bytes, crc } = this.#compressor.compress(buffer.subarray(HEADER_BYTES), contentBytes, streamId);
+    sealContent(buffer, { type, streamId, payloadBytes: bytes, crc });
+    return { payloadBytes: bytes, crc };
   }
 
   #reportProgress(): void {
