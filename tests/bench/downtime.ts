@@ -20,6 +20,7 @@ import { PlainRunc } from "./downtime/plain-runc.ts";
 import { Podman } from "./downtime/podman.ts";
 import { judge, markdown, type Sample, summarise } from "./downtime/report.ts";
 import { StockDocker } from "./downtime/stock-docker.ts";
+import { warmMemory } from "./downtime/warm-memory.ts";
 import { type Way, WAYS, type WayName } from "./downtime/way.ts";
 import { inLab, keepFindings, printFindings, RESULTS } from "./lab-benchmark.ts";
 
@@ -47,6 +48,7 @@ async function benchmark(lab: TestLab): Promise<void> {
       for (const megabytes of sizes) {
         // Another way is first each time: none always profits from what the one before it left in the caches.
         for (const way of rotated(ways, run)) {
+          await warmMemory(megabytes);
           const measurement = await way.measure(megabytes);
           samples.push({ way: way.name, megabytes, run, ...measurement });
           const { downtimeMs, totalMs } = measurement;
