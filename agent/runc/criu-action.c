@@ -18,13 +18,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/vfs.h>
 #include <linux/magic.h>
 #include <unistd.h>
@@ -42,26 +40,12 @@ struct freezer {
 	char path[PATH_SIZE]; /* the container's cgroup, from the root */
 };
 
-static void note(const char *session, const char *what)
-{
-	char path[PATH_SIZE], line[256];
-	int length = snprintf(line, sizeof(line), "%lld %s\n", (long long)boot_clock_ms(), what);
-
-	snprintf(path, sizeof(path), "%s/actions", session);
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return;
-	if (write(fd, line, length) != length)
-		fprintf(stderr, "criu-action: cannot write %s\n", path);
-	close(fd);
-}
-
 static void note_killed(const char *session, const char *why)
 {
 	char line[128];
 
 	snprintf(line, sizeof(line), "killed: %s", why);
-	note(session, line);
+	note_in_session(session, line);
 }
 
 static bool write_file(const char *path, const char *text)
@@ -268,21 +252,13 @@ static int at_pre_resume(const char *session, const char *init)
 	}
 	const char *refusal = freeze_container(&freezer, session, init);
 	if (!refusal) {
-		note(session, "frozen");
+		note_in_session(session, "frozen");
 		return 0;
 	}
 	/* Said first: where no helper could be moved out, this one may die with them. */
 	note_killed(session, refusal);
 	kill_restored(&freezer, init);
 	return 1;
-}
-
-static bool pages_are_complete(const char *session)
-{
-	char path[PATH_SIZE];
-
-	snprintf(path, sizeof(path), "%s/pages-complete", session);
-	return access(path, F_OK) == 0;
 }
 
 /* Without it `create` returns when the restore ends. */
@@ -293,7 +269,7 @@ static void tell_created(const char *session, const char *init)
 	snprintf(path, sizeof(path), "%s/created", session);
 	snprintf(draft, sizeof(draft), "%s/.created.draft", session);
 	if (!replace_small_file(path, draft, init, 0600))
-		note(session, "cannot tell that it is created");
+		note_in_session(session, "cannot tell that it is created");
 }
 
 /*
@@ -303,36 +279,9 @@ static void tell_created(const char *session, const char *init)
  */
 static int at_post_setup_namespaces(const char *session, const char *init)
 {
-	const char *slash = strrchr(session, '/');
-	const char *id = slash ? slash + 1 : session;
-	int changes = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-
-	/* Records are replaced as a whole, by a rename. */
-	if (changes < 0 || inotify_add_watch(changes, session, IN_CREATE | IN_MOVED_TO) < 0 ||
-	    inotify_add_watch(changes, RECORD_DIRECTORY, IN_MOVED_TO | IN_DELETE) < 0) {
-		note(session, "ended: no notices of the session's directory");
-		return 1;
-	}
 	if (init && atoi(init) > 1)
 		tell_created(session, init);
-	/* Watched first, then looked: nothing falls between. */
-	while (!pages_are_complete(session)) {
-		char events[4096];
-		struct pollfd ready = {.fd = changes, .events = POLLIN};
-		struct record record = read_record(id);
-		int64_t left_ms = record.deadline_ms - boot_clock_ms();
-
-		if (record.presence != RECORD_PRESENT || !strcmp(record.state, "failed") || left_ms <= 0) {
-			note(session, "ended: called off before the pages had come");
-			return 1;
-		}
-		if (poll(&ready, 1, left_ms > INT_MAX ? INT_MAX : (int)left_ms) < 0 && errno != EINTR)
-			return 1;
-		while (read(changes, events, sizeof(events)) > 0)
-			;
-	}
-	close(changes);
-	return 0;
+	return wait_in_session(session, "pages-complete") ? 0 : 1;
 }
 
 int criu_action(const char *session)
@@ -342,7 +291,7 @@ int criu_action(const char *session)
 
 	if (!action)
 		return 1;
-	note(session, action);
+	note_in_session(session, action);
 	/* Failing here ends a restore cleanly. */
 	if (!strcmp(action, "pre-restore") || !strcmp(action, "post-restore"))
 		return called_off(session) ? 1 : 0;

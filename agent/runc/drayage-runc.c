@@ -6,7 +6,8 @@
  * verdict is kept from anything that would run or change it.
  *
  * Under the names criu-action and network-hook it is CRIU's action script and
- * the OCI hook of a restore; the directory of that name is the session's.
+ * the OCI hook of a restore; the directory of that name is the session's. As
+ * criu it stands before the true one, in the PATH of the restore's runc.
  */
 #include <stdio.h>
 #include <string.h>
@@ -60,5 +61,7 @@ int main(int argc, char *argv[])
 		*slash = '\0';
 		return action ? criu_action(argv[0]) : network_hook(argv[0]);
 	}
+	if (!strcmp(name, "criu"))
+		return held_criu(argc, argv);
 	return as_runtime(argc, argv);
 }

@@ -16,6 +16,8 @@
 #ifndef SESSION_DIRECTORY
 #define SESSION_DIRECTORY "/run/drayage/sessions"
 #endif
+/* In the environment of a restore's runc. */
+#define SESSION_VARIABLE "DRAYAGE_SESSION"
 #define SOCKET_PATH SOCKET_DIRECTORY "/runtime.sock"
 
 #define ID_LENGTH 64
@@ -60,9 +62,19 @@ int exec_runc(char *const argv[]);
 
 int64_t boot_clock_ms(void);
 
-/* criu-action.c, network-hook.c: the other names of this program. */
+/* session.c */
+void note_in_session(const char *session, const char *what);
+/*
+ * Returns true when the session has a file of this name. False if the restore
+ * is called off before, by its record or by the record's deadline: the agent
+ * that would say so may be gone for good.
+ */
+bool wait_in_session(const char *session, const char *name);
+
+/* criu-action.c, network-hook.c, held-criu.c: the other names of this program. */
 int criu_action(const char *session);
 int network_hook(const char *session);
+int held_criu(int argc, char *const argv[]);
 
 /* Reads a whole small file, at most size - 1 bytes; NUL-terminated. -1 on error. */
 ssize_t read_small_file(const char *path, char *buffer, size_t size);

@@ -239,11 +239,27 @@ static void go_first(void)
 	close(fd);
 }
 
+/* The session's directory is before all others: see held-criu.c. */
+static bool enter_session(const char *id)
+{
+	char session[sizeof(SESSION_DIRECTORY) + ID_LENGTH + 2], path[16384];
+	const char *others = getenv("PATH");
+
+	snprintf(session, sizeof(session), SESSION_DIRECTORY "/%s", id);
+	return snprintf(path, sizeof(path), "%s:%s", session, others ? others : "/usr/sbin:/usr/bin:/sbin:/bin") <
+		       (int)sizeof(path) &&
+	       !setenv(SESSION_VARIABLE, session, 1) && !setenv("PATH", path, 1);
+}
+
 static int carry_out(const struct arguments *arguments, char **fields, size_t count)
 {
 	bool create = !strcmp(arguments->subcommand, "create");
 
 	if (create && !strcmp(fields[1], "run") && count >= 3 && fields[2][0] == '/') {
+		if (!enter_session(arguments->id)) {
+			report("the PATH is too long");
+			return 1;
+		}
 		go_first();
 		/* Set by create.c: from here on the restore goes on by itself. */
 		prctl(PR_SET_PDEATHSIG, 0);

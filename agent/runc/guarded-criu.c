@@ -16,6 +16,10 @@
  * becomes the true CRIU. DRAYAGE_DUMP_CGROUP is the container's cgroup
  * directory. Without a guard (nobody may trace, say) CRIU runs all the same:
  * what is lost is the protection against its violent end.
+ *
+ * Before that, a dump waits for the word if DRAYAGE_WORD_FROM names a process
+ * whose standard input brings it (agent/src/host/waiting-unit.ts): what runc
+ * does before it needs CRIU is done by then, while the container still runs.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,10 +33,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "true-criu.h"
 
 #define STANDS 1
 /* Where the guard says that it stands. */
@@ -180,24 +186,41 @@ static void post_guard(const char *cgroup)
 	close(report[0]);
 }
 
-/* The first `criu` in the PATH that is not this program. */
-static int become_criu(char *argv[])
+/* A descriptor of that process, as one of ours. runc leaves its CRIU none but its own. */
+static int descriptor_of(pid_t pid, int fd)
 {
-	struct stat self, candidate;
-	char path[PATH_MAX];
-	const char *all = getenv("PATH");
-	char *rest = strdup(all ? all : ""), *directory;
+	int process = syscall(SYS_pidfd_open, pid, 0);
+	int ours = process < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, process, fd, 0);
 
-	if (!rest || stat("/proc/self/exe", &self))
-		return 127;
-	while ((directory = strsep(&rest, ":"))) {
-		snprintf(path, sizeof(path), "%s/criu", directory);
-		if (stat(path, &candidate) || (candidate.st_dev == self.st_dev && candidate.st_ino == self.st_ino))
-			continue;
-		execv(path, argv);
+	if (process >= 0)
+		close(process);
+	return ours;
+}
+
+/* Says that it waits, and returns true when the word has come; false if it never will. */
+static bool wait_for_word(pid_t from)
+{
+	static const char ready[] = "ready\n", word[] = "go\n";
+	int in = descriptor_of(from, STDIN_FILENO), out = descriptor_of(from, STDOUT_FILENO);
+	char text[sizeof(word)];
+	size_t length = 0;
+
+	if (in < 0 || out < 0 || write(out, ready, sizeof(ready) - 1) != sizeof(ready) - 1) {
+		fprintf(stderr, "drayage-dump-guard: cannot ask process %d for the word: %s\n", from, strerror(errno));
+		return false;
 	}
-	fprintf(stderr, "drayage-dump-guard: cannot run criu: %s\n", strerror(errno));
-	return 127;
+	while (length < sizeof(word) - 1) {
+		ssize_t got = read(in, text + length, sizeof(word) - 1 - length);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return false;
+		length += got;
+	}
+	close(in);
+	close(out);
+	return !memcmp(text, word, sizeof(word) - 1);
 }
 
 int main(int argc, char *argv[])
@@ -206,11 +229,14 @@ int main(int argc, char *argv[])
 	const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "";
 
 	if (!strcmp(name, "criu")) {
-		const char *cgroup = getenv("DRAYAGE_DUMP_CGROUP");
+		const char *cgroup = getenv("DRAYAGE_DUMP_CGROUP"), *word_from = getenv("DRAYAGE_WORD_FROM");
 
+		/* Before there is a guard, which would freeze the container of a dump that is called off. */
+		if (word_from && criu_request(argc, argv) == CRIU_REQUEST_DUMP && !wait_for_word(atoi(word_from)))
+			return 125;
 		if (cgroup)
 			post_guard(cgroup);
-		return become_criu(argv);
+		return become_true_criu(argv);
 	}
 	if (argc != 3 || atoi(argv[1]) <= 1) {
 		fprintf(stderr, "usage: drayage-dump-guard PID CGROUP\n");

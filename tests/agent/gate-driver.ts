@@ -54,6 +54,7 @@ const COMMANDS: Readonly<Record<string, (order: Order) => Promise<unknown>>> = {
   },
   held: async (order) => (await session(order)).held,
   release: async (order) => (await session(order)).release(order),
+  images: async (order) => (await session(order)).imagesComplete(),
   pages: async (order) => (await session(order)).pagesComplete(),
   prepared: async (order) => (await session(order)).prepared,
   commit: async (order) => (await session(order)).commit(),

@@ -14,6 +14,7 @@ import { NodeDriver } from "./node-driver.ts";
 
 /** The interface of a node that carries the macvlan network. */
 const PARENT = "host0";
+const RUNC_ROOT = "/run/docker/runtime-runc/moby";
 const AGENTS_READY_MS = 60_000;
 const MORE_REPLIES = 20;
 const stage = new Stage(80, ["redis"]);
@@ -128,15 +129,31 @@ describe("two-phase restore", () => {
 
   async function restore(): Promise<void> {
     await destination.must("release", { ...ofCopy(), ...images() });
+    await destination.must("images", ofCopy());
     await destination.must("pages", ofCopy());
   }
 
   /** CRIU has come to where it needs the memory, and has not gone on. */
   async function restoreWithoutPages(): Promise<void> {
     await destination.must("release", { ...ofCopy(), ...images() });
+    await destination.must("images", ofCopy());
+    await restoreStandsAt("post-setup-namespaces");
+  }
+
+  /** runc has come to where it needs CRIU, and CRIU has not begun: there are no images. */
+  async function restoreWithoutImages(): Promise<void> {
+    const descriptors = await source.run("jq", "-c", ".external_descriptors", `${RUNC_ROOT}/${sourceId}/state.json`);
+    await destination.run("mkdir", "-p", directory());
+    await destination.run("sh", "-c", 'printf %s "$1" >"$2"', "sh", descriptors, `${directory()}/descriptors.json`);
+    await destination.must("release", { ...ofCopy(), ...images() });
+    await restoreStandsAt("runc is ready");
+    expect(await destination.run("ls", `${directory()}-work`)).toBe("");
+  }
+
+  async function restoreStandsAt(action: string): Promise<void> {
     const actions = `/run/drayage/sessions/${copyId}/actions`;
-    await destination.run("sh", "-c", `until grep -q post-setup-namespaces ${actions}; do :; done 2>/dev/null`);
-    expect(await destination.run("tail", "-n", "1", actions)).toContain("post-setup-namespaces");
+    await destination.run("sh", "-c", `until grep -q "$1" ${actions}; do :; done 2>/dev/null`, "sh", action);
+    expect(await destination.run("tail", "-n", "1", actions)).toContain(action);
   }
 
   async function toPrepared(): Promise<void> {
@@ -216,7 +233,7 @@ describe("two-phase restore", () => {
 
   test("a copy without verdict is neither entered nor dumped nor thawed", async () => {
     await toPrepared();
-    const runc = ["/usr/lib/drayage/drayage-runc", "--root", "/run/docker/runtime-runc/moby"];
+    const runc = ["/usr/lib/drayage/drayage-runc", "--root", RUNC_ROOT];
     for (const words of [
       ["exec", copyId, "true"],
       ["resume", copyId],
@@ -267,6 +284,28 @@ describe("two-phase restore", () => {
     await destination.must("pages", ofCopy());
     await destination.must("prepared", ofCopy());
     await commit();
+    await expectCounting();
+  });
+
+  test("a restore waits for its images, whatever becomes of the agent", async () => {
+    await holdCreate();
+    await restoreWithoutImages();
+    await restart(destination);
+    await dump();
+    await destination.must("images", ofCopy());
+    await destination.must("pages", ofCopy());
+    await destination.must("prepared", ofCopy());
+    await commit();
+    await expectCounting();
+  });
+
+  test("aborted while the restore waits for its images", async () => {
+    await holdCreate();
+    await restoreWithoutImages();
+    await destination.must("abort", { ...ofCopy(), reason: "as the test wants" });
+    await expect(start).rejects.toThrow();
+    expect(await destination.must("kernel", ofCopy())).toBeNull();
+    expect(await destination.run("findmnt", "-rn", "-o", "TARGET")).not.toContain(`${RUNC_ROOT}/${copyId}`);
     await expectCounting();
   });
 

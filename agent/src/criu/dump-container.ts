@@ -79,7 +79,7 @@ export interface PreparedDump {
   discard(): void;
 }
 
-/** Throws DrayError NOT_FOUND, COMMAND_FAILED, TIMEOUT. */
+/** Throws DrayError NOT_FOUND, CRIU_DUMP_FAILED, TIMEOUT. */
 export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   const { dockerId, imageDirectory, workDirectory, runcRoot = DOCKER_RUNC_ROOT, runcPath = "runc" } = options;
   const container = await runcContainer(runcRoot, dockerId);
@@ -94,7 +94,7 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   const places = ["--image-path", imageDirectory, "--work-path", workDirectory];
   const features = ["--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk", ...cgroupMode];
   const argv = [runcPath, "--root", runcRoot, "checkpoint", ...places, ...features, dockerId];
-  const unit = await WaitingUnit.start(argv, {
+  const unit = await startUnit(argv, {
     unit: dumpUnit(options.migrationId),
     env: {
       CRIU_CONFIG_FILE: config,
@@ -110,7 +110,7 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
       try {
         await unit.run({ deadlineMs: options.deadlineMs });
       } catch (error) {
-        throw await explain(error, workDirectory);
+        throw explain(error, await readCriuLog(join(workDirectory, "dump.log")));
       } finally {
         // CRIU thaws the cgroup while it dumps; it ends frozen if all went well, and must in any case.
         await freezeCgroup(container.cgroup, { deadlineMs: REFREEZE_LIMIT_MS });
@@ -119,6 +119,17 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
     stats: async () => parseDumpStats(await readFile(join(workDirectory, "stats-dump"))),
     discard: () => unit.discard(),
   };
+}
+
+async function startUnit(
+  argv: readonly string[],
+  options: { readonly unit: string; readonly env: Readonly<Record<string, string>> },
+): Promise<WaitingUnit> {
+  try {
+    return await WaitingUnit.start(argv, options);
+  } catch (error) {
+    throw explain(error, "");
+  }
 }
 
 /** Dumps a paused container through runc and CRIU; as `prepareDump` and `run` in one. */
@@ -131,9 +142,9 @@ export async function dumpContainer(options: DumpOptions): Promise<void> {
   }
 }
 
-async function explain(error: unknown, workDirectory: string): Promise<unknown> {
+/** Of runc's failure, by what CRIU has logged; anything else as it is. */
+function explain(error: unknown, log: string): unknown {
   if (!(error instanceof DrayError) || error.reason !== "COMMAND_FAILED") return error;
-  const log = await readCriuLog(join(workDirectory, "dump.log"));
   const diagnosis = diagnose(`${log}\n${error.message}`);
   if (diagnosis === null) return new DrayError("CRIU_DUMP_FAILED", error.message, { cause: error });
   const { meaning, line, remedy } = diagnosis;

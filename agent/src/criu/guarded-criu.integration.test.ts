@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { runCommand } from "../host/run-command.ts";
 
@@ -71,4 +72,59 @@ test("one that ends well has done all that there is to do", async () => {
   criu.stdin?.end("go on\n");
   expect(await once(criu, "exit")).toEqual([0, null]);
   expect(await orderOfFreezer()).toBe("0");
+});
+
+/** As runc asks: on a socket that is CRIU's descriptor 3, with the type of the request in it (criu_req in rpc.proto). */
+async function ask(requestType: number): Promise<{ criu: ChildProcess; holder: ChildProcess; said: () => string }> {
+  const holder = spawn("sleep", ["60"], { stdio: ["pipe", "pipe", "inherit"] });
+  const path = `${join(directory, "guarded")}:${join(directory, "true")}:${process.env["PATH"] ?? ""}`;
+  const criu = spawn(join(directory, "guarded/criu"), ["swrk", "3"], {
+    env: { ...process.env, PATH: path, DRAYAGE_DUMP_CGROUP: cgroup, DRAYAGE_WORD_FROM: String(holder.pid) },
+    stdio: ["ignore", "pipe", "ignore", "pipe"],
+  });
+  const request = criu.stdio[3] as Writable;
+  request.on("error", () => undefined);
+  request.write(Buffer.from([0x08, requestType]));
+  let said = "";
+  criu.stdout?.on("data", (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  return { criu, holder, said: () => said };
+}
+
+test("a dump waits for the word of the process that it was told of", async () => {
+  const { criu, holder, said } = await ask(1);
+  try {
+    const [ready] = await once(holder.stdout as NonNullable<ChildProcess["stdout"]>, "data");
+    expect(String(ready)).toBe("ready\n");
+    expect(said()).toBe("");
+    holder.stdin?.write("go\n");
+    await once(criu, "close");
+    expect(said()).toBe("here\n");
+  } finally {
+    holder.kill();
+  }
+});
+
+test("without the word it ends, and nothing has been done", async () => {
+  const { criu, holder, said } = await ask(1);
+  try {
+    await once(holder.stdout as NonNullable<ChildProcess["stdout"]>, "data");
+    holder.stdin?.end();
+    expect(await once(criu, "close")).toEqual([125, null]);
+    expect(said()).toBe("");
+    expect(await orderOfFreezer()).toBe("0");
+  } finally {
+    holder.kill();
+  }
+});
+
+test("what is no dump waits for nothing", async () => {
+  const { criu, holder, said } = await ask(10);
+  try {
+    await once(criu, "close");
+    expect(said()).toBe("here\n");
+  } finally {
+    holder.kill();
+  }
 });

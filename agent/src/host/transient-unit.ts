@@ -44,7 +44,12 @@ export function transientUnitArgv(
     ...Object.entries(env).map(([name, value]) => `--setenv=${name}=${value}`),
     ...(cwd === undefined ? [] : [`--working-directory=${cwd}`]),
   ];
-  return ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", ...properties, "--", ...argv];
+  return ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", ...properties, "--", ...argv.map(unexpanded)];
+}
+
+/** systemd puts the unit's variables in the place of `$NAME` and `${NAME}`, and `$` in that of `$$`; systemd.service(5). */
+function unexpanded(word: string): string {
+  return word.replaceAll("$", "$$$$");
 }
 
 /** Stops a unit left over by an earlier process of the agent; nothing to do if there is none. */

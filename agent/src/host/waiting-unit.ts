@@ -1,8 +1,12 @@
 /**
  * A transient unit that is started ahead of time and waits for the word: its
- * start takes systemd tens of milliseconds, its end as many again, and neither
- * has to lie where the time counts. Without the word, or without the agent, it
- * ends and nothing has been done.
+ * start takes systemd tens of milliseconds, its end as many again, its program
+ * gets ready, and none of that has to lie where the time counts. Without the
+ * word, or without the agent, it ends and nothing has been done.
+ *
+ * The program says "ready" and reads the word by way of the process that
+ * DRAYAGE_WORD_FROM names, from whose standard input and to whose standard
+ * output: a descendant that inherits neither can do so (guarded-criu.c).
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
@@ -12,8 +16,11 @@ import { stopTransientUnit, type TransientUnitOptions, transientUnitArgv } from 
 
 const READY = "ready";
 const WORD = "go";
-/** Its end is known from its own last line, before systemd tells of it. */
-const SCRIPT = `${GO_FIRST_SCRIPT}; echo ${READY}; read -r word && test "$word" = ${WORD} || exit 125; "$@" </dev/null >&2; code=$?; echo "ended $code"; exit $code`;
+/**
+ * Its end is known from its own last line, before systemd tells of it. In a subshell, so that the shell keeps its own
+ * standard input and output meanwhile.
+ */
+const SCRIPT = `${GO_FIRST_SCRIPT}; export DRAYAGE_WORD_FROM=$$; (exec "$@" </dev/null >&2); code=$?; echo "ended $code"; exit $code`;
 const STDERR_LIMIT_BYTES = 64 << 10;
 const START_LIMIT_MS = 20_000;
 
@@ -42,7 +49,7 @@ export class WaitingUnit {
     for (const { promise } of [this.#ready, this.#ended] as const) promise.catch(() => undefined);
   }
 
-  /** Returns when it waits. Throws DrayError COMMAND_FAILED, TIMEOUT. */
+  /** Returns when it waits. Throws DrayError COMMAND_FAILED with what it said, TIMEOUT. */
   static async start(
     argv: readonly string[],
     options: Omit<TransientUnitOptions, "deadlineMs" | "signal">,
@@ -63,7 +70,7 @@ export class WaitingUnit {
   }
 
   /**
-   * Lets the command run, once, and returns when it has ended well. Throws
+   * Lets the program go on, once, and returns when it has ended well. Throws
    * DrayError COMMAND_FAILED with what it said, TIMEOUT, CANCELLED; the unit is
    * gone then.
    */

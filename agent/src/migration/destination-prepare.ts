@@ -74,7 +74,7 @@ export class Preparation {
       const received = runPhase(phases, "receive-images", () => start.whileHeld(transfer.complete, signal));
       // Awaited below, when the restore has got as far as it can without them.
       received.catch(() => undefined);
-      await start.whileHeld(transfer.restorable, signal);
+      await this.#orFailedRestore(session, transfer.restorable, signal);
       step("restore");
       await faultPoint("destination.before-restore");
       await runPhase(phases, "restore", () => this.#restore(session, received, signal));
@@ -104,13 +104,15 @@ export class Preparation {
     signal.throwIfAborted();
     this.#parts.start.begin(docker.startContainer(dockerId));
     await this.#parts.start.whileHeld(armed.held, signal);
+    const { imageDirectory } = this.#context.record.entry;
+    // What runc does before it needs CRIU it does while the container still runs on its source.
+    await armed.release({ imageDirectory, workDirectory: `${imageDirectory}-work` });
     return armed;
   }
 
-  /** Begins while memory is still on its way: runc's and CRIU's preparations need none. */
+  /** Begins while memory is still on its way: CRIU's preparations need none. */
   async #restore(session: RestoreSession, received: Promise<void>, signal: AbortSignal): Promise<void> {
-    const { imageDirectory } = this.#context.record.entry;
-    await session.release({ imageDirectory, workDirectory: `${imageDirectory}-work` });
+    await session.imagesComplete();
     await this.#orFailedRestore(session, received, signal);
     await faultPoint("destination.before-pages-complete");
     await session.pagesComplete();

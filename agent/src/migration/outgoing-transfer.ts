@@ -17,6 +17,8 @@ export class OutgoingTransfer {
   #connected: TransferConnection | undefined;
   /** Of the writable layer, what has been sent. */
   baseline: LayerManifest = EMPTY_MANIFEST;
+  /** What the destination's runc was told of the container's descriptors, as JSON; undefined before. */
+  descriptors: string | undefined;
 
   constructor(host: AgentHost, { migrationId, peerNode }: SourceEntry, logger: Logger) {
     this.#host = host;

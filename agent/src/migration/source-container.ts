@@ -2,7 +2,7 @@
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { freezeCgroup, killCgroup, thawCgroup } from "../host/cgroup.ts";
-import { runcContainer } from "../host/runc-state.ts";
+import { type RuncContainer, runcContainer } from "../host/runc-state.ts";
 import type { AgentHost } from "./agent-host.ts";
 
 export const FREEZE_DEADLINE_MS = 10_000;
@@ -35,9 +35,12 @@ export class SourceContainer {
 
   /** The container's, whatever cgroups its processes have made below: a nested one that is frozen stays so when Docker thaws. */
   async cgroup(): Promise<string> {
-    const container = await runcContainer(this.#host.config.runcRoot, this.#dockerId);
-    if (container === null) throw new DrayError("NOT_FOUND", `runc knows nothing of ${this.#name}`);
-    return container.cgroup;
+    return (await this.#inRunc()).cgroup;
+  }
+
+  /** What runc will write of its descriptors into a checkpoint, as JSON. */
+  async descriptors(): Promise<string> {
+    return JSON.stringify((await this.#inRunc()).descriptors);
   }
 
   /** FREEZE_FAILED if it does not stand still in time. */
@@ -53,5 +56,11 @@ export class SourceContainer {
   /** All at once, while frozen: Docker kills the init alone and thaws, and of cgroup v1 the others would run on for a moment. */
   async kill(): Promise<void> {
     if (await this.isRunning()) await killCgroup(await this.cgroup(), { deadlineMs: FREEZE_DEADLINE_MS });
+  }
+
+  async #inRunc(): Promise<RuncContainer> {
+    const container = await runcContainer(this.#host.config.runcRoot, this.#dockerId);
+    if (container === null) throw new DrayError("NOT_FOUND", `runc knows nothing of ${this.#name}`);
+    return container;
   }
 }

@@ -113,6 +113,12 @@ async function findTarget(
       node: host.node,
     });
   }
+  if (transfer.descriptors !== (await container.descriptors())) {
+    throw new DrayError("PREFLIGHT", `container ${containerName} was restarted while its files were sent`, {
+      node: host.node,
+      remedy: "Migrate it again.",
+    });
+  }
   const cgroup = await container.cgroup();
   const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
   const directories = await transfer.makeDirectories(await residentBytes(cgroup));

@@ -1,6 +1,8 @@
 /** What is sent while the container runs: its image, if the destination lacks it, and its writable layer. */
+import { Readable } from "node:stream";
 import type { SyncRequest, SyncResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
+import { DESCRIPTORS_IMAGE } from "../criu/image-names.ts";
 import { exportImage } from "../image/image-transfer.ts";
 import { diffLayer, EMPTY_MANIFEST, layerDirectory, packLayer, scanLayer } from "../layer/layer.ts";
 import type { Report } from "./joinable-run.ts";
@@ -28,6 +30,7 @@ export async function syncSource(
   if (request.sendImage)
     image = await runPhase(phases, "send-image", () => sendImage(context, connection, report, signal));
   const layer = await runPhase(phases, "send-layer", () => sendLayer(context, connection, report, signal));
+  await sendDescriptors(context, connection, signal);
   const { transferBytesTotal, transferWireBytesTotal } = context.host.metrics;
   transferBytesTotal.inc({ direction: "sent", kind: "image" }, image.bytes);
   transferBytesTotal.inc({ direction: "sent", kind: "layer" }, layer.bytes);
@@ -73,4 +76,16 @@ async function sendLayer(
   );
   transfer.baseline = manifest;
   return { bytes, wireBytes: connection.wireBytes - wireBytesBefore };
+}
+
+/** They stay as they are while the process lives, and the destination's runc asks for them before anything else. */
+async function sendDescriptors(
+  { container, transfer }: SourceContext,
+  connection: TransferConnection,
+  signal: AbortSignal,
+): Promise<void> {
+  const descriptors = await container.descriptors();
+  const content = Readable.from([Buffer.from(descriptors)], { objectMode: false });
+  await connection.send({ kind: TRANSFER_KINDS.criuImage, name: DESCRIPTORS_IMAGE }, content, { signal });
+  transfer.descriptors = descriptors;
 }

@@ -15,7 +15,7 @@ export interface RuntimeGateOptions {
   readonly sessionDirectory?: string;
   /** Socket on which drayage-runc asks; compiled into it, too. */
   readonly socketPath?: string;
-  /** drayage-runc itself; CRIU's action script and the network hook are links to it. */
+  /** drayage-runc itself; what stands before CRIU, its action script and the network hook are links to it. */
   readonly runtimePath?: string;
   /** The real runc, absolute. */
   readonly runcPath?: string;

@@ -25,12 +25,12 @@ export class RecordStore {
     return join(this.#sessionDirectory, checkedId(dockerId), name);
   }
 
-  /** The files that the action script and the network hook need without any agent. */
+  /** The files that a restore's CRIU, its action script and the network hook need without any agent. */
   async createSession(dockerId: string, files: Readonly<Record<string, string>>): Promise<void> {
     const directory = join(this.#sessionDirectory, checkedId(dockerId));
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { mode: 0o700 });
-    for (const name of ["criu-action", "network-hook"]) await symlink(this.#runtimePath, join(directory, name));
+    for (const name of ["criu", "criu-action", "network-hook"]) await symlink(this.#runtimePath, join(directory, name));
     for (const [name, text] of Object.entries(files)) await writeDurably(join(directory, name), text);
   }
 

@@ -100,9 +100,12 @@ export class Session implements RestoreSession {
     await this.#serial.run(() => this.#release(options));
   }
 
-  async pagesComplete(): Promise<void> {
-    // Not durable: the images are not either.
-    await writeFile(this.#host.store.sessionFile(this.dockerId, "pages-complete"), "", { mode: 0o600 });
+  imagesComplete(): Promise<void> {
+    return this.#tellRestore("images-complete");
+  }
+
+  pagesComplete(): Promise<void> {
+    return this.#tellRestore("pages-complete");
   }
 
   commit(options: CommitOptions = {}): Promise<CommitResult> {
@@ -141,6 +144,11 @@ export class Session implements RestoreSession {
     if (state.name === "committed" && !(await claimantEnds(state.copy.startClaim, START_END_LIMIT_MS))) {
       throw new DrayError("TIMEOUT", `docker start of ${this.dockerId.slice(0, 12)} has not seen the verdict yet`);
     }
+  }
+
+  /** Not durable: the images are not either. */
+  async #tellRestore(what: "images-complete" | "pages-complete"): Promise<void> {
+    await writeFile(this.#host.store.sessionFile(this.dockerId, what), "", { mode: 0o600 });
   }
 
   async #onCreate(asker: Asker): Promise<void> {

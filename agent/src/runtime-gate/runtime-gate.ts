@@ -22,7 +22,7 @@ export interface ArmRequest {
   readonly migrationId: string;
   /**
    * How long `create` keeps asking for an absent agent, and a restore waits
-   * for its pages, from now on the boot-time clock. Passing it fails these;
+   * for its images, from now on the boot-time clock. Passing it fails these;
    * `start` has no deadline, and nothing is ever thawed by one.
    */
   readonly deadlineMs: number;
@@ -39,7 +39,7 @@ export interface HeldCreate {
 }
 
 export interface ReleaseOptions {
-  /** CRIU images, all but the memory's pages complete. */
+  /** Where CRIU's images are, or will be: runc's `descriptors.json` is all that must be there. */
   readonly imageDirectory: string;
   /** Where CRIU writes restore.log and stats-restore; created if missing. */
   readonly workDirectory: string;
@@ -83,10 +83,16 @@ export interface RestoreSession {
   /** Resolves when `start` has been reached and the copy has been verified; rejects on abort. */
   readonly prepared: Promise<PreparedCopy>;
   /**
-   * Lets the held `create` restore from these images. Waits for `held`.
-   * Idempotent with the same options; after `prepared` it does nothing.
+   * Lets the held `create` become the restore from these images, which gets as
+   * far as runc can without CRIU. Waits for `held`. Idempotent with the same
+   * options; after `prepared` it does nothing.
    */
   release(options: ReleaseOptions): Promise<void>;
+  /**
+   * The images are complete, all but the memory's pages: CRIU may begin.
+   * Idempotent.
+   */
+  imagesComplete(): Promise<void>;
   /**
    * The memory's pages are complete: a restore that has come so far goes on.
    * Without it none gets past its namespaces. Idempotent.

@@ -1,0 +1,23 @@
+/*
+ * The `criu` of a restore's runc. What runc does before it needs CRIU takes as
+ * long as CRIU itself, and needs none of the images: it is done while the
+ * container still runs on its source. So the restore alone waits here for the
+ * session's file "images-complete", and all other questions go through.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "drayage-runc.h"
+#include "true-criu.h"
+
+int held_criu(int argc, char *const argv[])
+{
+	const char *session = getenv(SESSION_VARIABLE);
+
+	if (session && criu_request(argc, argv) == CRIU_REQUEST_RESTORE) {
+		note_in_session(session, "runc is ready");
+		if (!wait_in_session(session, "images-complete"))
+			return 1;
+	}
+	return become_true_criu(argv);
+}
