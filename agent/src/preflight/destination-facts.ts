@@ -37,4 +37,6 @@ export interface DestinationFacts {
   /** Addresses for which could not be asked, and why. */
   readonly unasked: readonly { readonly address: string; readonly why: string }[];
   readonly pipes: PipeFacts;
+  /** Network sysctls that the container was given and this host's kernel does not have. */
+  readonly missingSysctls: readonly string[];
 }

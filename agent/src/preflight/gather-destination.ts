@@ -14,6 +14,7 @@ import type { DestinationFacts } from "./destination-facts.ts";
 import { pipeFacts } from "./pipe-facts.ts";
 import { parseListeningPorts } from "./socket-tables.ts";
 import { type DescribedMount, type Storage, storageOf } from "./storage.ts";
+import { missingSysctls } from "./sysctl-facts.ts";
 
 export async function gatherDestination(
   docker: DockerPort,
@@ -25,12 +26,13 @@ export async function gatherDestination(
 ): Promise<Omit<DestinationFacts, "cpu" | "transit">> {
   const { inspect, networks: sourceNetworks } = parseDescription(description);
   const sourceMounts: readonly DescribedMount[] = inspect.Mounts ?? [];
-  const [info, networks, containers, listening, pipes] = await Promise.all([
+  const [info, networks, containers, listening, pipes, lacking] = await Promise.all([
     docker.info({ signal }),
     networksWithContainers(docker, sourceNetworks, signal),
     docker.listContainers({ signal }),
     runCommand(["ss", "-H", "-l", "-n", "-t", "-u"], { signal }),
     pipeFacts(),
+    missingSysctls(inspect),
   ]);
   const [{ bavail, bsize }, storage, asked] = await Promise.all([
     statfs(info.DockerRootDir),
@@ -54,6 +56,7 @@ export async function gatherDestination(
     diskFreeBytes: bavail * bsize,
     storage,
     pipes,
+    missingSysctls: lacking,
     ...asked,
   };
 }

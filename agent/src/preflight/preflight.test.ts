@@ -179,6 +179,7 @@ const destination: readonly [code: string, change: Partial<DestinationFacts>][] 
   ["cpu-differs", { host: hostWith({ cpuFlags: ["fpu"] }) }],
   ["cpu-differs", { cpu: { compared: true, objection: "CPU xfeatures has unsupported bits (0x3f00)" } }],
   ["cpu-not-compared", { cpu: { compared: false, objection: "" } }],
+  ["sysctl-missing", { missingSysctls: ["net.netfilter.nf_conntrack_max"] }],
   ["cgroup-version-differs", { host: hostWith({ cgroupVersion: "v1" }) }],
   ["cgroup-driver-differs", { host: hostWith({ cgroupDriver: "cgroupfs" }) }],
   [

@@ -149,6 +149,7 @@ export const goodDestination: DestinationFacts = {
   answers: [{ address: ADDRESS, device: "eth1", mac: MAC }],
   unasked: [],
   pipes: { maxSizeBytes: 1_048_576, mayExceed: true },
+  missingSysctls: [],
 };
 
 /** The container with other settings. */

@@ -168,6 +168,16 @@ export const AGREEMENT_CHECKS: readonly Check<DestinationFacts>[] = [
       ),
   },
   {
+    code: "sysctl-missing",
+    severity: "blocking",
+    find: ({ missingSysctls }) =>
+      when(
+        missingSysctls.length > 0,
+        `The kernel here does not have what the container was given: ${missingSysctls.join(", ")}.`,
+        "Load the kernel module that brings it, or start the container without that --sysctl.",
+      ),
+  },
+  {
     code: "cgroup-version-differs",
     severity: "blocking",
     find: ({ sourceHost, host }) =>
