@@ -49,6 +49,6 @@ function unknown(line: string | undefined): Diagnosis | null {
     code: "unknown",
     line,
     meaning: "CRIU failed",
-    remedy: "The line tells which resource CRIU could not handle; `dray migration inspect` shows it again.",
+    remedy: "The line tells which resource CRIU could not handle.",
   };
 }

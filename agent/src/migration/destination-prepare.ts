@@ -9,6 +9,7 @@ import { goFirst } from "../host/go-first.ts";
 import { destinationFiles } from "../network-lock/destination-files.ts";
 import { blockMac } from "../network-lock/mac-block.ts";
 import type { RestoreSession } from "../runtime-gate/runtime-gate.ts";
+import { withKeptLog } from "./criu-failure.ts";
 import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import { type Endpoint, macsByParent } from "./endpoints.ts";
@@ -154,10 +155,16 @@ export class Preparation {
     if (error.reason === "CANCELLED" || error.reason === "TIMEOUT") return error;
     const diagnosis = await session.restoreDiagnosis();
     if (diagnosis === null) return error;
-    return new DrayError("CRIU_RESTORE_FAILED", `${diagnosis.meaning}: ${diagnosis.line}`, {
+    const { host, record } = this.#context;
+    const explained = new DrayError("CRIU_RESTORE_FAILED", `${diagnosis.meaning}: ${diagnosis.line}`, {
       remedy: diagnosis.remedy,
-      node: this.#context.host.node,
+      node: host.node,
       cause: error,
+    });
+    const { migrationId, imageDirectory } = record.entry;
+    return withKeptLog(host, explained, {
+      logPath: `${imageDirectory}-work/restore.log`,
+      name: `${migrationId}-restore`,
     });
   }
 }

@@ -9,6 +9,7 @@
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
  */
+import { join } from "node:path";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { SwitchResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
@@ -28,6 +29,7 @@ import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { allSettled } from "./all-settled.ts";
+import { withKeptLog } from "./criu-failure.ts";
 import { endpointsOf, macsByParent } from "./endpoints.ts";
 import type { Report } from "./joinable-run.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
@@ -166,7 +168,7 @@ async function runSwitchSteps(
     // After the freeze, so that no reply of the application is lost: the copy would repeat it only after a second.
     await step("lock-network", () => allSettled([ready.drop.apply(), ready.block.apply()], ending));
     const startedMs = performance.now();
-    const dump = step("dump", () => ready.dump.run());
+    const dump = step("dump", () => runDump(host, target, ready.dump));
     const memory = step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
     const account = dump.then(() => accountForDump(ready.dump, phases));
@@ -181,6 +183,16 @@ async function runSwitchSteps(
     };
   } finally {
     ready.discard();
+  }
+}
+
+async function runDump(host: AgentHost, target: SwitchTarget, dump: PreparedDump): Promise<void> {
+  try {
+    await dump.run();
+  } catch (thrown) {
+    const error = toDrayError(thrown);
+    const { migrationId, workDirectory } = target;
+    throw await withKeptLog(host, error, { logPath: join(workDirectory, "dump.log"), name: `${migrationId}-dump` });
   }
 }
 

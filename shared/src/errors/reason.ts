@@ -129,12 +129,12 @@ export const REASONS = {
   CRIU_DUMP_FAILED: {
     grpcStatus: status.ABORTED,
     exitCode: 1,
-    remedy: "See the line of CRIU's log above; the whole log is kept on the node.",
+    remedy: "See the line of CRIU's log above.",
   },
   CRIU_RESTORE_FAILED: {
     grpcStatus: status.ABORTED,
     exitCode: 1,
-    remedy: "See the line of CRIU's log above; the whole log is kept on the node.",
+    remedy: "See the line of CRIU's log above.",
   },
   FREEZE_FAILED: {
     grpcStatus: status.ABORTED,
