@@ -25,6 +25,7 @@ import { Migrations } from "./migration/migrations.ts";
 import { sweepProbes } from "./preflight/address-probe.ts";
 import { Ownership } from "./migration/ownership.ts";
 import { TermGuard } from "./migration/term-guard.ts";
+import { Listing } from "./registration/listing.ts";
 import { startRegistration } from "./registration/registration.ts";
 import { openRuntimeGate } from "./runtime-gate/open-runtime-gate.ts";
 
@@ -85,6 +86,7 @@ async function start(config: AgentConfig, logger: Logger): Promise<RunningDaemon
     journal: await Journal.open(state("journal")),
     identities: await openIdentities(state("identities")),
     hostFacts: openHostFacts({ docker, drayageVersion: VERSION }),
+    listing: new Listing(),
     logger,
     metrics,
     stopping: stopping.signal,

@@ -8,6 +8,7 @@ import type { DockerPort } from "../docker/docker-port.ts";
 import type { HostFactsSource } from "../host-facts/host-facts.ts";
 import type { Identities } from "../identities/identities.ts";
 import type { Journal } from "../journal/journal.ts";
+import type { Listing } from "../registration/listing.ts";
 import type { RuntimeGate } from "../runtime-gate/runtime-gate.ts";
 import type { Ownership } from "./ownership.ts";
 
@@ -24,6 +25,7 @@ export interface AgentHost {
   readonly journal: Journal;
   readonly identities: Identities;
   readonly hostFacts: HostFactsSource;
+  readonly listing: Listing;
   readonly logger: Logger;
   readonly metrics: AgentMetrics;
   /** Fires when the agent stops. */

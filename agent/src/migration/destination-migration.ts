@@ -116,9 +116,11 @@ export class DestinationMigration {
 
   /** After "running": policy back, files gone. Idempotent. */
   async finish(): Promise<string[]> {
-    if (this.entry.state === "finished") return [];
-    if (this.entry.state !== "running") throw this.record.outOfTurn("Finish");
-    await this.ending.finish();
+    const { state } = this.entry;
+    if (state !== "running" && state !== "finished") throw this.record.outOfTurn("Finish");
+    if (state === "running") await this.ending.finish();
+    // Who hears that the migration has ended may order the next one at once, by the container's name.
+    await this.host.listing.upToDate();
     return [];
   }
 

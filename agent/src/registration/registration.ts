@@ -2,28 +2,43 @@
  * Keeps this node and its containers visible in etcd for as long as the agent
  * lives: everything hangs on one lease, so a dead node's records go with it.
  *
- * A lost lease is replaced by a new one and everything is published again; the
- * containers are not touched by it (invariant 9).
+ * A write that fails is tried again under the same lease: members of etcd come
+ * and go, and a node that left the cluster with each of them would take its
+ * containers from view, and its migrations along, since a commit demands the
+ * lease that was there before the switch. Only a lost lease is replaced by a
+ * new one, and everything is published again; the containers are not touched
+ * by it (invariant 9).
  */
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { Reason } from "@drayage/shared/errors/reason.ts";
 import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
 import type { Lease } from "@drayage/shared/etcd/guarded-lease.ts";
-import { encodeRecord } from "@drayage/shared/etcd/records.ts";
-import { keys } from "@drayage/shared/state/keys.ts";
-import { InventoryRecord, NodeRecord } from "@drayage/shared/state/node.ts";
+import type { NodeRecord } from "@drayage/shared/state/node.ts";
 import type { AgentHost } from "../migration/agent-host.ts";
 import { pause } from "../migration/ownership.ts";
-import { inventoryChanges, inventoryRecord } from "./inventory.ts";
+import { inventoryRecord } from "./inventory.ts";
+import { Publication } from "./publication.ts";
 
 const RETRY_MS = 1_000;
-/** How often memory and problems are looked at again. */
+/** How often memory and problems, and what etcd has of this node, are looked at again. */
 const REFRESH_MS = 10_000;
+/** Docker holds the lock of a container that it starts: nothing else of the inventory waits for that. */
+const RUNTIME_MS = 1_000;
+
+/** What is wrong with Docker, and so with the node; any other failure is one of publishing. */
+const DOCKER_FAILURES: ReadonlySet<Reason> = new Set(["DOCKER_UNAVAILABLE", "DOCKER_ERROR", "TIMEOUT"]);
 
 /** Docker's events that change what the inventory shows; health checks alone make many others. */
 const FOLLOWED_EVENTS = [
   ...["create", "start", "die", "destroy", "pause", "unpause", "rename", "update"],
   ...["connect", "disconnect"],
 ] as const;
+
+export interface RegistrationHost
+  extends Pick<AgentHost, "node" | "pageAddresses" | "identities" | "hostFacts" | "listing" | "logger" | "stopping"> {
+  readonly config: Pick<AgentHost["config"], "leaseTtlSeconds" | "labels">;
+  readonly docker: Pick<AgentHost["docker"], "listContainers" | "inspectContainer" | "events">;
+}
 
 export interface Registration {
   /** False while the node is not visible to the cluster. */
@@ -34,7 +49,11 @@ export interface Registration {
   stop(): Promise<void>;
 }
 
-export function startRegistration(host: AgentHost, etcd: EtcdPort, apiAddresses: readonly string[]): Registration {
+export function startRegistration(
+  host: RegistrationHost,
+  etcd: EtcdPort,
+  apiAddresses: readonly string[],
+): Registration {
   const stopped = new AbortController();
   const signal = AbortSignal.any([host.stopping, stopped.signal]);
   let resolveFirst: () => void = () => undefined;
@@ -57,6 +76,7 @@ export function startRegistration(host: AgentHost, etcd: EtcdPort, apiAddresses:
           await publish(host, etcd, apiAddresses, lease, AbortSignal.any([signal, lease.lost]), onRegistered);
         } finally {
           state.registered = false;
+          host.listing.by(undefined);
           await lease.revoke();
         }
       } catch (thrown) {
@@ -81,7 +101,7 @@ export function startRegistration(host: AgentHost, etcd: EtcdPort, apiAddresses:
 
 /** Publishes node and inventory under one lease until the signal fires; always throws. */
 async function publish(
-  host: AgentHost,
+  host: RegistrationHost,
   etcd: EtcdPort,
   apiAddresses: readonly string[],
   lease: Lease,
@@ -89,8 +109,11 @@ async function publish(
   onRegistered: () => void,
 ): Promise<never> {
   const registeredAtMs = Date.now();
-  const published = new Map<string, string>();
+  const publication = new Publication(etcd, host.node, lease);
   const runtimes = new Map<string, string>();
+  /** Whether etcd may have something else than what was written there. */
+  let isInDoubt = false;
+  let isShown = false;
 
   const publishInventory = async (): Promise<number> => {
     // Read before the list: whatever is new in the list has its identity from now on.
@@ -98,33 +121,38 @@ async function publish(
     const containers = await host.docker.listContainers({ signal });
     const present = new Set(containers.map(({ Id }) => Id));
     for (const dockerId of known.keys()) if (!present.has(dockerId)) await host.identities.forget(dockerId);
+    for (const dockerId of runtimes.keys()) if (!present.has(dockerId)) runtimes.delete(dockerId);
     const records = await Promise.all(
       containers.map(async (summary) => {
         const uuid = await host.identities.identityOf(summary.Id);
         return inventoryRecord(host.node, uuid, summary, await runtimeOf(host, runtimes, summary.Id, signal));
       }),
     );
-    const changes = inventoryChanges(published, records);
-    for (const record of changes.put) {
-      const value = encodeRecord(InventoryRecord, record);
-      await etcd.put(keys.inventory(host.node, record.dockerId), value, { leaseId: lease.id, signal });
-      published.set(record.dockerId, JSON.stringify(record));
-    }
-    for (const dockerId of changes.remove) {
-      await etcd.delete(keys.inventory(host.node, dockerId), { signal });
-      published.delete(dockerId);
-      runtimes.delete(dockerId);
-    }
+    await publication.putInventory(records, signal);
     return records.filter(({ state }) => state === "running").length;
   };
 
-  let lastNode = "";
   const observeAndPublish = async (): Promise<void> => {
-    const { record, problems } = await observeNode(host, apiAddresses, registeredAtMs, publishInventory, signal);
-    const value = encodeRecord(NodeRecord, record);
-    if (value !== lastNode) await etcd.put(keys.node(host.node), value, { leaseId: lease.id, signal });
-    if (lastNode === "") host.logger.info({ problems }, "registered with the cluster");
-    lastNode = value;
+    if (isInDoubt) await publication.lookAgain(signal);
+    isInDoubt = false;
+    const record = await observeNode(host, apiAddresses, registeredAtMs, publishInventory, signal);
+    await publication.putNode(record, signal);
+    if (!isShown) host.logger.info({ problems: record.problems }, "registered with the cluster");
+    isShown = true;
+  };
+
+  /** Ends with everything published, or with the lease. */
+  const publishAtLast = async (): Promise<void> => {
+    for (;;) {
+      try {
+        return await observeAndPublish();
+      } catch (thrown) {
+        signal.throwIfAborted();
+        isInDoubt = true;
+        host.logger.warn({ err: toDrayError(thrown) }, "the cluster sees an older state of this node, trying again");
+        await pause(RETRY_MS, signal);
+      }
+    }
   };
 
   // One after the other; those that come meanwhile are served by one more.
@@ -132,7 +160,7 @@ async function publish(
   let waiting: Promise<void> | undefined;
   const publishNode = (): Promise<void> => {
     if (running === undefined) {
-      running = observeAndPublish().finally(() => {
+      running = publishAtLast().finally(() => {
         running = undefined;
       });
       return running;
@@ -148,9 +176,11 @@ async function publish(
 
   await publishNode();
   onRegistered();
+  host.listing.by(publishNode);
   const refreshing = (async () => {
     for (;;) {
       await pause(REFRESH_MS, signal);
+      isInDoubt = true;
       await publishNode();
     }
   })();
@@ -165,44 +195,41 @@ async function publish(
 
 /** The node's record; what is wrong with Docker or CRIU is in it instead of being an error. */
 async function observeNode(
-  host: AgentHost,
+  host: RegistrationHost,
   apiAddresses: readonly string[],
   registeredAtMs: number,
   publishInventory: () => Promise<number>,
   signal: AbortSignal,
-): Promise<{ record: NodeRecord; problems: string[] }> {
+): Promise<NodeRecord> {
   const problems: string[] = [];
   let runningContainers = 0;
   try {
     runningContainers = await publishInventory();
   } catch (thrown) {
     const error = toDrayError(thrown);
-    if (error.reason !== "DOCKER_UNAVAILABLE") throw error;
+    if (!DOCKER_FAILURES.has(error.reason)) throw error;
     problems.push(error.message);
   }
   const { facts, memoryTotalBytes, memoryAvailableBytes, cpus } = await host.hostFacts.current({ signal });
   if (facts.criuVersion === 0) problems.push("CRIU is not installed");
   return {
+    name: host.node,
+    labels: host.config.labels,
+    addresses: [...apiAddresses],
+    pageAddresses: host.pageAddresses,
+    host: facts,
+    memoryTotalBytes,
+    // Rounded, so that the record changes when something has changed.
+    memoryAvailableBytes: Math.floor(memoryAvailableBytes / 2 ** 26) * 2 ** 26,
+    cpus,
+    runningContainers,
     problems,
-    record: {
-      name: host.node,
-      labels: host.config.labels,
-      addresses: [...apiAddresses],
-      pageAddresses: host.pageAddresses,
-      host: facts,
-      memoryTotalBytes,
-      // Rounded, so that the record changes when something has changed.
-      memoryAvailableBytes: Math.floor(memoryAvailableBytes / 2 ** 26) * 2 ** 26,
-      cpus,
-      runningContainers,
-      problems,
-      registeredAtMs,
-    },
+    registeredAtMs,
   };
 }
 
 async function runtimeOf(
-  host: AgentHost,
+  host: RegistrationHost,
   known: Map<string, string>,
   dockerId: string,
   signal: AbortSignal,
@@ -210,12 +237,14 @@ async function runtimeOf(
   const cached = known.get(dockerId);
   if (cached !== undefined) return cached;
   try {
-    const runtime = String((await host.docker.inspectContainer(dockerId, { signal })).HostConfig["Runtime"] ?? "");
+    const inspect = await host.docker.inspectContainer(dockerId, { signal, deadlineMs: RUNTIME_MS });
+    const runtime = String(inspect.HostConfig["Runtime"] ?? "");
     known.set(dockerId, runtime);
     return runtime;
   } catch (thrown) {
-    // Removed since it was listed; the next event tells.
-    if (toDrayError(thrown).reason === "NOT_FOUND") return "";
+    // Removed since it was listed, or being started: the next event tells, or the next look.
+    const { reason } = toDrayError(thrown);
+    if (reason === "NOT_FOUND" || reason === "TIMEOUT") return "";
     throw thrown;
   }
 }
