@@ -1,4 +1,4 @@
-/** ClusterService: any coordinator answers from its own view. */
+/** ClusterService: any coordinator answers from its own view, after a look at what etcd has now. */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
 import { decodeRecord } from "@drayage/shared/etcd/records.ts";
@@ -37,24 +37,37 @@ export function clusterService(options: ClusterServiceOptions): RpcService {
   return service(ClusterServiceService, {
     allowedRoles: ["operator", "coordinator"],
     handlers: {
-      listNodes: async () => ({ nodes: view.nodes().map(toNode) }),
-      getNode: async (request) => ({ node: toNode(view.node(request.name)) }),
+      listNodes: async (_request, context) => {
+        await view.refresh(context.signal);
+        return { nodes: view.nodes().map(toNode) };
+      },
+      getNode: async (request, context) => {
+        await view.refresh(context.signal);
+        return { node: toNode(view.node(request.name)) };
+      },
       forgetNode: async (request, context) => {
         await forgetNode(options.etcd, view, request.name, context.signal);
         return {};
       },
-      listContainers: async (request) => ({
-        containers: view
+      listContainers: async (request, context) => {
+        await view.refresh(context.signal);
+        const containers = view
           .containers()
           .filter(
             (record) =>
               (request.node === "" || record.node === request.node) && (request.all || record.state === "running"),
           )
-          .sort((one, other) => one.node.localeCompare(other.node) || one.name.localeCompare(other.name))
-          .map(container),
-      }),
-      getContainer: async (request) => ({ container: container(view.resolve(request.container)) }),
-      check: async (request, context) => ({ verdicts: await check(options, request, context.signal) }),
+          .sort((one, other) => one.node.localeCompare(other.node) || one.name.localeCompare(other.name));
+        return { containers: containers.map(container) };
+      },
+      getContainer: async (request, context) => {
+        await view.refresh(context.signal);
+        return { container: container(view.resolve(request.container)) };
+      },
+      check: async (request, context) => {
+        await view.refresh(context.signal);
+        return { verdicts: await check(options, request, context.signal) };
+      },
       watchEvents: (request, context) => watchEvents(options.etcd, request.follow, context.signal),
       getVersion: async () => ({
         version: VERSION,

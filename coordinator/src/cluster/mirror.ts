@@ -1,6 +1,6 @@
-/** A prefix of etcd kept in memory by a watch. */
+/** A prefix of etcd kept in memory by a watch; what it has never goes back to an earlier state. */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
-import type { EtcdPort, KeyValue } from "@drayage/shared/etcd/etcd-port.ts";
+import type { EtcdPort, KeyValue, Snapshot, WatchStep } from "@drayage/shared/etcd/etcd-port.ts";
 import { decodeRecord, type Stored } from "@drayage/shared/etcd/records.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
 import type { z } from "zod";
@@ -9,17 +9,19 @@ import { pause } from "../pause.ts";
 const RETRY_MS = 500;
 
 export class Mirror<S extends z.ZodType> {
-  readonly #etcd: EtcdPort;
+  readonly #etcd: Pick<EtcdPort, "getPrefix" | "watch">;
   readonly #schema: S;
   readonly #prefix: string;
   readonly #logger: Logger;
   readonly #onChange: (key: string, now: Stored<z.output<S>> | null, before: Stored<z.output<S>> | null) => void;
   readonly #entries = new Map<string, Stored<z.output<S>>>();
   readonly #loaded = Promise.withResolvers<void>();
+  /** Of etcd, up to which the entries are complete; 0 before the first reading. */
+  #revision = 0;
 
   /** @param onChange told of each difference, also of those found by reading anew; not of the first reading */
   constructor(
-    etcd: EtcdPort,
+    etcd: Pick<EtcdPort, "getPrefix" | "watch">,
     schema: S,
     prefix: string,
     logger: Logger,
@@ -47,21 +49,24 @@ export class Mirror<S extends z.ZodType> {
     return [...this.#entries.values()].sort((one, other) => (one.key < other.key ? -1 : 1));
   }
 
+  /**
+   * Reads what etcd has now. A watch may be behind, by as long as a cut connection takes to be noticed; what is
+   * answered after this is no older than this call. ETCD_UNAVAILABLE.
+   */
+  async refresh(signal: AbortSignal): Promise<void> {
+    this.#read(await this.#etcd.getPrefix(this.#prefix, { signal }));
+  }
+
   /** Keeps the mirror until the signal fires. */
   async run(signal: AbortSignal): Promise<void> {
-    let isFirst = true;
     while (!signal.aborted) {
       try {
         const snapshot = await this.#etcd.getPrefix(this.#prefix, { signal });
-        this.#replace(snapshot.entries, isFirst);
-        isFirst = false;
+        this.#read(snapshot);
         this.#loaded.resolve();
         for await (const step of this.#etcd.watch(this.#prefix, { fromRevision: snapshot.revision + 1, signal })) {
           if (step.kind === "compacted") break;
-          for (const change of step.changes) {
-            if (change.type === "put") this.#put(change.entry, true);
-            else this.#delete(change.key);
-          }
+          this.#follow(step);
         }
       } catch (thrown) {
         if (signal.aborted) return;
@@ -73,11 +78,24 @@ export class Mirror<S extends z.ZodType> {
     }
   }
 
-  #replace(entries: readonly KeyValue[], isFirst: boolean): void {
+  #read({ entries, revision }: Snapshot): void {
+    if (revision <= this.#revision) return;
+    const isFirst = this.#revision === 0;
+    this.#revision = revision;
     const present = new Set(entries.map((entry) => entry.key));
     for (const key of [...this.#entries.keys()]) if (!present.has(key)) this.#delete(key);
     for (const entry of entries) {
       if (this.#entries.get(entry.key)?.modRevision !== entry.modRevision) this.#put(entry, !isFirst);
+    }
+  }
+
+  #follow({ changes, revision }: Extract<WatchStep, { kind: "changes" }>): void {
+    const known = this.#revision;
+    this.#revision = Math.max(known, revision);
+    for (const change of changes) {
+      if (change.type === "put") {
+        if (change.entry.modRevision > known) this.#put(change.entry, true);
+      } else if (change.revision > known) this.#delete(change.key);
     }
   }
 

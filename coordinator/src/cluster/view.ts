@@ -35,6 +35,8 @@ export class ClusterView {
   readonly #migrations: Mirror<typeof MigrationRecord>;
   readonly #candidates: Mirror<typeof CandidateRecord>;
   readonly #nodeListeners = new Set<NodeListener>();
+  /** By the names of nodes that are down; of performance.now. */
+  readonly #lostAtMs = new Map<string, number>();
 
   constructor(etcd: EtcdPort, logger: Logger) {
     this.#nodes = new Mirror(etcd, NodeRecord, keys.nodes(), logger, (_key, now, before) =>
@@ -52,6 +54,21 @@ export class ClusterView {
   /** Keeps the view until the signal fires. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all(this.#mirrors().map((mirror) => mirror.run(signal)));
+  }
+
+  /**
+   * Reads nodes, containers and owners anew: what is answered after this is no older than the call, also while a watch
+   * is behind. ETCD_UNAVAILABLE.
+   */
+  async refresh(signal: AbortSignal): Promise<void> {
+    const mirrors = [this.#nodes, this.#known, this.#inventory, this.#owners];
+    await Promise.all(mirrors.map((mirror) => mirror.refresh(signal)));
+  }
+
+  /** Whether a node was lost less than `forMs` ago, and is not back: it may be, and with it what it has. */
+  hasJustLost(forMs: number): boolean {
+    const sinceMs = performance.now() - forMs;
+    return [...this.#lostAtMs.values()].some((lostAtMs) => lostAtMs > sinceMs);
   }
 
   /** Resolves when everything has been read once. */
@@ -152,6 +169,8 @@ export class ClusterView {
   #nodeChanged(now: Stored<NodeRecord> | null, before: Stored<NodeRecord> | null): void {
     const record = now?.record ?? before?.record;
     if (record === undefined) return;
+    if (now === null) this.#lostAtMs.set(record.name, performance.now());
+    else this.#lostAtMs.delete(record.name);
     const isKnown = this.#known.get(keys.knownNode(record.name)) !== undefined;
     const was = before === null ? (isKnown ? ("down" as const) : null) : stateOf(before.record);
     const is = now === null ? ("down" as const) : stateOf(now.record);

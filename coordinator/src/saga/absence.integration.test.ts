@@ -44,6 +44,18 @@ async function untilDone(id: string): Promise<void> {
   while ((await getMigration(api, id)).phase !== "done") await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
+test("a container whose node was lost a moment ago is waited for", async () => {
+  const { entries } = await cluster.client.getPrefix(keys.inventoryOf("n1"));
+  const node = await cluster.client.get(keys.node("n1"));
+  const records = [...entries, ...(node === null ? [] : [node])];
+  for (const { key } of records) await cluster.client.delete(key);
+  const starting = startMigration(api);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  for (const { key, value, leaseId } of records) await cluster.client.put(key, value, { leaseId });
+  const { id } = await starting;
+  expect((await watchMigration(api, id)).at(-1)).toMatchObject({ outcome: Outcome.OUTCOME_COMPLETED });
+});
+
 test("a copy that stays lost is told as failed, and the source stays frozen", async () => {
   cluster.agent("n2").onOrder = async (name) => {
     if (name === "activate") throw new DrayError("NOT_FOUND", "the copy is gone");

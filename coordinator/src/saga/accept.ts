@@ -10,7 +10,7 @@ import type { StartMigrationRequest } from "@drayage/shared/gen/drayage/coordina
 import { keys } from "@drayage/shared/state/keys.ts";
 import { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import { OwnerRecord } from "@drayage/shared/state/owner.ts";
-import type { ClusterView } from "../cluster/view.ts";
+import { findContainer, type FindView } from "../cluster/find-container.ts";
 import type { Leadership } from "../election/leadership.ts";
 import { parseConstraint } from "../placement/constraint.ts";
 import { toFindingRecord } from "../preflight/findings.ts";
@@ -22,7 +22,7 @@ export interface AcceptDeps extends PreflightDeps {
   readonly coordinator: string;
   readonly etcd: EtcdPort;
   readonly leadership: Leadership;
-  readonly view: Pick<ClusterView, "resolve">;
+  readonly view: FindView;
 }
 
 export interface Accepted {
@@ -47,7 +47,7 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
   const constraints = request.constraints.map(parseConstraint);
   const earlier = await findRequest(deps.etcd, request.requestId);
   if (earlier !== null) return { record: earlier, description: null };
-  const container = deps.view.resolve(request.container);
+  const container = await findContainer(deps.view, request.container, signal);
   const lock = await deps.etcd.get(keys.migrationLock(container.uuid), { signal });
   if (lock !== null) throw alreadyMigrating(container.name, lock.value);
   const startedAtMs = Date.now();

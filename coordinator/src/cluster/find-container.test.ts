@@ -1,0 +1,39 @@
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { expect, it } from "vitest";
+import { inventoryRecord } from "../test-support/records.ts";
+import { type FindView, findContainer } from "./find-container.ts";
+
+/** A view in which the container appears with the reading of that number; a node was lost until then. */
+function viewFrom(reading: number, options: { readonly lost: boolean }): FindView & { readings: number } {
+  return {
+    readings: 0,
+    async refresh() {
+      this.readings++;
+    },
+    resolve() {
+      if (this.readings < reading) throw new DrayError("NOT_FOUND", "no such container");
+      return inventoryRecord();
+    },
+    hasJustLost: () => options.lost,
+  };
+}
+
+const signal = new AbortController().signal;
+
+it("looks at what etcd has now before it answers", async () => {
+  const view = viewFrom(1, { lost: false });
+  expect(await findContainer(view, "redis", signal)).toEqual(inventoryRecord());
+  expect(view.readings).toBe(1);
+});
+
+it("waits for a node that may be back in a moment", async () => {
+  const view = viewFrom(2, { lost: true });
+  expect(await findContainer(view, "redis", signal)).toEqual(inventoryRecord());
+  expect(view.readings).toBe(2);
+});
+
+it("says at once that there is none while all nodes are where they were", async () => {
+  const view = viewFrom(3, { lost: false });
+  await expect(findContainer(view, "redis", signal)).rejects.toMatchObject({ reason: "NOT_FOUND" });
+  expect(view.readings).toBe(1);
+});

@@ -1,0 +1,29 @@
+/** The container that an order names, by what etcd has now. */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { InventoryRecord } from "@drayage/shared/state/node.ts";
+import { pause } from "../pause.ts";
+import type { ClusterView } from "./view.ts";
+
+export type FindView = Pick<ClusterView, "refresh" | "resolve" | "hasJustLost">;
+
+/** A node whose agent only lost its lease, for example while etcd's members elected a leader, is back by then. */
+const RETURN_MS = 10_000;
+const RETRY_MS = 200;
+
+/**
+ * NOT_FOUND, AMBIGUOUS. A container that may be on a node which was lost a
+ * moment ago is waited for: that it is unknown now does not mean that there is none.
+ */
+export async function findContainer(view: FindView, text: string, signal: AbortSignal): Promise<InventoryRecord> {
+  const endsAtMs = performance.now() + RETURN_MS;
+  for (;;) {
+    await view.refresh(signal);
+    try {
+      return view.resolve(text);
+    } catch (thrown) {
+      const mayComeBack = thrown instanceof DrayError && thrown.reason === "NOT_FOUND" && view.hasJustLost(RETURN_MS);
+      if (!mayComeBack || signal.aborted || performance.now() > endsAtMs) throw thrown;
+    }
+    await pause(RETRY_MS, signal);
+  }
+}
