@@ -68,18 +68,14 @@ export class Journal {
 
   async #persist(point: string, change: Partial<MigrationRecord>, alsoDo: readonly Operation[]): Promise<void> {
     await faultPoint(`saga.before-${point}`);
-    const result = await compareAndSwap(
-      this.#etcd,
-      MigrationRecord,
-      keys.migration(this.#record.id),
-      () => ({ ...this.#record, ...change }),
-      {
-        compares: this.#leadership.guard,
-        alsoDo,
-        signal: this.#leadership.lost,
-        deadlineMs: VERDICT_DEADLINE_MS,
-      },
-    );
+    // The same at each attempt, whatever is noted meanwhile: an earlier one that lands late is known by its value.
+    const next = { ...this.#record, ...change };
+    const result = await compareAndSwap(this.#etcd, MigrationRecord, keys.migration(this.#record.id), () => next, {
+      compares: this.#leadership.guard,
+      alsoDo,
+      signal: this.#leadership.lost,
+      deadlineMs: VERDICT_DEADLINE_MS,
+    });
     if (!result.applied)
       throw new DrayError("NOT_LEADER", `the record of migration ${this.#record.id} belongs to another leader`);
     this.note(change);
