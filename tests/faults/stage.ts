@@ -211,6 +211,8 @@ export class Stage {
 
   /** That it can be moved again; the next case begins with what this leaves. */
   async #moveOn(to: string): Promise<void> {
+    // As an operator would look first: a node whose link or power was cut takes a moment to be back.
+    await this.ready();
     const id = await this.begin(to);
     const record = await this.settled(id);
     if (record.outcome !== "completed")
