@@ -9,6 +9,13 @@ import {
 } from "cockatiel";
 import { Etcd3, type IOptions, isRecoverableError } from "etcd3";
 import { addressedChannel, type EtcdIdentity } from "./address-name.ts";
+import { Overdue } from "./overdue.ts";
+
+/**
+ * How long a connection may take. grpc-js knows no limit, and the kernel asks ever more rarely, up to half a minute
+ * apart: after a cut link, calls and watches would wait for that.
+ */
+const CONNECT_MS = 2_000;
 
 /** What is needed of the members in etcd3's pool, which it does not show. */
 interface PoolHost {
@@ -17,10 +24,14 @@ interface PoolHost {
   channelCredentials: ChannelCredentials;
   channelOptions: ChannelOptions;
   getServiceClient(name: "KV"): Client;
+  /** By the name of the service; they share one connection. */
+  cachedServices: Record<string, Client>;
 }
 
 /** Knows to which members a connection stands, and those by their address that have no name. */
 export class ConnectedEtcd extends Etcd3 {
+  readonly #overdue = new Overdue<PoolHost>(CONNECT_MS);
+
   constructor(identity: EtcdIdentity, options: Omit<IOptions, "credentials">) {
     super({
       ...options,
@@ -49,13 +60,24 @@ export class ConnectedEtcd extends Etcd3 {
    */
   isWorthAsking(endpoint: string): boolean {
     const asked = this.#hosts.find((host) => `https://${host.host}` === endpoint);
-    return asked === undefined || isConnected(asked) || !this.#hosts.some(isConnected);
+    // All are looked at, so that the connection to each is made, and made anew.
+    const connected = this.#hosts.filter((host) => this.#isConnected(host));
+    return asked === undefined || connected.length === 0 || connected.includes(asked);
+  }
+
+  /** Looking also makes it connect. */
+  #isConnected(host: PoolHost): boolean {
+    const state = host.getServiceClient("KV").getChannel().getConnectivityState(true);
+    if (this.#overdue.see(host, state === connectivityState.CONNECTING)) abandon(host);
+    return state === connectivityState.READY;
   }
 }
 
-/** Looking also makes it connect. */
-function isConnected(host: PoolHost): boolean {
-  return host.getServiceClient("KV").getChannel().getConnectivityState(true) === connectivityState.READY;
+/** The next call makes a new connection; calls that wait for this one fail, and were never sent. */
+function abandon(host: PoolHost): void {
+  const services = Object.values(host.cachedServices);
+  host.cachedServices = {};
+  for (const service of services) service.close();
 }
 
 /** The breaker, and no call to an endpoint that is not worth asking: etcd3 asks the next one then. */
