@@ -76,9 +76,16 @@ export class LeaderSeat {
       } catch (thrown) {
         const isOver = isForwarded || signal.aborted || performance.now() - startedAt > PATIENCE_MS;
         if (isOver || !isPassing(thrown)) throw thrown;
-        await pause(RETRY_MS, signal);
+        await this.lookAgain(signal);
       }
     }
+  }
+
+  /** Before another attempt: whoever did not lead may have been asked because the view was behind. */
+  async lookAgain(signal: AbortSignal): Promise<void> {
+    await pause(RETRY_MS, signal);
+    // An etcd that does not answer is told by the next attempt.
+    await this.#view.refreshLeader(signal).catch(() => undefined);
   }
 
   /** Streams from whoever leads. */

@@ -14,7 +14,6 @@ import { type CallContext, type RpcService, service } from "@drayage/shared/rpc/
 import { keys } from "@drayage/shared/state/keys.ts";
 import { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import type { ClusterView } from "../cluster/view.ts";
-import { pause } from "../pause.ts";
 import type { SagaSupervisor } from "../saga/supervisor.ts";
 import { isPassing, type LeaderSeat, PATIENCE_MS } from "./leader-seat.ts";
 import { toMigration } from "./to-proto.ts";
@@ -28,7 +27,6 @@ export interface MigrationServiceOptions {
 const FORWARD_MS = 15_000;
 /** Preflight asks two agents, each with a limit of its own. */
 const START_MS = 180_000;
-const RETRY_MS = 300;
 const DEFAULT_LIMIT = 100;
 
 export function migrationService(options: MigrationServiceOptions): RpcService {
@@ -113,7 +111,7 @@ async function* watch(
       if (isOver || !isPassing(thrown)) throw thrown;
     }
     if (forwarded) throw new DrayError("NOT_LEADER", "the leader changed");
-    await pause(RETRY_MS, context.signal);
+    await seat.lookAgain(context.signal);
   }
 }
 

@@ -65,6 +65,11 @@ export class ClusterView {
     await Promise.all(mirrors.map((mirror) => mirror.refresh(signal)));
   }
 
+  /** The same for who leads. */
+  async refreshLeader(signal: AbortSignal): Promise<void> {
+    await this.#candidates.refresh(signal);
+  }
+
   /** Whether a node was lost less than `forMs` ago, and is not back: it may be, and with it what it has. */
   hasJustLost(forMs: number): boolean {
     const sinceMs = performance.now() - forMs;
