@@ -9,7 +9,7 @@
  * its way. How the restore ends is the concern of `start`, which waits for it.
  *
  * Until the child becomes runc it dies with this process, whose end means that
- * Docker has given up.
+ * Docker has given up; after that the restore ends by the record (session.c).
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -64,6 +64,8 @@ int64_t boot_clock_ms(void);
 
 /* session.c */
 void note_in_session(const char *session, const char *what);
+/* Makes an empty file of this name. */
+bool tell_in_session(const char *session, const char *name);
 /*
  * Returns true when the session has a file of this name. False if the restore
  * is called off before, by its record or by the record's deadline: the agent

@@ -12,12 +12,12 @@
  * It freezes the cgroup then, and only then lets CRIU go. Nothing runs in
  * between.
  *
- * As `criu` it starts the guard for its own pid, waits until that stands, and
- * becomes the true CRIU. DRAYAGE_DUMP_CGROUP is the container's cgroup
- * directory. Without a guard (nobody may trace, say) CRIU runs all the same:
+ * As `criu` that is asked for a dump it starts the guard for its own pid, waits
+ * until that stands, and becomes the true CRIU. DRAYAGE_DUMP_CGROUP is the
+ * container's cgroup directory. Without a guard (nobody may trace, say) CRIU runs all the same:
  * what is lost is the protection against its violent end.
  *
- * Before that, a dump waits for the word if DRAYAGE_WORD_FROM names a process
+ * Before that, the dump waits for the word if DRAYAGE_WORD_FROM names a process
  * whose standard input brings it (agent/src/host/waiting-unit.ts): what runc
  * does before it needs CRIU is done by then, while the container still runs.
  */
@@ -223,21 +223,33 @@ static bool wait_for_word(pid_t from)
 	return !memcmp(text, word, sizeof(word) - 1);
 }
 
+static int as_criu(int argc, char *argv[])
+{
+	const char *cgroup = getenv("DRAYAGE_DUMP_CGROUP"), *word_from = getenv("DRAYAGE_WORD_FROM");
+	int request = criu_request(argc, argv);
+
+	/* What is not understood may be a dump: not without the word. */
+	if (word_from && request == CRIU_REQUEST_NONE) {
+		fprintf(stderr, "drayage-dump-guard: runc asks CRIU for something unknown\n");
+		return 125;
+	}
+	if (request != CRIU_REQUEST_DUMP)
+		return become_true_criu(argv);
+	/* Before there is a guard, which would freeze the container of a dump that is called off. */
+	if (word_from && !wait_for_word(atoi(word_from)))
+		return 125;
+	if (cgroup)
+		post_guard(cgroup);
+	return become_true_criu(argv);
+}
+
 int main(int argc, char *argv[])
 {
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "";
 
-	if (!strcmp(name, "criu")) {
-		const char *cgroup = getenv("DRAYAGE_DUMP_CGROUP"), *word_from = getenv("DRAYAGE_WORD_FROM");
-
-		/* Before there is a guard, which would freeze the container of a dump that is called off. */
-		if (word_from && criu_request(argc, argv) == CRIU_REQUEST_DUMP && !wait_for_word(atoi(word_from)))
-			return 125;
-		if (cgroup)
-			post_guard(cgroup);
-		return become_true_criu(argv);
-	}
+	if (!strcmp(name, "criu"))
+		return as_criu(argc, argv);
 	if (argc != 3 || atoi(argv[1]) <= 1) {
 		fprintf(stderr, "usage: drayage-dump-guard PID CGROUP\n");
 		return 2;

@@ -1,8 +1,9 @@
 /*
  * The `criu` of a restore's runc. What runc does before it needs CRIU takes as
  * long as CRIU itself, and needs none of the images: it is done while the
- * container still runs on its source. So the restore alone waits here for the
- * session's file "images-complete", and all other questions go through.
+ * container still runs on its source. So the restore alone waits here: it says
+ * by the session's file "runc-ready" that it has come so far, and goes on when
+ * there is "images-complete". All other questions go through.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,7 @@ int held_criu(int argc, char *const argv[])
 	const char *session = getenv(SESSION_VARIABLE);
 
 	if (session && criu_request(argc, argv) == CRIU_REQUEST_RESTORE) {
-		note_in_session(session, "runc is ready");
-		if (!wait_in_session(session, "images-complete"))
+		if (!tell_in_session(session, "runc-ready") || !wait_in_session(session, "images-complete"))
 			return 1;
 	}
 	return become_true_criu(argv);

@@ -26,6 +26,18 @@ void note_in_session(const char *session, const char *what)
 	close(fd);
 }
 
+bool tell_in_session(const char *session, const char *name)
+{
+	char path[PATH_SIZE];
+
+	snprintf(path, sizeof(path), "%s/%s", session, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
 static bool is_there(const char *session, const char *name)
 {
 	char path[PATH_SIZE];

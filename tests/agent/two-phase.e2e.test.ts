@@ -146,7 +146,7 @@ describe("two-phase restore", () => {
     await destination.run("mkdir", "-p", directory());
     await destination.run("sh", "-c", 'printf %s "$1" >"$2"', "sh", descriptors, `${directory()}/descriptors.json`);
     await destination.must("release", { ...ofCopy(), ...images() });
-    await restoreStandsAt("runc is ready");
+    await destination.run("sh", "-c", `until [ -e /run/drayage/sessions/${copyId}/runc-ready ]; do :; done`);
     expect(await destination.run("ls", `${directory()}-work`)).toBe("");
   }
 
@@ -397,7 +397,7 @@ describe("two-phase restore", () => {
     await source.run("docker", "pause", sourceId);
     const dumping = source.order("dump", { ...ofSource(), ...images() });
     dumping.catch(() => {});
-    await source.run("sh", "-c", "until pgrep -x criu; do :; done");
+    await source.run("sh", "-c", `until [ -s ${directory()}-work/dump.log ]; do :; done`);
     await restart(source);
     await source.order("run", { argv: ["systemctl", "stop", `drayage-dump-${migrationId}`], deadlineMs: 20_000 });
     await reviveSource();

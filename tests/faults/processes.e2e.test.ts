@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { eventually } from "../harness/eventually.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
-import { killOnAppearance } from "./node-processes.ts";
+import { appearance, killOnAppearance } from "./node-processes.ts";
 import type { Outcome, Role } from "./case-terms.ts";
 import { play, type Scenario } from "./scenario.ts";
 import { SETTLE_MS, type Stage } from "./stage.ts";
@@ -21,18 +21,26 @@ interface Victim {
   /** Point from which it is waited for. */
   readonly from: { readonly role: Role; readonly point: string };
   readonly on: "source" | "destination";
+  /** What must have appeared before; the victim is there by then. */
+  readonly when?: (words: readonly string[]) => boolean;
   readonly is: (words: readonly string[]) => boolean;
   readonly outcomes: readonly Outcome[];
   readonly core?: boolean;
 }
 
-/** By name and arguments; CRIU changes its title to "criu: dump …" at once. */
+/** By name and arguments. */
 const program =
   (name: string, ...has: string[]) =>
   ([first = "", ...words]: readonly string[]) =>
-    basename(first.split(/[: ]/, 1)[0] ?? "") === name && has.every((word) => words.includes(word));
+    basename(first) === name && has.every((word) => words.includes(word));
 
-/** Beginning before what they run, so that the hang is over before the victim appears. */
+/** CRIU changes its title as soon as it is asked; before, what stands before it in the PATH bears its name. */
+const criuAt =
+  (work: "dump" | "restore") =>
+  ([title = ""]: readonly string[]) =>
+    title.startsWith(`criu: ${work}`);
+
+/** Beginning before CRIU's work, so that the hang is over before it appears. */
 const DUMP = { role: "source", point: "source.after-freeze" } as const;
 const RESTORE = { role: "destination", point: "destination.before-restore" } as const;
 
@@ -41,16 +49,30 @@ const VICTIMS: readonly Victim[] = [
     title: "CRIU in the dump",
     from: DUMP,
     on: "source",
-    is: program("criu"),
+    is: criuAt("dump"),
     outcomes: ["rolled_back"],
     core: true,
   },
-  { title: "runc in the dump", from: DUMP, on: "source", is: program("runc", "checkpoint"), outcomes: ["rolled_back"] },
+  {
+    title: "runc in the dump",
+    from: DUMP,
+    on: "source",
+    when: criuAt("dump"),
+    is: program("runc", "checkpoint"),
+    outcomes: ["rolled_back"],
+  },
+  {
+    title: "runc that waits for the word to dump",
+    from: DUMP,
+    on: "source",
+    is: program("runc", "checkpoint"),
+    outcomes: ["rolled_back"],
+  },
   {
     title: "CRIU in the restore",
     from: RESTORE,
     on: "destination",
-    is: program("criu"),
+    is: criuAt("restore"),
     outcomes: ["rolled_back"],
     core: true,
   },
@@ -58,20 +80,32 @@ const VICTIMS: readonly Victim[] = [
     title: "runc in the restore",
     from: RESTORE,
     on: "destination",
+    when: criuAt("restore"),
     is: program("runc", "restore"),
     // It may have done its part already.
     outcomes: ["rolled_back", "completed"],
   },
+  {
+    title: "runc that waits for the images to restore",
+    from: RESTORE,
+    on: "destination",
+    is: program("runc", "restore"),
+    outcomes: ["rolled_back"],
+  },
 ];
 
 describe("killed", () => {
-  for (const { title, from, on, is, outcomes, core } of VICTIMS) {
+  for (const { title, from, on, when, is, outcomes, core } of VICTIMS) {
     test.runIf(isChosen(core === true))(title, async () => {
       let death: Promise<void> | undefined;
       await play(stage, {
         hold: from,
         during: async ({ actors }) => {
-          death = killOnAppearance(stage.lab, actors[on], is, SETTLE_MS);
+          const { lab } = stage;
+          death = (async () => {
+            if (when !== undefined) await appearance(lab, actors[on], when, SETTLE_MS);
+            await killOnAppearance(lab, actors[on], is, SETTLE_MS);
+          })();
           death.catch(() => undefined);
         },
         afterwards: async () => await death,
@@ -81,6 +115,10 @@ describe("killed", () => {
   }
 
   test.runIf(isChosen(false))("drayage-runc while it holds create", async () => {
+    await play(stage, held("gate.before-record-released", "create", ["rolled_back"]));
+  });
+
+  test.runIf(isChosen(false))("drayage-runc while create waits for its restore", async () => {
     await play(stage, held("destination.before-restore", "create", ["rolled_back"]));
   });
 
@@ -122,7 +160,7 @@ describe("killed", () => {
   });
 
   const RESTARTS = [
-    ["Docker", "destination.before-restore", "while create is held"],
+    ["Docker", "destination.before-restore", "while create waits for its restore"],
     ["Docker", "destination.before-pages-complete", "while the restore waits for pages"],
     ["Docker", "destination.before-journal-prepared", "while the copy waits for the verdict"],
     ["containerd", "destination.before-pages-complete", "while the restore waits for pages"],

@@ -97,6 +97,9 @@ describe("a restore that fails", () => {
     });
     expect(record.error?.reason).toBe("CRIU_RESTORE_FAILED");
     expect(record.error?.node).toBe(record.destination);
+    const log = `/var/lib/drayage/criu-logs/${record.id}-restore.log`;
+    expect(record.error?.remedy).toContain(log);
+    expect(await stage.lab.exec(record.destination, ["cat", log])).toContain("Error");
   });
 
   test.runIf(isChosen(true))(

@@ -1,9 +1,10 @@
 /** The dump of a container through runc and CRIU. */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { access, constants, mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { freezeCgroup, isFrozen } from "../host/cgroup.ts";
 import { DOCKER_RUNC_ROOT, runcContainer } from "../host/runc-state.ts";
+import type { TransientUnitOptions } from "../host/transient-unit.ts";
 import { WaitingUnit } from "../host/waiting-unit.ts";
 import { readCriuLog } from "./criu-log.ts";
 import { diagnose } from "./diagnosis.ts";
@@ -27,12 +28,14 @@ export interface DumpOptions {
   /** Paths in the container that its processes watch with inotify. Default none. */
   readonly watchedPaths?: readonly string[];
   readonly deadlineMs: number;
+  /** Ends the preparations; a dump that runs is not interrupted. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const GHOST_LIMIT_BYTES = 1 << 30;
 const REFREEZE_LIMIT_MS = 10_000;
 /** Where a `criu` is whose violent end leaves the container frozen; see agent/runc/guarded-criu.c. */
-const GUARDED_CRIU = "/usr/lib/drayage/guarded";
+const GUARDED_CRIU = "/usr/lib/drayage/guarded/criu";
 
 /** The transient unit of a migration's dump; an agent that is restarted finds and stops it by this name. */
 export function dumpUnit(migrationId: string): string {
@@ -79,7 +82,7 @@ export interface PreparedDump {
   discard(): void;
 }
 
-/** Throws DrayError NOT_FOUND, CRIU_DUMP_FAILED, TIMEOUT. */
+/** Throws DrayError NOT_FOUND, CRIU_DUMP_FAILED, TIMEOUT, CANCELLED. */
 export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   const { dockerId, imageDirectory, workDirectory, runcRoot = DOCKER_RUNC_ROOT, runcPath = "runc" } = options;
   const container = await runcContainer(runcRoot, dockerId);
@@ -94,13 +97,15 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   const places = ["--image-path", imageDirectory, "--work-path", workDirectory];
   const features = ["--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk", ...cgroupMode];
   const argv = [runcPath, "--root", runcRoot, "checkpoint", ...places, ...features, dockerId];
+  await demandGuard();
   const unit = await startUnit(argv, {
     unit: dumpUnit(options.migrationId),
     env: {
       CRIU_CONFIG_FILE: config,
-      PATH: `${GUARDED_CRIU}:${process.env["PATH"] ?? ""}`,
+      PATH: `${dirname(GUARDED_CRIU)}:${process.env["PATH"] ?? ""}`,
       DRAYAGE_DUMP_CGROUP: container.cgroup,
     },
+    signal: options.signal,
   });
   return {
     async run() {
@@ -121,9 +126,21 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   };
 }
 
+/** Without it the dump would begin at once. */
+async function demandGuard(): Promise<void> {
+  try {
+    await access(GUARDED_CRIU, constants.X_OK);
+  } catch (cause) {
+    throw new DrayError("CRIU_DUMP_FAILED", `${GUARDED_CRIU} is missing`, {
+      remedy: "Install the package drayage again.",
+      cause,
+    });
+  }
+}
+
 async function startUnit(
   argv: readonly string[],
-  options: { readonly unit: string; readonly env: Readonly<Record<string, string>> },
+  options: Pick<TransientUnitOptions, "unit" | "env" | "signal">,
 ): Promise<WaitingUnit> {
   try {
     return await WaitingUnit.start(argv, options);

@@ -20,7 +20,7 @@ beforeAll(async () => {
   await symlink("../drayage-dump-guard", join(directory, "guarded/criu"));
   // In the place of CRIU, a shell that does what it is told.
   await mkdir(join(directory, "true"));
-  await writeFile(join(directory, "true/criu"), '#!/bin/sh\necho here\neval "$1"\n');
+  await writeFile(join(directory, "true/criu"), '#!/bin/sh\necho here\neval "$SCRIPT"\n');
   await chmod(join(directory, "true/criu"), 0o755);
   await mkdir(cgroup);
 });
@@ -31,13 +31,34 @@ beforeEach(async () => {
   await writeFile(join(cgroup, "cgroup.events"), "populated 1\nfrozen 1\n");
 });
 
-/** Returns when what stands for CRIU has begun. */
-async function begin(script: string): Promise<ChildProcess> {
+/** Of enum criu_req_type in CRIU's rpc.proto. */
+const DUMP = 1;
+const VERSION = 10;
+
+interface Asked {
+  /** Environment beside the PATH and the cgroup. */
+  readonly wordFrom?: number | undefined;
+  /** What stands for CRIU does. */
+  readonly script?: string;
+}
+
+/** As runc asks: on a socket that is CRIU's descriptor 3, with the type of the request in it. */
+function ask(request: Buffer, { wordFrom, script = "" }: Asked = {}): ChildProcess {
   const path = `${join(directory, "guarded")}:${join(directory, "true")}:${process.env["PATH"] ?? ""}`;
-  const child = spawn(join(directory, "guarded/criu"), [script], {
-    env: { ...process.env, PATH: path, DRAYAGE_DUMP_CGROUP: cgroup },
-    stdio: ["pipe", "pipe", "inherit"],
+  const word = wordFrom === undefined ? {} : { DRAYAGE_WORD_FROM: String(wordFrom) };
+  const criu = spawn(join(directory, "guarded/criu"), ["swrk", "3"], {
+    env: { ...process.env, ...word, PATH: path, DRAYAGE_DUMP_CGROUP: cgroup, SCRIPT: script },
+    stdio: ["pipe", "pipe", "inherit", "pipe"],
   });
+  const socket = criu.stdio[3] as Writable;
+  socket.on("error", () => undefined);
+  socket.write(request);
+  return criu;
+}
+
+/** Returns when what stands for CRIU has begun a dump. */
+async function begin(script: string): Promise<ChildProcess> {
+  const child = ask(Buffer.from([0x08, DUMP]), { script });
   await once(child.stdout as NonNullable<ChildProcess["stdout"]>, "data");
   return child;
 }
@@ -74,56 +95,76 @@ test("one that ends well has done all that there is to do", async () => {
   expect(await orderOfFreezer()).toBe("0");
 });
 
-/** As runc asks: on a socket that is CRIU's descriptor 3, with the type of the request in it (criu_req in rpc.proto). */
-async function ask(requestType: number): Promise<{ criu: ChildProcess; holder: ChildProcess; said: () => string }> {
-  const holder = spawn("sleep", ["60"], { stdio: ["pipe", "pipe", "inherit"] });
-  const path = `${join(directory, "guarded")}:${join(directory, "true")}:${process.env["PATH"] ?? ""}`;
-  const criu = spawn(join(directory, "guarded/criu"), ["swrk", "3"], {
-    env: { ...process.env, PATH: path, DRAYAGE_DUMP_CGROUP: cgroup, DRAYAGE_WORD_FROM: String(holder.pid) },
-    stdio: ["ignore", "pipe", "ignore", "pipe"],
-  });
-  const request = criu.stdio[3] as Writable;
-  request.on("error", () => undefined);
-  request.write(Buffer.from([0x08, requestType]));
+/** Stands for the shell of the unit that has the word. */
+function holdWord(): ChildProcess {
+  return spawn("sleep", ["60"], { stdio: ["pipe", "pipe", "inherit"] });
+}
+
+/** All that is said until the end, and how it ends. */
+async function ending(criu: ChildProcess): Promise<{ said: string; code: number | null }> {
   let said = "";
   criu.stdout?.on("data", (chunk: Buffer) => {
     said += chunk.toString();
   });
-  return { criu, holder, said: () => said };
+  const [code] = (await once(criu, "close")) as [number | null];
+  return { said, code };
 }
 
 test("a dump waits for the word of the process that it was told of", async () => {
-  const { criu, holder, said } = await ask(1);
+  const holder = holdWord();
   try {
+    const criu = ask(Buffer.from([0x08, DUMP]), { wordFrom: holder.pid });
+    const ended = ending(criu);
     const [ready] = await once(holder.stdout as NonNullable<ChildProcess["stdout"]>, "data");
     expect(String(ready)).toBe("ready\n");
-    expect(said()).toBe("");
+    expect(criu.exitCode).toBeNull();
     holder.stdin?.write("go\n");
-    await once(criu, "close");
-    expect(said()).toBe("here\n");
+    expect(await ended).toEqual({ said: "here\n", code: 0 });
   } finally {
     holder.kill();
   }
 });
 
 test("without the word it ends, and nothing has been done", async () => {
-  const { criu, holder, said } = await ask(1);
+  const holder = holdWord();
   try {
+    const ended = ending(ask(Buffer.from([0x08, DUMP]), { wordFrom: holder.pid }));
     await once(holder.stdout as NonNullable<ChildProcess["stdout"]>, "data");
     holder.stdin?.end();
-    expect(await once(criu, "close")).toEqual([125, null]);
-    expect(said()).toBe("");
+    expect(await ended).toEqual({ said: "", code: 125 });
     expect(await orderOfFreezer()).toBe("0");
   } finally {
     holder.kill();
   }
 });
 
-test("what is no dump waits for nothing", async () => {
-  const { criu, holder, said } = await ask(10);
+test("what is no dump waits for nothing, and its failure freezes nothing", async () => {
+  const holder = holdWord();
   try {
-    await once(criu, "close");
-    expect(said()).toBe("here\n");
+    const criu = ask(Buffer.from([0x08, VERSION]), { wordFrom: holder.pid, script: "exit 1" });
+    expect(await ending(criu)).toEqual({ said: "here\n", code: 1 });
+    expect(await orderOfFreezer()).toBe("0");
+  } finally {
+    holder.kill();
+  }
+});
+
+test("the type is found wherever it stands in the request", async () => {
+  // Options (field 2), a field of 4 and one of 8 bytes, then the type.
+  const fields = [0x12, 3, 1, 2, 3, 0x1d, 0, 0, 0, 0, 0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, DUMP];
+  const criu = ask(Buffer.from(fields), { script: "kill -KILL $$" });
+  expect(await once(criu, "exit")).toEqual([null, "SIGKILL"]);
+  expect(await orderOfFreezer()).toBe("1");
+});
+
+test.each([
+  ["no type", [0x12, 1, 0]],
+  ["a length beyond its end", [0x12, 100]],
+  ["a field of no known kind", [0x0b, 0x08, DUMP]],
+])("a request with %s does not get to CRIU where the word is wanted", async (_what, fields) => {
+  const holder = holdWord();
+  try {
+    expect(await ending(ask(Buffer.from(fields), { wordFrom: holder.pid }))).toEqual({ said: "", code: 125 });
   } finally {
     holder.kill();
   }

@@ -49,23 +49,28 @@ export class WaitingUnit {
     for (const { promise } of [this.#ready, this.#ended] as const) promise.catch(() => undefined);
   }
 
-  /** Returns when it waits. Throws DrayError COMMAND_FAILED with what it said, TIMEOUT. */
+  /** Returns when it waits. Throws DrayError COMMAND_FAILED with what it said, TIMEOUT, CANCELLED; the unit is gone then. */
   static async start(
     argv: readonly string[],
-    options: Omit<TransientUnitOptions, "deadlineMs" | "signal">,
+    { signal, ...options }: Omit<TransientUnitOptions, "deadlineMs">,
   ): Promise<WaitingUnit> {
     const unit = new WaitingUnit(argv, options);
     const timer = setTimeout(() => {
-      unit.#ready.reject(new DrayError("TIMEOUT", `systemd did not start ${options.unit} within ${START_LIMIT_MS} ms`));
+      unit.#ready.reject(new DrayError("TIMEOUT", `${options.unit} was not ready within ${START_LIMIT_MS} ms`));
     }, START_LIMIT_MS);
+    const onAbort = () => unit.#ready.reject(new DrayError("CANCELLED", `${options.unit} was stopped`));
+    signal?.addEventListener("abort", onAbort, { once: true });
     try {
+      if (signal?.aborted) onAbort();
       await unit.#ready.promise;
       return unit;
     } catch (error) {
       unit.discard();
+      await stopTransientUnit(options.unit);
       throw error;
     } finally {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
     }
   }
 

@@ -19,8 +19,10 @@ import { JoinableRun, type Report } from "./joinable-run.ts";
 import type { ThawInReserve } from "./prepared-thaw.ts";
 import { runPhase } from "./run-phase.ts";
 
-/** How long `create` waits for this agent, and the restore for its pages. */
+/** How long `create` waits for this agent, and the restore for its images and pages. */
 const HOLD_DEADLINE_MS = 30 * 60_000;
+/** From the release to where runc needs CRIU: tens of milliseconds of work. */
+const RUNC_READY_MS = 60_000;
 const RESTORE_BASE_MS = 60_000;
 /** Twenty megabytes a second: a disk that swaps. */
 const RESTORE_SLOWEST_BYTES_PER_MS = 20_000;
@@ -28,6 +30,12 @@ const RESTORE_SLOWEST_BYTES_PER_MS = 20_000;
 /** From the last page to the prepared copy: a CRIU that spins must not keep the source frozen for good. */
 function restoreDeadlineMs(imageBytes: number): number {
   return RESTORE_BASE_MS + imageBytes / RESTORE_SLOWEST_BYTES_PER_MS;
+}
+
+interface Limit {
+  readonly deadlineMs: number;
+  /** What has not happened then, of the container whose name follows. */
+  readonly what: string;
 }
 
 export interface PreparationParts {
@@ -108,6 +116,12 @@ export class Preparation {
     const { imageDirectory } = this.#context.record.entry;
     // What runc does before it needs CRIU it does while the container still runs on its source.
     await armed.release({ imageDirectory, workDirectory: `${imageDirectory}-work` });
+    // Not by the way: what runc cannot do here is to be known before anything stands still, and it mounts volumes into
+    // the copy's root for a moment, in which the rest of the layer must not be written there.
+    await this.#orFailedRestore(armed, armed.runcReady(signal), signal, {
+      deadlineMs: RUNC_READY_MS,
+      what: "runc was not ready to restore",
+    });
     return armed;
   }
 
@@ -118,19 +132,13 @@ export class Preparation {
     await faultPoint("destination.before-pages-complete");
     await session.pagesComplete();
     const deadlineMs = restoreDeadlineMs(this.#parts.transfer.imageBytes);
-    await this.#orFailedRestore(session, session.prepared, signal, deadlineMs);
+    await this.#orFailedRestore(session, session.prepared, signal, { deadlineMs, what: "CRIU has not restored" });
   }
 
-  /** Waits while the start is held; says what CRIU says if it was its restore that failed, or TIMEOUT after `deadlineMs`. */
-  async #orFailedRestore<T>(
-    session: RestoreSession,
-    gate: Promise<T>,
-    signal: AbortSignal,
-    deadlineMs?: number,
-  ): Promise<T> {
+  /** Waits while the start is held; says what CRIU says if it was its restore that failed, or TIMEOUT after the limit. */
+  async #orFailedRestore<T>(session: RestoreSession, gate: Promise<T>, signal: AbortSignal, limit?: Limit): Promise<T> {
     const deadline = new AbortController();
-    const late = () => deadline.abort(this.#restoreTimeout(deadlineMs ?? 0));
-    const timer = deadlineMs === undefined ? undefined : setTimeout(late, deadlineMs);
+    const timer = limit && setTimeout(() => deadline.abort(this.#timeout(limit)), limit.deadlineMs);
     try {
       return await this.#parts.start.whileHeld(gate, AbortSignal.any([signal, deadline.signal]));
     } catch (thrown) {
@@ -140,13 +148,12 @@ export class Preparation {
     }
   }
 
-  #restoreTimeout(deadlineMs: number): DrayError {
+  #timeout({ deadlineMs, what }: Limit): DrayError {
     const { host, record } = this.#context;
-    return new DrayError(
-      "TIMEOUT",
-      `CRIU has not restored ${record.entry.containerName} within ${Math.round(deadlineMs)} ms`,
-      { node: host.node, remedy: "See whether that node is overloaded, then migrate again." },
-    );
+    return new DrayError("TIMEOUT", `${what} ${record.entry.containerName} within ${Math.round(deadlineMs)} ms`, {
+      node: host.node,
+      remedy: "See whether that node is overloaded, then migrate again.",
+    });
   }
 
   async #explainRestore(session: RestoreSession, thrown: unknown): Promise<DrayError> {

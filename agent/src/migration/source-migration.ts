@@ -89,6 +89,8 @@ export class SourceMigration {
       );
     }
     await this.endOnce(() => finishSource(this.context));
+    // The container is listed here no more when the migration has ended: an order by its name would find what is gone.
+    await host.listing.upToDate();
     return [];
   }
 

@@ -238,6 +238,7 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
       runcRoot: host.config.runcRoot,
       watchedPaths: watched,
       deadlineMs: DUMP_DEADLINE_MS,
+      signal,
     });
     return {
       drop,

@@ -71,3 +71,8 @@ test("guesses nothing", () => {
   ];
   for (const args of broken) expect(() => parseCreate(args), args.join(" ")).toThrow("runc create came with");
 });
+
+test("a CRIU of Docker's own choice does not pass by the one that waits for the images", () => {
+  const create = parseCreate(["--criu", "/opt/criu", "--root=/r", "create", "--bundle=/run/b", ID]);
+  expect(restoreCommand(create, TARGET).slice(0, 3)).toEqual(["/usr/sbin/runc", "--root=/r", "restore"]);
+});

@@ -21,6 +21,8 @@ const CREATE_FLAGS: Readonly<Record<string, boolean>> = {
   "--no-new-keyring": false,
   "--preserve-fds": true,
 };
+/** Would pass by the `criu` in the PATH, which holds the restore until there are images; runc from 1.2 on ignores it. */
+const NOT_GLOBAL_OF_RESTORE = new Set(["--criu"]);
 /** What `runc restore` has no use for: CRIU restores the keyring-less, fd-complete process itself. */
 const NOT_OF_RESTORE = new Set(["--no-new-keyring", "--preserve-fds"]);
 const DEFAULT_RUNC_ROOT = "/run/runc";
@@ -68,7 +70,7 @@ export function parseCreate(args: readonly string[]): CreateCommand {
 export function restoreCommand(create: CreateCommand, target: RestoreTarget): string[] {
   return [
     target.runcPath,
-    ...create.globalFlags.flatMap(words),
+    ...create.globalFlags.filter(({ name }) => !NOT_GLOBAL_OF_RESTORE.has(name)).flatMap(words),
     "restore",
     "--detach",
     "--image-path",

@@ -9,6 +9,7 @@ import { bootClockMs } from "../host/boot-clock.ts";
 import { cgroupPids, killCgroup, thawCgroup } from "../host/cgroup.ts";
 import { runcContainer } from "../host/runc-state.ts";
 import { unlessGone } from "../host/unless-gone.ts";
+import { waitForFile } from "../host/wait-for-file.ts";
 import { liftDestinationLock } from "../network-lock/destination-lock.ts";
 import { bundleCgroup } from "./bundle-cgroup.ts";
 import { bindSourcesOf, criuRestoreConfig, patchBundleConfig } from "./bundle-config.ts";
@@ -98,6 +99,10 @@ export class Session implements RestoreSession {
   async release(options: ReleaseOptions): Promise<void> {
     await this.held;
     await this.#serial.run(() => this.#release(options));
+  }
+
+  runcReady(signal: AbortSignal): Promise<void> {
+    return waitForFile(this.#host.store.sessionFile(this.dockerId, "runc-ready"), signal);
   }
 
   imagesComplete(): Promise<void> {

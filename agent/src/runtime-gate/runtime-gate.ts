@@ -83,11 +83,12 @@ export interface RestoreSession {
   /** Resolves when `start` has been reached and the copy has been verified; rejects on abort. */
   readonly prepared: Promise<PreparedCopy>;
   /**
-   * Lets the held `create` become the restore from these images, which gets as
-   * far as runc can without CRIU. Waits for `held`. Idempotent with the same
-   * options; after `prepared` it does nothing.
+   * Lets the held `create` become the restore from these images. Waits for
+   * `held`. Idempotent with the same options; after `prepared` it does nothing.
    */
   release(options: ReleaseOptions): Promise<void>;
+  /** After `release`: resolves when runc has come to where it needs CRIU. Rejects with the signal's reason. */
+  runcReady(signal: AbortSignal): Promise<void>;
   /**
    * The images are complete, all but the memory's pages: CRIU may begin.
    * Idempotent.

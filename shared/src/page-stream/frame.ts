@@ -7,16 +7,16 @@
  * │ magic  │ version │ type │ stream id │ length   │ crc32     │ payload       │
  * │ "DP"   │ 1       │ u8   │ u32       │ u32      │ u32       │ length bytes  │
  * └────────┴─────────┴──────┴───────────┴──────────┴───────────┴───────────────┘
- *  ├──────────── covered by the crc32 ────────────┤             ├── and this ──┤
+ *  ├──────────── covered by the crc32 ────────────┤             ├── and this ──┤   unless it is packed
  * ```
  *
  * Numbers are big-endian. Stream 0 is the connection itself. A payload has at most 1 MiB, which is also all that the
  * decoder ever allocates for a peer that has not been understood yet. Anything that is not exactly such a sequence of
- * frames is CORRUPT_STREAM; nothing of a frame is given out before its checksum was found right.
+ * frames is CORRUPT_STREAM; nothing of a frame is given out before its checksum was found right, unless it is packed.
  *
- * Content travels as `data`, or smaller as `packedData` or `compressedData` (see compression.ts). The checksum of the
- * latter covers no payload but what is in it: the sender takes it before it makes anything smaller, the receiver compares
- * it with what came out. So each byte is summed once on either side, and vouched for from end to end.
+ * Content travels as `data`, or smaller as `packedData` or `compressedData` (see compression.ts). The checksum of these
+ * two is that of what is packed: the sender takes it before it makes anything smaller, the receiver compares it with
+ * what came out. So each byte is summed once on either side, and vouched for from end to end.
  */
 import { crc32 } from "node:zlib";
 import { DrayError } from "../errors/dray-error.ts";
