@@ -33,10 +33,15 @@ async function killAt({ role, point, outcomes, because }: PointCase): Promise<vo
     because !== undefined && isDeed(because)
       ? await doneTo({ stage, actors, id: await beginning }, because, death)
       : undefined;
-  await stage.faults.firing(point, SETTLE_MS);
+  await unlessRefused(beginning, stage.faults.firing(point, SETTLE_MS));
   await stage.faults.clear();
   await undo?.();
   await assertEnd(stage, actors, await stage.settled(await beginning), outcomes);
+}
+
+/** An order that is refused passes no point: its error says more than a wait that ends. */
+function unlessRefused<T>(beginning: Promise<unknown>, event: Promise<T>): Promise<T> {
+  return Promise.race([event, beginning.then(() => event)]);
 }
 
 function faultsOf(cause: Cause): readonly FaultOf[] {
