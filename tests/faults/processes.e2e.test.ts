@@ -21,7 +21,7 @@ interface Victim {
   /** Point from which it is waited for. */
   readonly from: { readonly role: Role; readonly point: string };
   readonly on: "source" | "destination";
-  /** What must have appeared before; the victim is there by then. */
+  /** What must have appeared, too, before the victim is killed. */
   readonly when?: (words: readonly string[]) => boolean;
   readonly is: (words: readonly string[]) => boolean;
   readonly outcomes: readonly Outcome[];
@@ -103,8 +103,9 @@ describe("killed", () => {
         during: async ({ actors }) => {
           const { lab } = stage;
           death = (async () => {
+            const victim = await appearance(lab, actors[on], is, SETTLE_MS);
             if (when !== undefined) await appearance(lab, actors[on], when, SETTLE_MS);
-            await killOnAppearance(lab, actors[on], is, SETTLE_MS);
+            process.kill(victim.pid, "SIGKILL");
           })();
           death.catch(() => undefined);
         },
