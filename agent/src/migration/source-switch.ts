@@ -3,9 +3,11 @@
  * to the last byte delivered. Downtime runs from `freeze`.
  *
  *   restart-policy-off ─► prepare-switch ─► hold-connections
- *     ─► freeze ─► lock-network ─┬─► dump
- *                                ├─► send-memory: while CRIU writes, to the last image
- *                                └─► send-layer-rest
+ *     ─► freeze ─┬─► lock-network
+ *                └─► settle-files: what it has on shared storage, if any
+ *     ─┬─► dump
+ *      ├─► send-memory: while CRIU writes, to the last image
+ *      └─► send-layer-rest
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
  */
@@ -27,6 +29,7 @@ import type { LayerManifest } from "../layer/types.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
+import { flushSharedFiles, hasSharedStorage, settleSharedFiles } from "../shared-storage/settle.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { allSettled } from "./all-settled.ts";
 import { withKeptLog } from "./criu-failure.ts";
@@ -166,7 +169,11 @@ async function runSwitchSteps(
     });
     await faultPoint("source.after-freeze");
     // After the freeze, so that no reply of the application is lost: the copy would repeat it only after a second.
-    await step("lock-network", () => allSettled([ready.drop.apply(), ready.block.apply()], ending));
+    const lockNetwork = step("lock-network", () => allSettled([ready.drop.apply(), ready.block.apply()], ending));
+    // Before the dump is sent: the copy looks at the files as soon as it is restored.
+    const settleFiles = () => settleSharedFiles(target.pid, signal);
+    const settle = ready.sharedStorage ? step("settle-files", settleFiles) : Promise.resolve();
+    await allSettled([lockNetwork, settle], ending);
     const startedMs = performance.now();
     const dump = step("dump", () => runDump(host, target, ready.dump));
     const memory = step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal));
@@ -216,12 +223,16 @@ interface Ready {
   readonly drop: PreparedRules;
   readonly block: PreparedRules;
   readonly dump: PreparedDump;
+  /** The container has files on storage that the destination has, too. */
+  readonly sharedStorage: boolean;
   discard(): void;
 }
 
 async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSignal): Promise<Ready> {
   const { migrationId, pid } = target;
   const watched = await watchedPaths(pid, signal);
+  const sharedStorage = await hasSharedStorage(pid);
+  if (sharedStorage) await flushSharedFiles(pid, signal);
   const blocks = [...target.parents].map(([parent, macs]) => ({ migrationId, parent, macs }));
   const block = await prepareMacBlocks(blocks, signal);
   const drop = await prepareDropAll({ pid, migrationId });
@@ -244,6 +255,7 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
       drop,
       block,
       dump,
+      sharedStorage,
       discard: () => {
         discardRules();
         dump.discard();

@@ -6,7 +6,7 @@ import type { TransitRoom } from "../migration/transit-directory.ts";
 import type { AddressAnswer } from "./address-probe.ts";
 import type { ListeningPort } from "./socket-tables.ts";
 import type { PipeFacts } from "./source-facts.ts";
-import type { DescribedMount, Storage } from "./storage.ts";
+import type { DescribedMount, Storage } from "../shared-storage/storage.ts";
 
 export interface DestinationFacts {
   readonly description: SourceDescription;

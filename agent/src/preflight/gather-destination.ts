@@ -5,15 +5,16 @@ import { HostFacts, type SourceDescription } from "@drayage/shared/gen/drayage/a
 import { parseDescription } from "../docker/carry-configuration.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import type { NetworkInspect } from "../docker/types.ts";
-import { mountsOf } from "../host/mountinfo.ts";
+import { type Mount, mountsOf } from "../host/mountinfo.ts";
 import { runCommand } from "../host/run-command.ts";
 import type { HostState } from "../host-facts/host-facts.ts";
 import { endpointsOf, type Endpoint } from "../migration/endpoints.ts";
+import { withInode } from "../shared-storage/directory-inode.ts";
+import { type DescribedMount, directoryOfVolume, type Storage, storageOf } from "../shared-storage/storage.ts";
 import { type AddressAnswer, whoHas } from "./address-probe.ts";
 import type { DestinationFacts } from "./destination-facts.ts";
 import { pipeFacts } from "./pipe-facts.ts";
 import { parseListeningPorts } from "./socket-tables.ts";
-import { type DescribedMount, type Storage, storageOf } from "./storage.ts";
 import { missingSysctls } from "./sysctl-facts.ts";
 
 export async function gatherDestination(
@@ -84,19 +85,23 @@ async function storageHere(
   return Promise.all(
     mounts.map(async (mount) => {
       if (mount.Type === "tmpfs") return undefined;
-      const directory = mount.Type === "volume" ? await mountpointOf(docker, mount.Name ?? "", signal) : mount.Source;
-      return directory === undefined ? undefined : storageOf(directory, hostMounts);
+      const directory =
+        mount.Type === "volume" ? await directoryOf(docker, mount.Name ?? "", hostMounts, signal) : mount.Source;
+      const storage = directory === undefined ? undefined : storageOf(directory, hostMounts);
+      return directory === undefined || storage === undefined ? undefined : withInode(storage, directory, signal);
     }),
   );
 }
 
-async function mountpointOf(
+/** Of a volume; undefined if it does not exist. */
+async function directoryOf(
   docker: DockerPort,
   volume: string,
+  hostMounts: readonly Mount[],
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   try {
-    return (await docker.inspectVolume(volume, { signal })).Mountpoint;
+    return directoryOfVolume(await docker.inspectVolume(volume, { signal }), hostMounts);
   } catch (thrown) {
     if (thrown instanceof DrayError && thrown.reason === "NOT_FOUND") return undefined;
     throw thrown;

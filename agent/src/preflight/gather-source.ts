@@ -8,6 +8,10 @@ import { mountsOf, type Mount } from "../host/mountinfo.ts";
 import { runInNetworkNamespace } from "../host/netns.ts";
 import { resolveInRoot } from "../host/resolve-in-root.ts";
 import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { withInode } from "../shared-storage/directory-inode.ts";
+import { remotelyLocked } from "../shared-storage/remote-locks.ts";
+import { sharedFilesOf, sharedMounts } from "../shared-storage/shared-files.ts";
+import { type DescribedMount, storageOf } from "../shared-storage/storage.ts";
 import { foreignProcessObjection } from "./foreign-process-probe.ts";
 import { dockerMountPoints } from "./docker-mount-points.ts";
 import { networkNamespaceOf } from "./gather-network-namespace.ts";
@@ -16,7 +20,6 @@ import { pipeFacts } from "./pipe-facts.ts";
 import { processesOf } from "./process-facts.ts";
 import { countEstablished, parseMptcpSockets, parseUnixSockets } from "./socket-tables.ts";
 import type { SourceFacts } from "./source-facts.ts";
-import { type DescribedMount, storageOf } from "./storage.ts";
 
 export async function gatherSource(
   docker: DockerPort,
@@ -35,7 +38,8 @@ export async function gatherSource(
     pipeFacts(),
   ]);
   const ofProcesses = running ? await gatherProcesses(pid, inspect, runDirectory, signal) : NOTHING_RUNS;
-  return { inspect, info, host, networks, execs, pipes, mounts: describeMounts(inspect, hostMounts), ...ofProcesses };
+  const mounts = await describeMounts(inspect, hostMounts, signal);
+  return { inspect, info, host, networks, execs, pipes, mounts, ...ofProcesses };
 }
 
 type OfProcesses = Pick<
@@ -45,6 +49,7 @@ type OfProcesses = Pick<
   | "processes"
   | "foreignObjection"
   | "unresolvedWatches"
+  | "remotelyLocked"
   | "unixSockets"
   | "mptcpSockets"
   | "establishedConnections"
@@ -57,6 +62,7 @@ const NOTHING_RUNS: OfProcesses = {
   processes: [],
   foreignObjection: "",
   unresolvedWatches: [],
+  remotelyLocked: [],
   unixSockets: [],
   mptcpSockets: [],
   establishedConnections: 0,
@@ -87,11 +93,13 @@ async function gatherProcesses(
     // Sockets before their holders: one that is closed in between has no holder, and is none of anybody's.
     const unixSockets = parseUnixSockets(await sockets("-x"));
     const processes = ownPids ? await processesOf(pid, signal) : [];
+    const sharedFiles = ownPids ? await sharedFilesOf(pid, sharedMounts(mountTable), signal) : [];
     const watches = processes.flatMap((each) => each.watches);
     return {
       mountTable,
       mountPointsOfDocker,
       unresolvedWatches: (await resolveWatches(pid, watches, mountTable, signal)).unresolved,
+      remotelyLocked: await remotelyLocked(sharedFiles, signal),
       unixSockets,
       processes,
       foreignObjection: processes.some(({ foreign }) => foreign)
@@ -130,9 +138,16 @@ async function networksOf(
   return Promise.all(endpoints.map(([name, { NetworkID }]) => docker.inspectNetwork(NetworkID || name, { signal })));
 }
 
-function describeMounts(inspect: ContainerInspect, hostMounts: readonly Mount[]): DescribedMount[] {
-  return (inspect.Mounts ?? []).map((mount) => {
-    const storage = mount.Type === "tmpfs" || !mount.Source ? undefined : storageOf(mount.Source, hostMounts);
-    return storage === undefined ? mount : { ...mount, Storage: storage };
-  });
+function describeMounts(
+  inspect: ContainerInspect,
+  hostMounts: readonly Mount[],
+  signal: AbortSignal | undefined,
+): Promise<DescribedMount[]> {
+  return Promise.all(
+    (inspect.Mounts ?? []).map(async (mount) => {
+      if (mount.Type === "tmpfs" || !mount.Source) return mount;
+      const storage = storageOf(mount.Source, hostMounts);
+      return storage === undefined ? mount : { ...mount, Storage: await withInode(storage, mount.Source, signal) };
+    }),
+  );
 }

@@ -83,6 +83,14 @@ const source: readonly [code: string, change: Partial<SourceFacts>][] = [
       ...mounted("/data", "nfs4", { id: 42, source: "10.0.0.5:/srv" }),
     },
   ],
+  [
+    "lock-on-shared-mount",
+    {
+      remotelyLocked: [
+        { pid: 7, fd: 3, link: "/proc/7/fd/3", path: "/data/lock", writable: true, fileSystem: "fuse.glusterfs" },
+      ],
+    },
+  ],
   ["unix-socket-outside", { unixSockets: [{ kind: "u_str", state: "ESTAB", path: "*", inode: 10, peerInode: 99 }] }],
   ["packet-filter-inside", inside({ filters: [{ table: "inet mine", rules: 2 }] })],
   ["traffic-control-inside", inside({ qdiscs: [{ kind: "tbf", device: "eth0" }] })],

@@ -1,8 +1,6 @@
 import { expect, test } from "vitest";
 import { parseLocks } from "./process-facts.ts";
 import { countEstablished, parseListeningPorts, parseMptcpSockets, parseUnixSockets } from "./socket-tables.ts";
-import { isSharedStorage, sameStorage, storageOf } from "./storage.ts";
-import { mount } from "./checks/fact-fixtures.ts";
 
 test("unix sockets as ss prints them", () => {
   const text = `u_dgr ESTAB 0      0                                      * 25573  * 25572
@@ -59,24 +57,4 @@ test("locks of a descriptor", () => {
     "pos:\t0\nflags:\t0100002\nmnt_id:\t512\nino:\t7\nlock:\t1: FLOCK  ADVISORY  WRITE 522 fe:00:7 0 EOF\n";
   expect(parseLocks(fdinfo, "/data/lock")).toEqual([{ kind: "FLOCK", path: "/data/lock", mountId: 512 }]);
   expect(parseLocks("mnt_id:\t512\n", "/x")).toEqual([]);
-});
-
-test("storage under a directory", () => {
-  const mounts = [
-    mount("/", "ext4", { source: "/dev/sda1" }),
-    mount("/srv", "nfs4", { source: "10.0.0.5:/export", root: "/team" }),
-  ];
-  expect(storageOf("/srv/data", mounts)).toEqual({
-    fileSystem: "nfs4",
-    source: "10.0.0.5:/export",
-    path: "/team/data",
-  });
-  expect(storageOf("/srvx", mounts)).toEqual({ fileSystem: "ext4", source: "/dev/sda1", path: "/srvx" });
-  expect(storageOf("/srv", mounts)?.path).toBe("/team");
-});
-
-test("storage is the same only if shared", () => {
-  const disk = { fileSystem: "ext4", source: "/dev/sda1", path: "/x" };
-  expect(sameStorage(disk, disk)).toBe(false);
-  expect(isSharedStorage({ fileSystem: "fuse.glusterfs", source: "a:/v", path: "/" })).toBe(true);
 });

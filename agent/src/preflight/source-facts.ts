@@ -3,10 +3,11 @@ import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { ContainerInspect, DockerInfo, ExecInspect, NetworkInspect } from "../docker/types.ts";
 import type { FileWatch } from "../host/file-watches.ts";
 import type { Mount } from "../host/mountinfo.ts";
+import type { SharedFile } from "../shared-storage/shared-files.ts";
+import type { DescribedMount } from "../shared-storage/storage.ts";
 import type { NetworkNamespace } from "./network-namespace.ts";
 import type { ProcessFacts } from "./process-facts.ts";
 import type { UnixSocket } from "./socket-tables.ts";
-import type { DescribedMount } from "./storage.ts";
 
 export interface SourceFacts {
   readonly inspect: ContainerInspect;
@@ -25,6 +26,8 @@ export interface SourceFacts {
   readonly foreignObjection: string;
   /** What processes watch with inotify and has no path by which CRIU could find it again. */
   readonly unresolvedWatches: readonly FileWatch[];
+  /** Files that processes have open, and on which somebody holds a lock of which the kernel shows nothing. */
+  readonly remotelyLocked: readonly SharedFile[];
   readonly unixSockets: readonly UnixSocket[];
   readonly mptcpSockets: readonly { readonly state: string; readonly local: string }[];
   /** TCP connections to outside of the container. */

@@ -1,7 +1,7 @@
 /** Podman's export and import of a checkpoint, uncompressed and through memory: the faster of its settings here. */
+import { installPackages } from "../../harness/node-packages.ts";
 import { receiving } from "../../harness/node-stream.ts";
 import { LostConnectionWay, redisCommand, type StartedRedis } from "./lost-connection-way.ts";
-import { installPackages } from "./node-packages.ts";
 
 const NAME = "bench-podman";
 const PORT = 6391;

@@ -108,6 +108,7 @@ export const goodSource: SourceFacts = {
   ],
   foreignObjection: "",
   unresolvedWatches: [],
+  remotelyLocked: [],
   unixSockets: [{ kind: "u_str", state: "ESTAB", path: "*", inode: 10, peerInode: 11 }],
   mptcpSockets: [],
   establishedConnections: 3,

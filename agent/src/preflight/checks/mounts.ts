@@ -2,7 +2,7 @@
 import { type Check, when } from "../check.ts";
 import type { DestinationFacts } from "../destination-facts.ts";
 import type { SourceFacts } from "../source-facts.ts";
-import { type DescribedMount, isSharedStorage, sameStorage, type Storage } from "../storage.ts";
+import { type DescribedMount, isSharedStorage, sameStorage, type Storage } from "../../shared-storage/storage.ts";
 
 const KNOWN_FILE_SYSTEMS =
   /^(overlay|proc|sysfs|tmpfs|devpts|mqueue|cgroup2?|devtmpfs|ext[234]|xfs|btrfs|zfs|nfs4?|cifs|smb3|ceph|glusterfs|fuse\.(ceph|glusterfs))$/;
@@ -87,5 +87,7 @@ function describe(mount: DescribedMount): string {
 }
 
 function onWhat(storage: Storage | undefined): string {
-  return storage === undefined ? "nothing" : `${storage.fileSystem} ${storage.source}${storage.path}`;
+  if (storage === undefined) return "nothing";
+  const { fileSystem, source, path, inode } = storage;
+  return `${fileSystem} ${source}${path}${inode === undefined ? "" : ` (inode ${inode})`}`;
 }

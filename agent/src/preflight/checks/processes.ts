@@ -2,7 +2,7 @@
 import type { FileWatch } from "../../host/file-watches.ts";
 import { type Check, when } from "../check.ts";
 import type { SourceFacts } from "../source-facts.ts";
-import { isSharedStorage, storageOf } from "../storage.ts";
+import { isSharedStorage, storageOf } from "../../shared-storage/storage.ts";
 
 export const PROCESS_CHECKS: readonly Check<SourceFacts>[] = [
   {
@@ -40,8 +40,8 @@ export const PROCESS_CHECKS: readonly Check<SourceFacts>[] = [
   {
     code: "lock-on-shared-mount",
     severity: "blocking",
-    find: ({ processes, mountTable }) =>
-      processes.flatMap(({ name, pid, locks }) =>
+    find: ({ processes, mountTable, remotelyLocked }) => {
+      const own = processes.flatMap(({ name, pid, locks }) =>
         locks
           .filter(({ mountId }) => {
             const mount = mountTable.find(({ id }) => id === mountId);
@@ -52,7 +52,16 @@ export const PROCESS_CHECKS: readonly Check<SourceFacts>[] = [
             message: `Process ${name} (${pid}) holds a lock (${kind}) on ${path}, which is on shared storage.`,
             remedy: "The frozen source would hold it against the copy for ever: let the application release it.",
           })),
-      ),
+      );
+      const remote = remotelyLocked.map(({ pid, path }) => {
+        const name = processes.find((each) => each.pid === pid)?.name ?? "?";
+        return {
+          message: `Process ${name} (${pid}) has ${path} open, which is on shared storage, and a lock is held on it.`,
+          remedy: "Nobody can tell whose lock it is, and the copy would lose it: let whoever holds it release it.",
+        };
+      });
+      return [...own, ...remote];
+    },
   },
   {
     code: "unix-socket-outside",

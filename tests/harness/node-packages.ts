@@ -3,35 +3,51 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { findMirror } from "../../../deploy/lab/src/host/mirror.ts";
-import { run } from "../../../deploy/lab/src/host/run.ts";
-import { createProgress } from "../../../deploy/lab/src/progress.ts";
-import { cached } from "../../../deploy/lab/src/rootfs/cache.ts";
-import type { TestLab } from "../../harness/test-lab.ts";
+import { findMirror } from "../../deploy/lab/src/host/mirror.ts";
+import { run } from "../../deploy/lab/src/host/run.ts";
+import { createProgress } from "../../deploy/lab/src/progress.ts";
+import { cached } from "../../deploy/lab/src/rootfs/cache.ts";
+import type { TestLab } from "./test-lab.ts";
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const INSTALL_DEADLINE_MS = 300_000;
+/** Arguments are further options of dpkg. */
+const INSTALL = `
+rm -rf /run/packages; mkdir /run/packages; tar -C /run/packages -x
+DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io "$@" --install /run/packages/*.deb
+rm -r /run/packages
+`;
 
-/** Installs packages and whatever they need that the nodes lack. */
+/**
+ * Installs packages and whatever they need that the nodes lack; but nothing whose name matches `without`: what they
+ * declare to need, but not for what is wanted of them here.
+ */
 export async function installPackages(
   lab: TestLab,
   nodes: readonly string[],
   packages: readonly string[],
+  without?: RegExp,
 ): Promise<void> {
   for (const node of nodes) {
     const present = await lab.tryExec(node, ["dpkg-query", "--show", "--showformat=${Status}\n", ...packages]);
     if (present.exitCode === 0 && !/not-installed|deinstall/.test(present.stdout)) continue;
     const status = await lab.exec(node, ["cat", "/var/lib/dpkg/status"]);
-    const archive = createReadStream(await fetchPackages(lab.suite, status, packages));
-    const unpack =
-      "rm -rf /run/packages; mkdir /run/packages; tar -C /run/packages -x; DEBIAN_FRONTEND=noninteractive dpkg --install /run/packages/*.deb; rm -r /run/packages";
-    await lab.exec(node, ["/bin/sh", "-euc", unpack], { stdin: archive, deadlineMs: INSTALL_DEADLINE_MS });
+    const archive = createReadStream(await fetchPackages(lab.suite, status, packages, without));
+    const options = without === undefined ? [] : ["--force-depends"];
+    const install = ["/bin/sh", "-euc", INSTALL, "sh", ...options];
+    await lab.exec(node, install, { stdin: archive, deadlineMs: INSTALL_DEADLINE_MS });
   }
 }
 
 /** Archive of the .deb files that a system with this dpkg status lacks for `packages`. */
-async function fetchPackages(suite: string, status: string, packages: readonly string[]): Promise<string> {
-  const digest = createHash("sha256").update(installedVersions(status)).update(packages.join()).digest("hex");
+async function fetchPackages(
+  suite: string,
+  status: string,
+  packages: readonly string[],
+  without: RegExp | undefined,
+): Promise<string> {
+  const wanted = [packages.join(), ...(without === undefined ? [] : [without.source])].join();
+  const digest = createHash("sha256").update(installedVersions(status)).update(wanted).digest("hex");
   return await cached({
     key: `packages-${suite}-${packages.join("-")}-${digest.slice(0, 16)}.tar`,
     progress: createProgress(),
@@ -58,7 +74,7 @@ async function fetchPackages(suite: string, status: string, packages: readonly s
       await run(["apt-get", ...options, "update"]);
       await run(["apt-get", ...options, "--yes", "--download-only", "install", ...packages]);
       const archives = join(scratch, "cache/archives");
-      const names = (await readdir(archives)).filter((name) => name.endsWith(".deb"));
+      const names = (await readdir(archives)).filter((name) => name.endsWith(".deb") && without?.test(name) !== true);
       await run(["tar", "-C", archives, "-c", "-f", target, ...names]);
     },
   });
