@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -81,9 +82,16 @@ export class EtcdProcess {
     return openEtcd({ endpoints: [this.endpoint], identity: this.identity });
   }
 
-  /** Hangs etcd: connections stay, answers do not come. */
+  /**
+   * Hangs etcd: connections stay, answers do not come. Returns when it stands still: its threads stop one after the
+   * other, and one that still runs answers.
+   */
   suspend(): void {
     this.#child.kill("SIGSTOP");
+    const threads = `/proc/${this.#child.pid}/task`;
+    const stands = (thread: string) => /^State:\s+T/m.test(readFileSync(join(threads, thread, "status"), "utf8"));
+    // Microseconds, and nothing tells of it.
+    while (!readdirSync(threads).every(stands));
   }
 
   resume(): void {
