@@ -8,7 +8,7 @@ import type { Finding } from "./host/doctor.ts";
 import { run, runRaw, type RunResult } from "./host/run.ts";
 import { labLayout, REPOSITORY } from "./lab/layout.ts";
 import type { LabStatus } from "./lab/status.ts";
-import { labCgroup } from "./node/cgroup.ts";
+import { labCgroup, shadowCgroup } from "./node/cgroup.ts";
 
 const LAB = join(REPOSITORY, "deploy/lab/lab");
 const NAME = `test-${process.pid}`;
@@ -28,7 +28,9 @@ async function expectNothingLeft(name = NAME): Promise<void> {
   const layout = labLayout(name);
   const id = labId(layout.directory);
   await expect(access(layout.directory)).rejects.toMatchObject({ code: "ENOENT" });
-  await expect(access(await labCgroup(id))).rejects.toMatchObject({ code: "ENOENT" });
+  for (const cgroup of [await labCgroup(id), shadowCgroup(id)]) {
+    await expect(access(cgroup)).rejects.toMatchObject({ code: "ENOENT" });
+  }
   expect(await run(["ip", "-brief", "link", "show"])).not.toMatch(new RegExp(`${bridgeName(id)}|vb-${id}`));
   expect(await run(["cat", "/proc/self/mountinfo"])).not.toContain(`${layout.directory}/`);
 }

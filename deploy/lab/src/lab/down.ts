@@ -5,7 +5,7 @@ import { bridgeName, labId, machineName } from "../address/plan.ts";
 import { hasCode } from "../errors.ts";
 import { unmountBelow } from "../host/mounts.ts";
 import { interfaceExists, removeInterface, setPortForwarding } from "../network/bridge.ts";
-import { killCgroup, labCgroup, removeCgroup } from "../node/cgroup.ts";
+import { killCgroup, labCgroup, removeCgroup, shadowCgroup } from "../node/cgroup.ts";
 import type { Progress } from "../progress.ts";
 import { exists, removeTree } from "../rootfs/cache.ts";
 import { lockLab } from "./lab.ts";
@@ -32,6 +32,7 @@ export async function tearDown(layout: LabLayout): Promise<void> {
   for (const port of await ports(id)) await setPortForwarding(port, false);
   await killCgroup(cgroup);
   await removeCgroup(cgroup);
+  await removeCgroup(shadowCgroup(id));
   for (const port of await ports(id)) await removeInterface(port);
   await removeInterface(bridgeName(id));
   await unmountBelow(layout.directory);

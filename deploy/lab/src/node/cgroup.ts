@@ -25,6 +25,11 @@ export async function labCgroup(id: string): Promise<string> {
   return join(root, `drayage-lab-${id}`);
 }
 
+/** What systemd-nspawn makes of the same name where the host's systemd has a v1 hierarchy beside v2. Nothing lives in it alone. */
+export function shadowCgroup(id: string): string {
+  return `/sys/fs/cgroup/systemd/drayage-lab-${id}`;
+}
+
 /** Makes the cgroups of the lab and of a node in it, and hands down every controller the host lends. */
 export async function createNodeCgroup(lab: string, node: string): Promise<string> {
   const path = join(lab, node);
