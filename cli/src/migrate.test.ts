@@ -137,6 +137,15 @@ describe("an attached migration", () => {
     expect(request?.requestId).toMatch(/^[0-9a-f-]{36}$/);
   });
 
+  it.each([[["web", "--to", ""]], [["", "--to", "n2"]], [["web", "--to", " "]]])(
+    "to or of an empty name asks nobody: %j",
+    async (words) => {
+      const { code, stderr } = await cluster.dray(["migrate", ...words]);
+      expect(code).toBe(2);
+      expect(stderr).toContain("the name is empty");
+    },
+  );
+
   it("that is refused says why, exit code 4", async () => {
     await cluster.coordinator("c1", {
       migrations: {

@@ -25,7 +25,8 @@ export function standardTerminal(env: Readonly<Record<string, string | undefined
     raw: (text) => process.stderr.write(text),
     canRedraw: isTty,
     get columns() {
-      return process.stderr.columns ?? 80;
+      // 0 where the terminal does not know its width.
+      return process.stderr.columns || 80;
     },
     paint: (style, text) => (hasColor ? styleText(style, text, { validateStream: false }) : text),
   };

@@ -13,6 +13,7 @@ import type { CommandContext, OutputOptions } from "../context.ts";
 import { verdictDocument, type VerdictDocument } from "../documents/cluster-documents.ts";
 import { EXIT } from "../exit-code.ts";
 import { findingLines } from "../output/finding-lines.ts";
+import { parseName } from "../parse/name.ts";
 import { acceptedFlags, withAllowOptions } from "./allow-options.ts";
 import { withOutputOptions } from "./output-options.ts";
 
@@ -26,9 +27,9 @@ const THOROUGH: Patience = { deadlineMs: 60_000, patienceMs: 10_000 };
 export function addCheckCommand(program: Command, context: CommandContext): void {
   const command = program
     .command("check")
-    .argument("[target]", "a node; or a container, for --to or for every node")
+    .argument("[target]", "a node; or a container, for --to or for every node", parseName)
     .description("says what stands against a migration; touches nothing")
-    .option("--to <node>", "destination");
+    .option("--to <node>", "destination", parseName);
   withOutputOptions(withAllowOptions(command)).action((target: string | undefined, options: CheckOptions) =>
     check(context, target, options),
   );

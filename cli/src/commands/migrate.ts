@@ -16,6 +16,7 @@ import { EXIT } from "../exit-code.ts";
 import { findingLines } from "../output/finding-lines.ts";
 import type { LiveView } from "../output/live-view.ts";
 import { parseConstraint } from "../parse/constraint.ts";
+import { parseName } from "../parse/name.ts";
 import { parseDurationMs } from "../parse/duration.ts";
 import { parseMode } from "../parse/mode.ts";
 import { parseBytesPerSecond } from "../parse/rate.ts";
@@ -41,9 +42,9 @@ const START: Patience = { deadlineMs: 60_000, patienceMs: 30_000 };
 export function addMigrateCommand(program: Command, context: CommandContext): void {
   const command = program
     .command("migrate")
-    .argument("<container>", "name, id, or unique prefix of an id")
+    .argument("<container>", "name, id, or unique prefix of an id", parseName)
     .description("moves a running container to another node")
-    .option("--to <node>", "destination; Drayage chooses if it is not given")
+    .option("--to <node>", "destination; Drayage chooses if it is not given", parseName)
     .addOption(
       new Option("--mode <mode>", "auto, stop-copy, pre-copy, post-copy, hybrid")
         .argParser(parseMode)

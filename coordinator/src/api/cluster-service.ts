@@ -23,6 +23,9 @@ import { obstacles } from "../preflight/findings.ts";
 import { checkDestination, checkPageRoutes, inspectSource, nodeFindings } from "../preflight/preflight.ts";
 import { toContainer, toEvent, toNode } from "./to-proto.ts";
 
+/** As with `docker ps`: what has processes. A container that is in its switch is paused. */
+const LIVING: ReadonlySet<string> = new Set(["running", "paused", "restarting"]);
+
 export interface ClusterServiceOptions {
   readonly name: string;
   readonly etcd: EtcdPort;
@@ -55,7 +58,7 @@ export function clusterService(options: ClusterServiceOptions): RpcService {
           .containers()
           .filter(
             (record) =>
-              (request.node === "" || record.node === request.node) && (request.all || record.state === "running"),
+              (request.node === "" || record.node === request.node) && (request.all || LIVING.has(record.state)),
           )
           .sort((one, other) => one.node.localeCompare(other.node) || one.name.localeCompare(other.name));
         return { containers: containers.map(container) };

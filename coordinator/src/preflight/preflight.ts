@@ -5,7 +5,7 @@ import { type Finding, Severity } from "@drayage/shared/gen/drayage/common/v1/fi
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
 import type { ClusterNode } from "../cluster/view.ts";
 import type { Agents } from "../orders/agent-orders.ts";
-import type { Constraint } from "../placement/constraint.ts";
+import { type Constraint, holds, showConstraint } from "../placement/constraint.ts";
 import { place, type Refusal, showRefusals } from "../placement/place.ts";
 import { obstacles, showFindings } from "./findings.ts";
 
@@ -37,16 +37,17 @@ const ROUTES_MS = 60_000;
 /** Candidates whose page sockets are tried before the next ones are thought of. */
 const CANDIDATES_AT_A_TIME = 16;
 
-/** PREFLIGHT with all findings; NO_PLACEMENT with the reason for each node; NOT_FOUND for an unknown destination. */
+/** PREFLIGHT with all findings; NO_PLACEMENT with the reason for each node, or the named one's; NOT_FOUND for an unknown destination. */
 export async function preflight(
   deps: PreflightDeps,
   request: PreflightRequest,
   signal?: AbortSignal,
 ): Promise<PreflightVerdict> {
-  const { container, to, allowFlags } = request;
+  const { container, to, allowFlags, constraints } = request;
   const source = await inspectSource(deps, container, allowFlags, signal);
   if (to !== "") {
     const node = demandDestination(deps.nodes(), container, to);
+    demandConstraints(node, constraints);
     const [found, routes] = await Promise.all([
       checkDestination(deps, source.description, container.node, to, allowFlags, signal),
       checkPageRoutes(deps, container.node, [node], signal),
@@ -159,6 +160,14 @@ function demandDestination(nodes: readonly ClusterNode[], container: InventoryRe
   }
   if (node.state === "down") throw new DrayError("AGENT_UNAVAILABLE", `node ${to} is down`, { node: to });
   return node;
+}
+
+function demandConstraints({ record }: ClusterNode, constraints: readonly Constraint[]): void {
+  const broken = constraints.filter((constraint) => !holds(constraint, record)).map(showConstraint);
+  if (broken.length === 0) return;
+  throw new DrayError("NO_PLACEMENT", `${record.name} does not meet ${broken.join(", ")}`, {
+    remedy: "Name a node that does, or leave out --to or the constraint.",
+  });
 }
 
 function demandClear(findings: readonly Finding[], allowFlags: readonly string[], what: string): void {

@@ -124,7 +124,7 @@ export const NETWORK_NAMESPACE_CHECKS: readonly Check<SourceFacts>[] = [
       return when(
         changed.length > 0,
         `Sysctls of the container's network namespace are not what a new one has, and the copy would not have them (they were changed inside, or on the host since the container was started): ${changed.map(({ name, value, fresh }) => `${name} is ${value} instead of ${fresh}`).join(", ")}.`,
-        "Give them with `docker run --sysctl`, which moves along, or accept the loss with --allow-sysctl-loss.",
+        "Give them with `docker run --sysctl`, which moves along.",
       );
     },
   },

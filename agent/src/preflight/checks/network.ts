@@ -14,7 +14,7 @@ export const SOURCE_NETWORK_CHECKS: readonly Check<SourceFacts>[] = [
       return when(
         bridges.length > 0 && establishedConnections > 0,
         `The container has ${establishedConnections} open connections and is on the bridge network ${bridges.join(", ")}, whose addresses belong to this host.`,
-        "Use a macvlan network for connections that live on, or accept the loss with --allow-connection-loss.",
+        "Use a macvlan network for connections that live on.",
       );
     },
   },

@@ -1,0 +1,36 @@
+import { InspectSourceResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { expect, it } from "vitest";
+import type { ClusterNode } from "../cluster/view.ts";
+import type { AgentOrders } from "../orders/agent-orders.ts";
+import { parseConstraint } from "../placement/constraint.ts";
+import { inventoryRecord, nodeRecord } from "../test-support/records.ts";
+import { preflight } from "./preflight.ts";
+
+const node = (name: string): ClusterNode => ({ record: nodeRecord(name), state: "ready", lastSeenMs: null });
+const asked: string[] = [];
+/** Finds nothing against anything. */
+const orders = {
+  inspectSource: async () => InspectSourceResponse.fromPartial({ description: {} }),
+  checkDestination: async () => {
+    asked.push("destination");
+    return { findings: [] };
+  },
+  checkPageRoutes: async () => ({ routes: [] }),
+} as unknown as AgentOrders;
+const deps = {
+  agents: { of: () => orders },
+  nodes: () => [node("n1"), node("n2"), node("n3")],
+  onRefusal: () => undefined,
+};
+const request = { container: inventoryRecord({ node: "n1" }), allowFlags: [] };
+
+it("holds a named destination to the constraints, too", async () => {
+  const constraints = [parseConstraint("node.name!=n1"), parseConstraint("node.name==n3")];
+  expect((await preflight(deps, { ...request, to: "n3", constraints })).destination).toBe("n3");
+  asked.length = 0;
+  await expect(preflight(deps, { ...request, to: "n2", constraints })).rejects.toMatchObject({
+    reason: "NO_PLACEMENT",
+    message: "n2 does not meet node.name==n3",
+  });
+  expect(asked).toEqual([]);
+});
