@@ -221,15 +221,20 @@ export function parseIpsec(text: string): string[] {
 }
 
 /** What differs with every namespace, or is Docker's: it switches IPv6 on and off by what the networks have. */
-const NOBODYS_SYSCTL =
-  /\.(stable_secret|disable_ipv6|tcp_fastopen_key|nf_conntrack_count)$|^net\.ipv[46]\.(neigh\.|conf\.(?!(all|default|lo)\.))/;
+const NOBODYS_SYSCTL = /\.(stable_secret|disable_ipv6|tcp_fastopen_key|nf_conntrack_count)$/;
+/** Of one interface, and so only where and when that is there. */
+const OF_AN_INTERFACE = /^net\.ipv[46]\.(neigh\.|conf\.(?!(all|default|lo)\.))/;
+
+export function isOfAnInterface(sysctl: string): boolean {
+  return OF_AN_INTERFACE.test(sysctl);
+}
 
 /** Those of a namespace whose values one made now does not have; both as `grep -r "" /proc/sys/net` tells them. */
 export function changedSysctls(inside: string, fresh: string): Sysctl[] {
   const before = parseSysctls(fresh);
   return [...parseSysctls(inside)].flatMap(([name, value]) => {
     const original = before.get(name);
-    return original === undefined || original === value || NOBODYS_SYSCTL.test(name)
+    return original === undefined || original === value || NOBODYS_SYSCTL.test(name) || isOfAnInterface(name)
       ? []
       : [{ name, value, fresh: original }];
   });

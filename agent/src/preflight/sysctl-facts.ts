@@ -2,15 +2,13 @@
 import { access } from "node:fs/promises";
 import type { ContainerInspect } from "../docker/types.ts";
 import { unlessGone } from "../host/unless-gone.ts";
-
-/** Of an interface, and so there only when Docker has made that. */
-const OF_AN_INTERFACE = /^net\.ipv[46]\.(neigh\.|conf\.(?!(all|default|lo)\.))/;
+import { isOfAnInterface } from "./network-namespace.ts";
 
 /** Those of its namespaces' network that a host either has or has not. Pure. */
 export function networkSysctlsOf({ HostConfig }: Pick<ContainerInspect, "HostConfig">): string[] {
   const sysctls = HostConfig.Sysctls ?? {};
   if (typeof sysctls !== "object") return [];
-  return Object.keys(sysctls).filter((name) => name.startsWith("net.") && !OF_AN_INTERFACE.test(name));
+  return Object.keys(sysctls).filter((name) => name.startsWith("net.") && !isOfAnInterface(name));
 }
 
 /** The host's own namespace has all that any other has. */
