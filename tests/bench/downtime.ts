@@ -20,8 +20,8 @@ import { PlainRunc } from "./downtime/plain-runc.ts";
 import { Podman } from "./downtime/podman.ts";
 import { judge, markdown, type Sample, summarise } from "./downtime/report.ts";
 import { StockDocker } from "./downtime/stock-docker.ts";
-import { warmMemory } from "./downtime/warm-memory.ts";
-import { type Way, WAYS, type WayName } from "./downtime/way.ts";
+import { holdWarmMemory } from "./downtime/warm-memory.ts";
+import { type Measurement, type Way, WAYS, type WayName } from "./downtime/way.ts";
 import { inLab, keepFindings, printFindings, RESULTS } from "./lab-benchmark.ts";
 
 const { values } = parseArgs({
@@ -48,8 +48,7 @@ async function benchmark(lab: TestLab): Promise<void> {
       for (const megabytes of sizes) {
         // Another way is first each time: none always profits from what the one before it left in the caches.
         for (const way of rotated(ways, run)) {
-          await warmMemory(megabytes);
-          const measurement = await way.measure(megabytes);
+          const measurement = await measure(way, megabytes);
           samples.push({ way: way.name, megabytes, run, ...measurement });
           const { downtimeMs, totalMs } = measurement;
           say(
@@ -63,6 +62,15 @@ async function benchmark(lab: TestLab): Promise<void> {
     for (const way of ways) await way.cleanUp();
   }
   printFindings(findingsOf(samples));
+}
+
+async function measure(way: Way, megabytes: number): Promise<Measurement> {
+  const memory = await holdWarmMemory(megabytes);
+  try {
+    return await way.measure(megabytes, memory.release);
+  } finally {
+    await memory.release();
+  }
 }
 
 async function prepare(lab: TestLab): Promise<Way[]> {

@@ -30,12 +30,13 @@ export class Drayage implements Way {
     await removeContainer(this.#lab, NAME);
   }
 
-  async measure(megabytes: number): Promise<DrayageMeasurement> {
+  async measure(megabytes: number, beforeMove: () => Promise<void>): Promise<DrayageMeasurement> {
     const [source, destination] = this.#nodes;
     const address = this.#lab.freeAddress(72);
     try {
       await startRedis(this.#lab, { node: source, name: NAME, address, runtime: "drayage", megabytes });
       await this.#known();
+      await beforeMove();
       const held = await HeldConnection.redis({ host: address, port: 6379 });
       await held.moreReplies(REPLIES);
       held.verdict();

@@ -39,16 +39,18 @@ export abstract class LostConnectionWay implements Way {
   /** Takes away, on both nodes, what a run has made, whatever became of it. */
   protected abstract remove(): Promise<void>;
 
-  async measure(megabytes: number): Promise<Measurement> {
+  async measure(megabytes: number, beforeMove: () => Promise<void>): Promise<Measurement> {
     const [source, destination] = this.nodes;
     try {
       const { pid, ...scripts } = await this.start();
       await this.#fill(source, megabytes);
+      const hostsPid = await hostPid(this.lab, source, pid);
+      await beforeMove();
       return await measureMove(this.lab, {
         source,
         destination,
         ...scripts,
-        pid: await hostPid(this.lab, source, pid),
+        pid: hostsPid,
         endpoint: { host: this.lab.nodeAddress(destination), port: this.port },
       });
     } finally {

@@ -3,8 +3,8 @@
  * touch of such a page costs many times an ordinary one. Which way meets how many of those pages is chance.
  */
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { freemem } from "node:os";
-import { promisify } from "node:util";
 
 const MEGABYTE = 1024 * 1024;
 /** Of the container's memory there are at once: itself, images on both nodes, the copy; and as much again for what is in between. */
@@ -13,11 +13,36 @@ const COPIES = 5;
 const BESIDE_BYTES = 512 * MEGABYTE;
 /** The rest is left to what runs. */
 const FREE_SHARE = 0.8;
-const TOUCH = "for (let n = Number(process.argv[1]); n > 0; n--) globalThis[n] = Buffer.alloc(1048576, 1)";
+/** Touches that many megabytes, says so, and ends with its standard input. */
+const HOLD = `
+  for (let n = Number(process.argv[1]); n > 0; n--) globalThis[n] = Buffer.alloc(${MEGABYTE}, 1);
+  process.stdin.on("end", () => process.exit()).resume();
+  process.stdout.write("held");
+`;
 
-/** Touches as much free memory as a run with that much data will need, and gives it back, so that every way finds it the same. */
-export async function warmMemory(megabytes: number): Promise<void> {
+export interface WarmMemory {
+  /** Gives all of it back; from the second time on, nothing. */
+  release(): Promise<void>;
+}
+
+/**
+ * Touches as much free memory as a run with that much data will need, and holds it until the run's move begins, so
+ * that every way finds it the same. In a process of its own, whose end gives back all of it at once.
+ */
+export async function holdWarmMemory(megabytes: number): Promise<WarmMemory> {
   const bytes = Math.min(COPIES * megabytes * MEGABYTE + BESIDE_BYTES, FREE_SHARE * freemem());
-  // In a process of its own: its end gives back all of it, at once.
-  await promisify(execFile)(process.execPath, ["-e", TOUCH, String(Math.ceil(bytes / MEGABYTE))]);
+  const holder = execFile(process.execPath, ["-e", HOLD, String(Math.ceil(bytes / MEGABYTE))]);
+  const ended = once(holder, "close");
+  const release = async () => {
+    holder.stdin?.end();
+    await ended;
+  };
+  const held = holder.stdout === null ? [] : once(holder.stdout, "data");
+  const failed = ended.then(([code]) => {
+    throw new Error(`the process that holds warm memory ended with ${code}`);
+  });
+  // Afterwards its end is no failure.
+  failed.catch(() => undefined);
+  await Promise.race([held, failed]);
+  return { release };
 }

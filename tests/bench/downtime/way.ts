@@ -10,8 +10,8 @@ export interface Way {
   readonly name: WayName;
   /** Once, before all runs. */
   prepare(): Promise<void>;
-  /** One run from a fresh Redis with that much data; leaves nothing behind. */
-  measure(megabytes: number): Promise<Measurement>;
+  /** One run from a fresh Redis with that much data; calls `beforeMove` when all is ready for the move. Leaves nothing behind. */
+  measure(megabytes: number, beforeMove: () => Promise<void>): Promise<Measurement>;
   /** Once, after all runs. */
   cleanUp(): Promise<void>;
 }
