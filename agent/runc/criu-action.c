@@ -264,11 +264,7 @@ static int at_pre_resume(const char *session, const char *init)
 /* Without it `create` returns when the restore ends. */
 static void tell_created(const char *session, const char *init)
 {
-	char path[PATH_SIZE], draft[PATH_SIZE];
-
-	snprintf(path, sizeof(path), "%s/created", session);
-	snprintf(draft, sizeof(draft), "%s/.created.draft", session);
-	if (!replace_small_file(path, draft, init, 0600))
+	if (!tell_in_session(session, "created", init))
 		note_in_session(session, "cannot tell that it is created");
 }
 

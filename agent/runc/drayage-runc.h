@@ -64,8 +64,8 @@ int64_t boot_clock_ms(void);
 
 /* session.c */
 void note_in_session(const char *session, const char *what);
-/* Makes an empty file of this name. */
-bool tell_in_session(const char *session, const char *name);
+/* Makes a file of this name, whole from the first moment. */
+bool tell_in_session(const char *session, const char *name, const char *text);
 /*
  * Returns true when the session has a file of this name. False if the restore
  * is called off before, by its record or by the record's deadline: the agent
@@ -80,6 +80,10 @@ int held_criu(int argc, char *const argv[]);
 
 /* Reads a whole small file, at most size - 1 bytes; NUL-terminated. -1 on error. */
 ssize_t read_small_file(const char *path, char *buffer, size_t size);
+
+#define CLAIM_SIZE 64
+/* Names this process for good by its pid and start time (field 22 of stat): over exec too, and never another one. */
+bool write_claim(char *claim, size_t size);
 
 /*
  * Replaces a file as a whole: whoever looks finds the old one, or the new one complete.

@@ -53,21 +53,6 @@ static void append(struct frame *frame, const char *field)
 	frame->length += size;
 }
 
-/* Pid and start time (field 22 of stat): stays the same over exec, is never given again. */
-static void write_claim(char *claim, size_t size)
-{
-	char stat[1024];
-	char *field;
-
-	if (read_small_file("/proc/self/stat", stat, sizeof(stat)) < 0 || !(field = strrchr(stat, ')'))) {
-		report("cannot read /proc/self/stat: %s", strerror(errno));
-		exit(1);
-	}
-	for (int spaces = 0; *field && spaces < 20; field++)
-		spaces += *field == ' ';
-	snprintf(claim, size, "%d-%lld", getpid(), strtoll(field, NULL, 10));
-}
-
 static int connect_gate(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = SOCKET_PATH};
@@ -281,13 +266,16 @@ static int carry_out(const struct arguments *arguments, char **fields, size_t co
 int ask_gate(const struct arguments *arguments, int argc, char *const argv[])
 {
 	struct frame request = {0};
-	char claim[64];
+	char claim[CLAIM_SIZE];
 	char *fields[MAX_FIELDS + 1];
 	size_t count = 0;
 	int notify = open_notify();
 	enum patience patience;
 
-	write_claim(claim, sizeof(claim));
+	if (!write_claim(claim, sizeof(claim))) {
+		report("cannot read /proc/self/stat: %s", strerror(errno));
+		exit(1);
+	}
 	append(&request, PROTOCOL);
 	append(&request, arguments->subcommand);
 	append(&request, arguments->id);

@@ -3,7 +3,8 @@
  * long as CRIU itself, and needs none of the images: it is done while the
  * container still runs on its source. So the restore alone waits here: it says
  * by the session's file "runc-ready" that it has come so far, and goes on when
- * there is "images-complete". All other questions go through.
+ * there is "images-complete". The file holds the claim of this process, which
+ * becomes CRIU, so that the agent sees its end. All other questions go through.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,10 @@ int held_criu(int argc, char *const argv[])
 	const char *session = getenv(SESSION_VARIABLE);
 
 	if (session && criu_request(argc, argv) == CRIU_REQUEST_RESTORE) {
-		if (!tell_in_session(session, "runc-ready") || !wait_in_session(session, "images-complete"))
+		char claim[CLAIM_SIZE];
+
+		if (!write_claim(claim, sizeof(claim)) || !tell_in_session(session, "runc-ready", claim) ||
+		    !wait_in_session(session, "images-complete"))
 			return 1;
 	}
 	return become_true_criu(argv);

@@ -26,16 +26,13 @@ void note_in_session(const char *session, const char *what)
 	close(fd);
 }
 
-bool tell_in_session(const char *session, const char *name)
+bool tell_in_session(const char *session, const char *name, const char *text)
 {
-	char path[PATH_SIZE];
+	char path[PATH_SIZE], draft[PATH_SIZE];
 
 	snprintf(path, sizeof(path), "%s/%s", session, name);
-	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return false;
-	close(fd);
-	return true;
+	snprintf(draft, sizeof(draft), "%s/.%s.draft", session, name);
+	return replace_small_file(path, draft, text, 0600);
 }
 
 static bool is_there(const char *session, const char *name)

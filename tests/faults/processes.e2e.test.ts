@@ -1,6 +1,6 @@
 /** kill -9 of what the agents run: CRIU, runc, drayage-runc; restarts of Docker, and of the agents by systemd. */
 import { basename } from "node:path";
-import { afterAll, beforeAll, describe, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually } from "../harness/eventually.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { appearance, killOnAppearance } from "./node-processes.ts";
@@ -25,6 +25,8 @@ interface Victim {
   readonly when?: (words: readonly string[]) => boolean;
   readonly is: (words: readonly string[]) => boolean;
   readonly outcomes: readonly Outcome[];
+  /** What the migration must say, where another reason would mean that a deadline had to end it. */
+  readonly because?: RegExp;
   readonly core?: boolean;
 }
 
@@ -74,6 +76,7 @@ const VICTIMS: readonly Victim[] = [
     on: "destination",
     is: criuAt("restore"),
     outcomes: ["rolled_back"],
+    because: /CRIU ended before/,
     core: true,
   },
   {
@@ -95,10 +98,10 @@ const VICTIMS: readonly Victim[] = [
 ];
 
 describe("killed", () => {
-  for (const { title, from, on, when, is, outcomes, core } of VICTIMS) {
+  for (const { title, from, on, when, is, outcomes, because, core } of VICTIMS) {
     test.runIf(isChosen(core === true))(title, async () => {
       let death: Promise<void> | undefined;
-      await play(stage, {
+      const { reason } = await play(stage, {
         hold: from,
         during: async ({ actors }) => {
           const { lab } = stage;
@@ -112,6 +115,7 @@ describe("killed", () => {
         afterwards: async () => await death,
         outcomes,
       });
+      if (because !== undefined) expect(reason).toMatch(because);
     });
   }
 

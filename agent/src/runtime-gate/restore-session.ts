@@ -1,5 +1,5 @@
 /** One restore: what create, start and the agent's own orders do to its state. */
-import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { readCriuLog } from "../criu/criu-log.ts";
@@ -11,16 +11,14 @@ import { runcContainer } from "../host/runc-state.ts";
 import { unlessGone } from "../host/unless-gone.ts";
 import { waitForFile } from "../host/wait-for-file.ts";
 import { liftDestinationLock } from "../network-lock/destination-lock.ts";
-import { bundleCgroup } from "./bundle-cgroup.ts";
-import { bindSourcesOf, criuRestoreConfig, patchBundleConfig } from "./bundle-config.ts";
-import { networkSysctls } from "./bundle-sysctls.ts";
 import { claimantEnds, killClaimant } from "./claim.ts";
 import { Deferred } from "./deferred.ts";
 import type { Asker } from "./gate-socket.ts";
 import { OneAtATime } from "./one-at-a-time.ts";
 import { copyStands, verifyCopy } from "./prepared-copy.ts";
-import { type RecordStore, writeDurably } from "./record-store.ts";
-import { type CreateCommand, parseCreate, restoreCommand } from "./restore-command.ts";
+import { prepareBundle } from "./prepare-bundle.ts";
+import type { RecordStore } from "./record-store.ts";
+import { type CreateCommand, parseCreate } from "./restore-command.ts";
 import type { RestoreRecord } from "./restore-record.ts";
 import type {
   CommitOptions,
@@ -37,6 +35,8 @@ const THAW_LIMIT_MS = 10_000;
 const KILL_LIMIT_MS = 20_000;
 /** How long a restore that is called off may take to notice before it is killed. */
 const RESTORE_END_LIMIT_MS = 5000;
+/** How long runc may take to say why CRIU has failed. */
+const CRIU_ANSWER_LIMIT_MS = 1000;
 /** Of the restore's own end, while the container stands still. */
 const RESTORE_RECHECK_MS = 5;
 /** How long `start` may take to see the verdict that is in the record. */
@@ -101,8 +101,11 @@ export class Session implements RestoreSession {
     await this.#serial.run(() => this.#release(options));
   }
 
-  runcReady(signal: AbortSignal): Promise<void> {
-    return waitForFile(this.#host.store.sessionFile(this.dockerId, "runc-ready"), signal);
+  async runcReady(signal: AbortSignal): Promise<void> {
+    const path = this.#host.store.sessionFile(this.dockerId, "runc-ready");
+    await waitForFile(path, signal);
+    const criu = await readFile(path, "utf8");
+    this.#endWithCriu(criu).catch((cause: unknown) => this.#host.onProblem("CRIU could not be watched", cause));
   }
 
   imagesComplete(): Promise<void> {
@@ -244,6 +247,21 @@ export class Session implements RestoreSession {
     }
   }
 
+  /** Whoever kills CRIU leaves runc waiting for good: what CRIU had made holds the other end of their connection. */
+  async #endWithCriu(criu: string): Promise<void> {
+    await claimantEnds(criu, Number.POSITIVE_INFINITY);
+    await this.#serial.run(async () => {
+      // The freeze is the last that CRIU does (criu-action.c): runc is about to end as well.
+      if (this.state.name !== "released" || (await this.#isFrozen())) return;
+      await this.#abort("CRIU ended before it had restored the container", CRIU_ANSWER_LIMIT_MS);
+    });
+  }
+
+  async #isFrozen(): Promise<boolean> {
+    const actions = await unlessGone(readFile(this.#host.store.sessionFile(this.dockerId, "actions"), "utf8"));
+    return actions?.split("\n").some((line) => line.endsWith(" frozen")) ?? false;
+  }
+
   async #release(options: ReleaseOptions): Promise<void> {
     const { state } = this;
     if (state.name === "armed") {
@@ -254,35 +272,21 @@ export class Session implements RestoreSession {
           remedy: "Look at `journalctl -u docker` for why, then migrate again.",
         });
       }
-      await this.#to({
-        type: "release",
-        restore: await this.#prepareBundle(held.command, held.asker.request.claim, options),
+      const { store, runcPath } = this.#host;
+      const restore = await prepareBundle({
+        create: held.command,
+        claim: held.asker.request.claim,
+        runcPath,
+        sessionFile: (name) => store.sessionFile(this.dockerId, name),
+        options,
       });
+      await this.#to({ type: "release", restore });
     } else if (this.#restore()?.imageDirectory !== options.imageDirectory) {
       throw new DrayError("INTERNAL", `the restore of ${this.dockerId.slice(0, 12)} was released with other images`);
     }
     if (this.state.name === "released") {
       await this.#create?.asker.answer({ type: "run", argv: this.state.restore.argv });
     }
-  }
-
-  async #prepareBundle(create: CreateCommand, claim: string, options: ReleaseOptions): Promise<Released> {
-    const { store, runcPath } = this.#host;
-    const { imageDirectory, workDirectory } = options;
-    await mkdir(workDirectory, { recursive: true, mode: 0o700 });
-    const criuConfigPath = store.sessionFile(this.dockerId, "criu.conf");
-    const actionScript = store.sessionFile(this.dockerId, "criu-action");
-    await writeDurably(criuConfigPath, criuRestoreConfig(actionScript, options.criuOptions ?? []));
-    const configPath = `${create.bundle}/config.json`;
-    const networkHookPath = store.sessionFile(this.dockerId, "network-hook");
-    const config = await readFile(configPath, "utf8");
-    const cgroup = await bundleCgroup(config);
-    await writeDurably(store.sessionFile(this.dockerId, "network.sysctl"), networkSysctls(config));
-    const bindSources = await realPaths(bindSourcesOf(config));
-    await writeDurably(configPath, patchBundleConfig(config, { criuConfigPath, networkHookPath, bindSources }));
-    const lazyPages = options.lazyPages ?? false;
-    const argv = restoreCommand(create, { runcPath, imageDirectory, workDirectory, lazyPages });
-    return { bundle: create.bundle, runcRoot: create.runcRoot, imageDirectory, workDirectory, cgroup, claim, argv };
   }
 
   async #commit({ lift }: CommitOptions): Promise<CommitResult> {
@@ -303,20 +307,21 @@ export class Session implements RestoreSession {
     return { thawedAtMs: this.state.thawedAtMs };
   }
 
-  async #abort(reason: string): Promise<void> {
+  /** A restore that has not ended by itself after the limit is killed. */
+  async #abort(reason: string, restoreEndLimitMs = RESTORE_END_LIMIT_MS): Promise<void> {
     await this.#to({ type: "abort", reason });
     const answer = { type: "fail", message: failure(reason) } as const;
     await this.#create?.asker.answer(answer);
-    await this.#killRestored();
+    await this.#killRestored(restoreEndLimitMs);
     // Only now: a failed start makes Docker clean up, which must find nothing that lives.
     await this.#start?.answer(answer);
   }
 
   /** A restore under way sees the record: its action script ends it, and lets nothing live (criu-action.c). */
-  async #killRestored(): Promise<void> {
+  async #killRestored(endLimitMs: number): Promise<void> {
     const restore = this.#restore();
     if (restore === null) return;
-    if (!(await claimantEnds(restore.claim, RESTORE_END_LIMIT_MS))) await this.#killRestore(restore);
+    if (!(await claimantEnds(restore.claim, endLimitMs))) await this.#killRestore(restore);
     // Also what has outlived the claimant: a CRIU whose runc was killed.
     const cgroup = (await runcContainer(restore.runcRoot, this.dockerId))?.cgroup ?? restore.cgroup;
     await killCgroup(cgroup, { deadlineMs: KILL_LIMIT_MS });
@@ -383,14 +388,4 @@ function refusal(state: SessionState, event: SessionEvent): DrayError {
     return new DrayError("TOO_LATE", `the restored copy is ${state.name}; it cannot be aborted`);
   if (state.name === "failed") return new DrayError("CRIU_RESTORE_FAILED", `${event.type} refused: ${state.reason}`);
   return new DrayError("INTERNAL", `${event.type} refused in state ${state.name}`);
-}
-
-/** Those that exist, each with where its symbolic links lead. */
-async function realPaths(paths: readonly string[]): Promise<Map<string, string>> {
-  const real = new Map<string, string>();
-  for (const path of paths) {
-    const target = await unlessGone(realpath(path));
-    if (target !== undefined) real.set(path, target);
-  }
-  return real;
 }
