@@ -166,10 +166,10 @@ async function runsOnlyOn(lab: Lab, expected: string): Promise<void> {
 }
 
 function report(migration: Migration, source: string, { longestGap }: HeldVerdict): void {
-  const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+  const mb = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
   print("");
   print(
-    `  ${source} → ${migration.destination}   memory ${mib(migration.memory_bytes)}, on the wire ${mib(migration.wire_bytes)}`,
+    `  ${source} → ${migration.destination}   memory ${mb(migration.memory_bytes)}, on the wire ${mb(migration.wire_bytes)}`,
   );
   for (const { name, node, duration_ms } of migration.phases) {
     print(`    ${name.padEnd(28)} ${node.padEnd(4)} ${ms(duration_ms).padStart(10)}`);

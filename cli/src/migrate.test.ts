@@ -20,6 +20,10 @@ beforeEach(async () => {
 });
 afterEach(() => cluster.close());
 
+function times(...names: readonly string[]) {
+  return names.map((name) => ({ name, startedAtMs: Date.UTC(2026, 0, 1), durationMs: 400, node: "n1" }));
+}
+
 function migration(changes: DeepPartial<Migration>): Migration {
   return Migration.fromPartial({
     id: ID,
@@ -30,6 +34,7 @@ function migration(changes: DeepPartial<Migration>): Migration {
     mode: Mode.MODE_STOP_COPY,
     phase: "sync",
     startedAtMs: Date.UTC(2026, 0, 1),
+    phases: times("preflight"),
     ...changes,
   });
 }
@@ -41,7 +46,6 @@ const completed = migration({
   totalMs: 3_210,
   memoryBytes: 214e6,
   wireBytes: 118e6,
-  phases: [{ name: "preflight", startedAtMs: Date.UTC(2026, 0, 1), durationMs: 400, node: "n1" }],
   rounds: [{ bytes: 4_096, pages: 1, durationMs: 2, dirtyBytes: 4_096 }],
 });
 
@@ -54,7 +58,7 @@ const rolledBack = migration({
 /** A coordinator that accepts and then shows these states. */
 function showing(...states: Migration[]) {
   return {
-    startMigration: async () => ({ migration: migration({ phase: "preflight" }) }),
+    startMigration: async () => ({ migration: migration({ phase: "preflight", phases: [] }) }),
     watchMigration: async function* () {
       for (const state of states) yield { migration: state };
     },
@@ -70,8 +74,8 @@ describe("an attached migration", () => {
     expect(stderr.split("\n")).toEqual([
       "web: n1 → n2, stop-copy (a1b2c3d4e5f6)",
       "preflight: begins",
-      "sync: begins",
       "preflight: done in 400 ms",
+      "sync: begins",
       "",
     ]);
   });
@@ -196,7 +200,9 @@ describe("a change of leader", () => {
         },
       },
     });
-    await cluster.coordinator("c2", { migrations: showing(migration({ phase: "finish" }), completed) });
+    await cluster.coordinator("c2", {
+      migrations: showing(migration({ phase: "finish", phases: times("preflight", "sync") }), completed),
+    });
     const { code, stdout, stderr } = await cluster.dray(["migrate", "web"]);
     expect(code).toBe(0);
     expect(stdout).toContain("web runs on n2");

@@ -90,6 +90,7 @@ async function migrate(context: CommandContext, container: string, options: Migr
         const accepted = await start(session, request);
         cancelling.nowIs(accepted.id);
         view.update(accepted);
+        for (const line of findingLines(migrationDocument(accepted).findings)) view.note(line);
         report(context, await stay(session, accepted.id, view), options);
       } finally {
         cancelling.release();
@@ -184,6 +185,8 @@ function reportDryRun(context: CommandContext, migration: Migration, options: Mi
 }
 
 function reportAccepted(context: CommandContext, migration: Migration, options: MigrateOptions): void {
+  const view = viewFor(context, options);
+  for (const line of findingLines(migrationDocument(migration).findings)) view.note(line);
   if (!options.quiet && !isJson(options)) context.terminal.note(`follow it with: dray migration watch ${migration.id}`);
   context.printOne(
     options,

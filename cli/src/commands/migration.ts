@@ -11,7 +11,7 @@ import { QUICK } from "../cluster-session.ts";
 import type { CommandContext, OutputOptions } from "../context.ts";
 import { migrationDocument, type MigrationDocument } from "../documents/migration-document.ts";
 import { findingLines } from "../output/finding-lines.ts";
-import { endLine } from "../output/migration-view.ts";
+import { endLine, phaseRows } from "../output/migration-view.ts";
 import { layOutPairs, layOutTable } from "../output/table.ts";
 import { showBytes, showDuration, showTime } from "../output/units.ts";
 import { usageError } from "../parse/usage-error.ts";
@@ -90,7 +90,6 @@ async function cancel(context: CommandContext, id: string, options: OutputOption
 
 function migrationRow(migration: Migration): string[] {
   const document = migrationDocument(migration);
-  const isOver = document.outcome !== null;
   return [
     migration.id,
     migration.container,
@@ -99,23 +98,15 @@ function migrationRow(migration: Migration): string[] {
     document.mode,
     showTime(migration.startedAtMs),
     document.outcome ?? migration.phase,
-    migration.downtimeMs > 0 ? showDuration(migration.downtimeMs) : "",
-    isOver ? showDuration(migration.totalMs) : "",
+    durationOf(document.downtime_ms),
+    durationOf(document.total_ms),
   ];
 }
 
 function migrationLines(migration: Migration): string[] {
   const document = migrationDocument(migration);
   const { error } = document;
-  const phases = layOutTable(
-    ["PHASE", "NODE", "STARTED", "DURATION"],
-    migration.phases.map((phase) => [
-      phase.name,
-      phase.node,
-      showTime(phase.startedAtMs),
-      showDuration(phase.durationMs),
-    ]),
-  );
+  const phases = layOutTable(["PHASE", "ON", "STARTED", "DURATION"], phaseRows(migration));
   const rounds = layOutTable(
     ["ROUND", "SENT", "PAGES", "DIRTY", "DURATION"],
     migration.rounds.map((round, index) => [
@@ -129,7 +120,7 @@ function migrationLines(migration: Migration): string[] {
   return [
     endLine(migration),
     "",
-    ...layOutPairs([
+    ...layOutKnown([
       ["id", document.id],
       ["container", `${document.container} (${document.container_uuid})`],
       ["source", document.source],
@@ -139,10 +130,10 @@ function migrationLines(migration: Migration): string[] {
       ["outcome", document.outcome ?? "under way"],
       ["reason", document.reason],
       ["started", showTime(migration.startedAtMs)],
-      ["downtime", showDuration(document.downtime_ms)],
-      ["total", showDuration(document.total_ms)],
-      ["memory", showBytes(document.memory_bytes)],
-      ["wire", showBytes(document.wire_bytes)],
+      ["downtime", durationOf(document.downtime_ms)],
+      ["total", durationOf(document.total_ms)],
+      ["memory", amountOf(document.memory_bytes)],
+      ["wire", amountOf(document.wire_bytes)],
       ...(error
         ? ([
             ["error", error.message],
@@ -156,6 +147,20 @@ function migrationLines(migration: Migration): string[] {
     ...(migration.rounds.length > 0 ? ["", ...rounds] : []),
     ...(document.findings.length > 0 ? ["", ...findingLines(document.findings)] : []),
   ];
+}
+
+/** What is not known yet is left out. */
+function layOutKnown(pairs: readonly (readonly [string, string])[]): string[] {
+  return layOutPairs(pairs.filter(([, value]) => value !== ""));
+}
+
+function durationOf(milliseconds: number | null): string {
+  return milliseconds === null ? "" : showDuration(milliseconds);
+}
+
+/** Nothing for what has not been sent. */
+function amountOf(bytes: number): string {
+  return bytes === 0 ? "" : showBytes(bytes);
 }
 
 function parseCount(text: string): number {

@@ -6,5 +6,8 @@ export function withOutputOptions(command: Command): Command {
     .option("--json", "prints JSON: one document, or one a line where it streams")
     .option("--format <format>", "table, json, or a template: '{{.name}} {{.state}}'")
     .option("-q, --quiet", "prints names or ids alone, and no progress")
-    .option("--config <file>", "client configuration (default: /etc/drayage/client.yaml)");
+    .option(
+      "--config <file>",
+      "client configuration (default: $DRAYAGE_CONFIG, /etc/drayage/client.yaml or ~/.config/drayage/client.yaml)",
+    );
 }

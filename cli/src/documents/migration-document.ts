@@ -16,9 +16,10 @@ export interface MigrationDocument {
   readonly outcome: OutcomeName | null;
   readonly reason: string;
   readonly started_at: string;
-  /** From the freeze on the source to the thaw on the destination. */
-  readonly downtime_ms: number;
-  readonly total_ms: number;
+  /** From the freeze on the source to the thaw on the destination; null while the container has not come there. */
+  readonly downtime_ms: number | null;
+  /** Null while it is under way. */
+  readonly total_ms: number | null;
   readonly rounds: readonly {
     readonly bytes: number;
     readonly pages: number;
@@ -88,12 +89,12 @@ export function migrationDocument(migration: Migration): MigrationDocument {
     outcome: outcomeName(migration.outcome),
     reason: migration.reason,
     started_at: timestamp(migration.startedAtMs),
-    downtime_ms: migration.downtimeMs,
-    total_ms: migration.totalMs,
+    downtime_ms: known(migration.downtimeMs),
+    total_ms: known(migration.totalMs),
     rounds: migration.rounds.map((round) => ({
       bytes: round.bytes,
       pages: round.pages,
-      duration_ms: round.durationMs,
+      duration_ms: tenths(round.durationMs),
       dirty_bytes: round.dirtyBytes,
     })),
     memory_bytes: migration.memoryBytes,
@@ -102,7 +103,7 @@ export function migrationDocument(migration: Migration): MigrationDocument {
       name: phase.name,
       node: phase.node,
       started_at: timestamp(phase.startedAtMs),
-      duration_ms: phase.durationMs,
+      duration_ms: tenths(phase.durationMs),
     })),
     progress: progress
       ? {
@@ -118,4 +119,14 @@ export function migrationDocument(migration: Migration): MigrationDocument {
       ? { reason: error.reason, message: error.message, remedy: error.remedy, phase: error.phase, node: error.node }
       : null,
   };
+}
+
+/** On the wire 0 stands for what is not known. */
+function known(milliseconds: number): number | null {
+  return milliseconds > 0 ? tenths(milliseconds) : null;
+}
+
+/** As fine as it is measured. */
+function tenths(milliseconds: number): number {
+  return Math.round(milliseconds * 10) / 10;
 }

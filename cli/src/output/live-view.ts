@@ -19,7 +19,7 @@ export function liveView(terminal: Terminal): LiveView {
 /** For those who asked for quiet. */
 export const SILENT_VIEW: LiveView = { update: () => {}, note: () => {} };
 
-const MARKS = { done: "✓", running: "›", failed: "✗", waiting: " " } as const;
+const MARKS = { done: "✓", running: "›", failed: "✗", cancelled: "✗", waiting: " " } as const;
 const NAME_WIDTH = 10;
 
 class RedrawnView implements LiveView {
@@ -60,7 +60,7 @@ class RedrawnView implements LiveView {
       0,
       this.#terminal.columns - 1,
     );
-    const style = { done: "green", running: "bold", failed: "red", waiting: "dim" } as const;
+    const style = { done: "green", running: "bold", failed: "red", cancelled: "bold", waiting: "dim" } as const;
     return this.#terminal.paint(style[line.state], text.trimEnd());
   }
 }
@@ -76,9 +76,11 @@ class LoggedView implements LiveView {
   update(migration: Migration): void {
     this.#once(titleLine(migration));
     for (const line of phaseLines(migration)) {
+      // The next phase may begin before it is known how long the last one took.
+      if (line.state === "waiting" && this.#written.has(`${line.name}: begins`)) return;
       if (line.state === "running") this.#once(`${line.name}: begins`);
       if (line.state === "done") this.#once(`${line.name}: done in ${line.detail}`);
-      if (line.state === "failed") this.#once(`${line.name}: failed`);
+      if (line.state === "failed" || line.state === "cancelled") this.#once(`${line.name}: ${line.state}`);
     }
   }
 

@@ -1,4 +1,5 @@
 /** A migration in words: its phases as lines, and how it ended. Pure. */
+import type { Reason } from "@drayage/shared/errors/reason.ts";
 import type { Migration } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import { outcomeName } from "../documents/migration-document.ts";
 import { modeName } from "../parse/mode.ts";
@@ -8,9 +9,11 @@ import { showBytes, showDuration } from "./units.ts";
 /** The phases of a migration that goes well, in order. */
 export const PHASES = ["preflight", "reserve", "sync", "switch", "commit", "activate", "finish"] as const;
 
+const CANCELLED: Reason = "CANCELLED";
+
 export interface PhaseLine {
   readonly name: string;
-  readonly state: "done" | "running" | "failed" | "waiting";
+  readonly state: "done" | "running" | "failed" | "cancelled" | "waiting";
   /** Duration, or what is going on; may be empty. */
   readonly detail: string;
 }
@@ -22,14 +25,33 @@ export function phaseLines(migration: Migration): PhaseLine[] {
   const lines: PhaseLine[] = [];
   for (const name of hasFailed ? [...PHASES, "abort"] : PHASES) {
     const time = migration.phases.find((phase) => phase.name === name);
-    const isFailed = migration.error?.phase === name;
-    if (isFailed) lines.push({ name, state: "failed", detail: time ? showDuration(time.durationMs) : "" });
+    const end = migration.error?.reason === CANCELLED ? "cancelled" : "failed";
+    if (migration.error?.phase === name)
+      lines.push({ name, state: end, detail: time ? showDuration(time.durationMs) : "" });
     else if (name === migration.phase && !isOver)
       lines.push({ name, state: "running", detail: progressText(migration) });
     else if (time) lines.push({ name, state: "done", detail: showDuration(time.durationMs) });
     else if (!hasFailed && !isOver) lines.push({ name, state: "waiting", detail: "" });
   }
   return lines;
+}
+
+/**
+ * What took how long, by its beginning: name, where, since the migration's beginning, duration. The phases are the
+ * leading coordinator's; below each, what the agents did in it.
+ */
+export function phaseRows({ phases, startedAtMs }: Migration): string[][] {
+  const isPhase = (name: string) => name === "abort" || (PHASES as readonly string[]).includes(name);
+  // At the same moment a phase stands before its steps.
+  const byBeginning = phases.toSorted(
+    (one, other) => one.startedAtMs - other.startedAtMs || Number(isPhase(other.name)) - Number(isPhase(one.name)),
+  );
+  return byBeginning.map(({ name, node, startedAtMs: beganAtMs, durationMs }) => [
+    isPhase(name) ? name : `  ${name}`,
+    isPhase(name) ? `${node} (coordinator)` : node,
+    `+${showDuration(Math.max(0, beganAtMs - startedAtMs))}`,
+    showDuration(durationMs),
+  ]);
 }
 
 /** "dump 12 MB of 80 MB, pages": where the present phase is. */

@@ -138,7 +138,10 @@ async function current(options: MigrationServiceOptions, supervisor: SagaSupervi
   const state = supervisor.feed.get(id);
   if (state !== undefined) return toMigration(state);
   const stored = await readRecord(options.etcd, MigrationRecord, keys.migration(id));
-  if (stored === null) throw new DrayError("NOT_FOUND", `no migration ${id}`);
+  if (stored === null)
+    throw new DrayError("NOT_FOUND", `no migration ${id}`, {
+      remedy: "List what there is with `dray migration ls`.",
+    });
   return toMigration({ record: stored.record, progress: undefined });
 }
 

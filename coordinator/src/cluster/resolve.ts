@@ -20,7 +20,10 @@ export function resolveContainer(
   const found = exact.length > 0 || word.length < SHORTEST_PREFIX ? exact : byPrefix(word, inventory);
   const containers = ownedOnly(found, ownerOf);
   const [first] = containers;
-  if (first === undefined) throw new DrayError("NOT_FOUND", `no container ${JSON.stringify(text)}`);
+  if (first === undefined)
+    throw new DrayError("NOT_FOUND", `no container ${JSON.stringify(text)}`, {
+      remedy: "List what there is with `dray container ls`.",
+    });
   if (containers.length === 1) return first;
   const list = containers.map((entry) => `${entry.name} (${entry.uuid.slice(0, 12)} on ${entry.node})`).join(", ");
   throw new DrayError("AMBIGUOUS", `${JSON.stringify(text)} may be ${list}`);

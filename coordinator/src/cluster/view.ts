@@ -35,8 +35,8 @@ export class ClusterView {
   readonly #migrations: Mirror<typeof MigrationRecord>;
   readonly #candidates: Mirror<typeof CandidateRecord>;
   readonly #nodeListeners = new Set<NodeListener>();
-  /** By the names of nodes that are down; of performance.now. */
-  readonly #lostAtMs = new Map<string, number>();
+  /** By the names of nodes that were up and are down: when this coordinator saw it, by performance.now and since the Unix epoch. */
+  readonly #lost = new Map<string, { readonly atMs: number; readonly lastSeenMs: number }>();
 
   constructor(etcd: EtcdPort, logger: Logger) {
     this.#nodes = new Mirror(etcd, NodeRecord, keys.nodes(), logger, (_key, now, before) =>
@@ -73,7 +73,7 @@ export class ClusterView {
   /** Whether a node was lost less than `forMs` ago, and is not back: it may be, and with it what it has. */
   hasJustLost(forMs: number): boolean {
     const sinceMs = performance.now() - forMs;
-    return [...this.#lostAtMs.values()].some((lostAtMs) => lostAtMs > sinceMs);
+    return [...this.#lost.values()].some(({ atMs }) => atMs > sinceMs);
   }
 
   /** Resolves when everything has been read once. */
@@ -87,14 +87,22 @@ export class ClusterView {
     const down = this.#known
       .values()
       .filter(({ record }) => this.#nodes.get(keys.node(record.node.name)) === undefined)
-      .map(({ record }) => ({ record: record.node, state: "down" as const, lastSeenMs: record.lastSeenMs }));
+      .map(({ record: { node, lastSeenMs } }) => ({
+        record: node,
+        state: "down" as const,
+        // The leader that would have written it down may have died with it.
+        lastSeenMs: Math.max(lastSeenMs, this.#lost.get(node.name)?.lastSeenMs ?? 0),
+      }));
     return [...up, ...down].sort((one, other) => one.record.name.localeCompare(other.record.name));
   }
 
   /** NOT_FOUND if there is none of this name. */
   node(name: string): ClusterNode {
     const found = this.nodes().find((node) => node.record.name === name);
-    if (found === undefined) throw new DrayError("NOT_FOUND", `no node ${JSON.stringify(name)}`);
+    if (found === undefined)
+      throw new DrayError("NOT_FOUND", `no node ${JSON.stringify(name)}`, {
+        remedy: "List what there is with `dray node ls`.",
+      });
     return found;
   }
 
@@ -135,7 +143,10 @@ export class ClusterView {
   migration(text: string): MigrationRecord {
     const found = text === "" ? [] : this.migrations().filter((record) => record.id.startsWith(text));
     const [first] = found;
-    if (first === undefined) throw new DrayError("NOT_FOUND", `no migration ${JSON.stringify(text)}`);
+    if (first === undefined)
+      throw new DrayError("NOT_FOUND", `no migration ${JSON.stringify(text)}`, {
+        remedy: "List what there is with `dray migration ls`.",
+      });
     if (found.length === 1) return first;
     const exact = found.find((record) => record.id === text);
     if (exact !== undefined) return exact;
@@ -174,8 +185,8 @@ export class ClusterView {
   #nodeChanged(now: Stored<NodeRecord> | null, before: Stored<NodeRecord> | null): void {
     const record = now?.record ?? before?.record;
     if (record === undefined) return;
-    if (now === null) this.#lostAtMs.set(record.name, performance.now());
-    else this.#lostAtMs.delete(record.name);
+    if (now === null) this.#lost.set(record.name, { atMs: performance.now(), lastSeenMs: Date.now() });
+    else this.#lost.delete(record.name);
     const isKnown = this.#known.get(keys.knownNode(record.name)) !== undefined;
     const was = before === null ? (isKnown ? ("down" as const) : null) : stateOf(before.record);
     const is = now === null ? ("down" as const) : stateOf(now.record);

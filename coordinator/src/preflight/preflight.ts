@@ -152,7 +152,10 @@ export async function checkPageRoutes(
 /** The node, if the container can be meant to go there. */
 function demandDestination(nodes: readonly ClusterNode[], container: InventoryRecord, to: string): ClusterNode {
   const node = nodes.find((each) => each.record.name === to);
-  if (node === undefined) throw new DrayError("NOT_FOUND", `no node ${JSON.stringify(to)}`);
+  if (node === undefined)
+    throw new DrayError("NOT_FOUND", `no node ${JSON.stringify(to)}`, {
+      remedy: "List what there is with `dray node ls`.",
+    });
   if (to === container.node) {
     throw new DrayError("BAD_REQUEST", `${container.name} is on ${to} already`, {
       remedy: "Name another node with --to, or none.",

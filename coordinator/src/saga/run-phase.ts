@@ -20,7 +20,7 @@ export async function runPhase<T>(
   body: () => Promise<T>,
 ): Promise<T> {
   const { journal, events, metrics } = context;
-  const logger = migrationLogger(context.logger, journal.record.id, name);
+  const logger = migrationLogger(context.logger, journal.record.id, { phase: name });
   const startedAtMs = Date.now();
   const startedAt = performance.now();
   journal.progress(undefined);

@@ -35,8 +35,8 @@ export async function loadClientConfig(sources: ClientConfigSources = {}): Promi
     return { ...config, pkiDirectory: resolve(path === null ? SYSTEM_DIRECTORY : dirname(path), config.pkiDirectory) };
   } catch (error) {
     if (path !== null || !(error instanceof DrayError)) throw error;
-    throw new DrayError("BAD_CONFIG", `no client configuration: ${error.message}`, {
-      remedy: `Write one of ${usual.join(", ")}, or name it with DRAYAGE_CONFIG.`,
+    throw new DrayError("BAD_CONFIG", `no client configuration in ${usual.join(" or ")}: ${error.message}`, {
+      remedy: "Write one of these files, or name another with --config or DRAYAGE_CONFIG.",
       cause: error,
     });
   }

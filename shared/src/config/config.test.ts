@@ -174,7 +174,7 @@ describe("client configuration", () => {
       coordinators: ["a:1", "b:2"],
     });
     await expect(loadClientConfig({ env })).rejects.toMatchObject({
-      remedy: expect.stringContaining("/etc/drayage/client.yaml"),
+      message: expect.stringContaining("/etc/drayage/client.yaml"),
     });
   });
 });

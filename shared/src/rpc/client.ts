@@ -20,6 +20,7 @@ import type { Reason } from "../errors/reason.ts";
 import { HandshakeServiceClient, NegotiateRequest } from "../gen/drayage/common/v1/handshake.ts";
 import { type ExpectedPeer, type Identity, tlsClientOptions } from "../identity/identity.ts";
 import { VERSION } from "../observe/version.ts";
+import { connectionFailure, type Failure, tellFailures } from "./connection-failure.ts";
 import { probe } from "./probe.ts";
 import { chooseVersion, PROTOCOL_METADATA, PROTOCOL_VERSIONS } from "./protocol.ts";
 import { errorOf } from "./status.ts";
@@ -81,7 +82,7 @@ const CHANNEL_OPTIONS = {
  * PROTOCOL_MISMATCH; CANCELLED by the signal. With several addresses, the error of the last tells of all.
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
-  const failures: { readonly address: string; readonly error: DrayError }[] = [];
+  const failures: Failure[] = [];
   for (const address of options.addresses) {
     try {
       return await connectTo(address, options);
@@ -98,8 +99,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
       `no address is known for ${options.expected.role} ${options.expected.name ?? ""}`.trimEnd(),
     );
   }
-  const message = failures.map(({ address, error }) => `${address}: ${error.message}`).join("; ");
-  throw new DrayError(last.reason, message, { remedy: last.remedy, node: last.node, cause: last });
+  throw new DrayError(last.reason, tellFailures(failures), { remedy: last.remedy, node: last.node, cause: last });
 }
 
 async function connectTo(address: string, options: ConnectOptions): Promise<Connection> {
@@ -145,7 +145,10 @@ async function connectTo(address: string, options: ConnectOptions): Promise<Conn
 }
 
 function unavailable(error: DrayError, expected: ExpectedPeer): DrayError {
-  return new DrayError(unavailableReason(expected), error.message, { cause: error, node: expected.name ?? "" });
+  return new DrayError(unavailableReason(expected), connectionFailure(error), {
+    cause: error,
+    node: expected.name ?? "",
+  });
 }
 
 /** The reason for a peer of that role that does not answer. */

@@ -1,0 +1,51 @@
+import { Migration } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
+import { expect, test } from "vitest";
+import type { Terminal } from "../terminal.ts";
+import { liveView } from "./live-view.ts";
+import { phaseLines, phaseRows } from "./migration-view.ts";
+
+const time = (name: string, startedAtMs: number, durationMs: number, node = "n1") => ({
+  name,
+  startedAtMs,
+  durationMs,
+  node,
+});
+
+test("phases stand by their beginning, and below each what the agents did in it", () => {
+  const migration = Migration.fromPartial({
+    startedAtMs: 1000,
+    // As they ended.
+    phases: [time("dump", 1300, 80, "n2"), time("sync", 1010, 200), time("switch", 1300, 1000)],
+  });
+  expect(phaseRows(migration)).toEqual([
+    ["sync", "n1 (coordinator)", "+10 ms", "200 ms"],
+    ["switch", "n1 (coordinator)", "+300 ms", "1.00 s"],
+    ["  dump", "n2", "+300 ms", "80 ms"],
+  ]);
+});
+
+test("what somebody called off has not failed", () => {
+  const migration = Migration.fromPartial({
+    phase: "abort",
+    phases: [time("preflight", 1000, 10)],
+    error: { reason: "CANCELLED", phase: "sync" },
+  });
+  expect(phaseLines(migration).map(({ name, state }) => `${name} ${state}`)).toEqual([
+    "preflight done",
+    "sync cancelled",
+    "abort running",
+  ]);
+});
+
+test("a log tells the end of a phase before the beginning of the next", () => {
+  const told: string[] = [];
+  const terminal = { canRedraw: false, note: (line: string) => told.push(line) } as unknown as Terminal;
+  const view = liveView(terminal);
+  const phases = ["preflight", "reserve", "sync", "switch"].map((name) => time(name, 0, 5));
+  const at = (phase: string, more: typeof phases = []) =>
+    view.update(Migration.fromPartial({ phase, phases: [...phases, ...more] }));
+  at("commit");
+  at("activate");
+  at("activate", [time("commit", 0, 7)]);
+  expect(told.slice(-3)).toEqual(["commit: begins", "commit: done in 7 ms", "activate: begins"]);
+});
