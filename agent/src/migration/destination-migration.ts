@@ -51,7 +51,7 @@ export class DestinationMigration {
   private constructor(host: AgentHost, entry: DestinationEntry) {
     const { node, metrics } = host;
     const { migrationId } = entry;
-    const logger = migrationLogger(host.logger, migrationId, "destination");
+    const logger = migrationLogger(host.logger, migrationId, { role: "destination" });
     const record = new DestinationRecord(host, entry);
     const context = { host, record, phases: { migrationId, node, logger, metrics, times: [] } };
     const container = new DestinationContainer(context);

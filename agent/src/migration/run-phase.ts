@@ -40,7 +40,10 @@ export async function runPhase<T>(context: PhaseContext, name: string, body: () 
   } catch (thrown) {
     const error = toDrayError(thrown);
     if (isCriu(name)) context.metrics.criuErrorsTotal.inc({ operation: name, reason: error.reason });
-    context.logger.warn({ phase: name, duration_ms: end(), reason: error.reason, err: error }, "phase failed");
+    const told = { phase: name, duration_ms: end(), reason: error.reason };
+    // Somebody wanted it so.
+    if (error.reason === "CANCELLED") context.logger.info(told, "phase called off");
+    else context.logger.warn({ ...told, err: error }, "phase failed");
     throw error;
   }
 }

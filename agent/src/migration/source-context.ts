@@ -26,7 +26,7 @@ export interface SourceContext {
 export function sourceContext(host: AgentHost, record: SourceRecord): SourceContext {
   const { entry } = record;
   const { node, metrics, stopping } = host;
-  const logger = migrationLogger(host.logger, entry.migrationId, "source");
+  const logger = migrationLogger(host.logger, entry.migrationId, { role: "source" });
   return {
     host,
     logger,

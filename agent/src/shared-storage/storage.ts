@@ -18,7 +18,17 @@ export interface DescribedMount extends MountPoint {
   readonly Storage?: Storage;
 }
 
-const SHARED = new Set(["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.glusterfs", "fuse.ceph"]);
+const SHARED = new Set([
+  "nfs",
+  "nfs4",
+  "cifs",
+  "smb3",
+  "ceph",
+  "glusterfs",
+  "fuse.glusterfs",
+  "fuse.ceph",
+  "fuse.ceph-fuse",
+]);
 
 /** File systems that several hosts can have mounted at once, known by the name of the export. */
 export function isSharedStorage(storage: Storage): boolean {

@@ -29,7 +29,13 @@ export function createLogger(options: LoggerOptions): Logger {
   return options.destination === undefined ? pino(settings) : pino(settings, options.destination);
 }
 
-/** A logger whose lines belong to one phase of one migration. */
-export function migrationLogger(logger: Logger, migrationId: string, phase: string): Logger {
-  return logger.child({ migration_id: migrationId, phase });
+export interface MigrationPart {
+  /** The side that an agent has in it. */
+  readonly role?: "source" | "destination";
+  readonly phase?: string;
+}
+
+/** A logger whose lines belong to one part of one migration. */
+export function migrationLogger(logger: Logger, migrationId: string, part: MigrationPart): Logger {
+  return logger.child({ migration_id: migrationId, ...part });
 }

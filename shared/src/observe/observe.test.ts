@@ -21,7 +21,7 @@ describe("logger", () => {
   test("one JSON object a line, with level name, part, node, migration and phase", () => {
     const { lines, destination } = capture();
     const logger = createLogger({ level: "info", part: "agent", node: "n1", destination });
-    migrationLogger(logger, "m1", "switch").warn({ downtimeMs: 5 }, "frozen");
+    migrationLogger(logger, "m1", { phase: "switch" }).warn({ downtimeMs: 5 }, "frozen");
     logger.debug("not said");
     expect(lines).toHaveLength(1);
     expect(JSON.parse(lines[0] ?? "")).toMatchObject({
