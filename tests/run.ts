@@ -93,11 +93,24 @@ async function timed(what: string, part: () => Promise<Tally>, signal: AbortSign
   }
 }
 
+/** Null where the arguments are wrong, or help is asked for. */
+function parseArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { suite: { type: "string" }, keep: { type: "boolean", default: false } },
+    });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return null;
+  }
+}
+
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { suite: { type: "string" }, keep: { type: "boolean", default: false } },
-  });
+  const { values, positionals } = parseArguments() ?? {
+    values: { suite: undefined, keep: false },
+    positionals: ["help"],
+  };
   const [asked = "all", ...more] = positionals;
   const parts: readonly Part[] =
     asked === "all" ? ["unit", "integration", "e2e"] : PARTS.filter((part) => part === asked);
@@ -123,6 +136,7 @@ async function main(): Promise<number> {
         tally,
         part === "e2e" ? await RUN.e2e(options) : await timed(part, () => RUN[part](options), options.signal),
       );
+      interruption.signal.throwIfAborted();
     }
   } catch (error) {
     if (!interruption.signal.aborted) throw error;

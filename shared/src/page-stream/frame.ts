@@ -68,16 +68,17 @@ export interface Frame {
 
 /**
  * Writes the header in front of a payload that already lies at HEADER_BYTES of `frame`, so that header and payload
- * leave in one write and nothing is copied. Returns the checksum.
+ * leave in one write and nothing is copied.
  */
-export function sealFrame(frame: Buffer, type: FrameType, streamId: number, payloadBytes: number): number {
+export function sealFrame(frame: Buffer, type: FrameType, streamId: number, payloadBytes: number): void {
   if (payloadBytes > PAYLOAD_LIMIT_BYTES || frame.length < HEADER_BYTES + payloadBytes) {
     throw new RangeError(`payload of ${payloadBytes} bytes in a frame of ${frame.length}`);
   }
   const headerCrc = writeHeader(frame, type, streamId, payloadBytes);
-  const crc = crc32(frame.subarray(HEADER_BYTES, HEADER_BYTES + payloadBytes), headerCrc);
-  frame.writeUInt32BE(crc, CHECKED_HEADER_BYTES);
-  return crc;
+  frame.writeUInt32BE(
+    crc32(frame.subarray(HEADER_BYTES, HEADER_BYTES + payloadBytes), headerCrc),
+    CHECKED_HEADER_BYTES,
+  );
 }
 
 /** As sealFrame, with a checksum that has been taken already. */
