@@ -54,9 +54,11 @@ test("the view follows nodes through ready, unhealthy, down and back", async () 
   await until(() => view.containers().length === 1);
   expect(view.resolve("redis").node).toBe("n1");
   await put(["Docker does not answer"]);
+  const beganMs = Date.now();
   await lease.revoke();
   await until(() => view.node("n1").state === "down");
-  expect(view.node("n1").lastSeenMs).toBe(7);
+  // Seen here, whatever the leader has written down: it may have died with the node.
+  expect(view.node("n1").lastSeenMs).toBeGreaterThanOrEqual(beganMs);
   expect(view.containers()).toEqual([]);
   expect(view.addressesOf("n1")).toEqual([]);
   await client.put(keys.node("n1"), JSON.stringify(nodeRecord("n1")));
