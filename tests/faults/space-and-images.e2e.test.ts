@@ -6,6 +6,8 @@ import type { Stage } from "./stage.ts";
 
 const IMAGES = ["/run/drayage/images", "/var/lib/drayage/images"];
 
+const JOURNAL = "/var/lib/drayage/journal";
+
 let stage: Stage;
 beforeAll(async () => {
   stage = await stageOfThisRun();
@@ -60,6 +62,32 @@ describe("no space on the destination", () => {
     });
     await stage.assertSound((await stage.set()).source, { onwards: destination });
   });
+});
+
+/** On a file system of its own, so that nothing else is full. */
+describe("no space for the journal", () => {
+  const POINTS = [
+    { role: "source", point: "source.after-freeze" },
+    { role: "destination", point: "destination.before-restore" },
+  ] as const;
+  for (const { role, point } of POINTS) {
+    test.runIf(isChosen(false))(`of the ${role}, from ${point} on`, async () => {
+      const actors = await stage.set();
+      const node = actors[role];
+      await stage.lab.exec(node, ["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "journal", JOURNAL]);
+      try {
+        const during = async () =>
+          void (await stage.lab.tryExec(node, ["dd", "if=/dev/zero", `of=${JOURNAL}/full`, "bs=1k"]));
+        await play(stage, { hold: { role, point }, during, outcomes: ["completed"] }, { isolated: true });
+        // The room that was kept is used up: nothing new begins.
+        const { document, stderr } = await stage.migrate(actors.source);
+        expect(document?.error?.reason, stderr).toBe("NO_SPACE");
+      } finally {
+        await stage.lab.exec(node, ["umount", JOURNAL]);
+      }
+      await stage.assertSound(actors.destination, { onwards: actors.source });
+    });
+  }
 });
 
 describe("images on their way", () => {

@@ -13,6 +13,7 @@ import { basename, dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { JournalEntry } from "./entry.ts";
+import { isFull, Reserve } from "./reserve.ts";
 
 /** Ended migrations of which the journal is kept, for questions asked late. */
 const KEPT_ENDED = 100;
@@ -20,6 +21,7 @@ const SUFFIX = ".journal";
 
 export class Journal {
   private readonly directory: string;
+  private readonly reserve: Reserve;
   /** Writes of one migration happen one after the other. */
   private readonly queues = new Map<string, Promise<void>>();
   /** Migrations whose last line this process has written whole: nothing has to be read before the next one. */
@@ -27,6 +29,7 @@ export class Journal {
 
   private constructor(directory: string) {
     this.directory = directory;
+    this.reserve = new Reserve(join(directory, "reserve"));
   }
 
   /** Opens the journal directory, creating it (0700) if needed. */
@@ -35,7 +38,7 @@ export class Journal {
     return new Journal(directory);
   }
 
-  /** Appends an entry and returns once it is on disk. */
+  /** Appends an entry and returns once it is on disk. NO_SPACE, for a new migration sooner than for one under way. */
   write(entry: JournalEntry): Promise<void> {
     const id = entry.migrationId;
     const previous = this.queues.get(id) ?? Promise.resolve();
@@ -95,17 +98,28 @@ export class Journal {
 
   private async append(entry: JournalEntry): Promise<void> {
     const { migrationId } = entry;
+    const line = formatLine(entry);
     const isWhole = this.whole.delete(migrationId);
-    await this.appendLine(migrationId, formatLine(entry), isWhole);
+    const isNew = !isWhole && (await this.read(migrationId)) === null;
+    if (isNew) {
+      await this.reserve.keep();
+      await this.begin(migrationId, line);
+    } else {
+      try {
+        await this.appendLine(migrationId, line, isWhole);
+      } catch (thrown) {
+        if (!isFull(thrown) || !(await this.reserve.giveUp())) throw thrown;
+        await this.appendLine(migrationId, line, false);
+      }
+    }
     this.whole.add(migrationId);
   }
 
-  private async appendLine(migrationId: string, line: string, isWhole: boolean): Promise<void> {
+  /** A new file appears whole or not at all. */
+  private async begin(migrationId: string, line: string): Promise<void> {
     const path = this.pathOf(migrationId);
-    const isNew = !isWhole && (await this.read(migrationId)) === null;
-    if (isNew) {
-      // A new file appears whole or not at all.
-      const temporary = `${path}.new`;
+    const temporary = `${path}.new`;
+    try {
       const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
       try {
         await file.writeFile(line);
@@ -114,9 +128,15 @@ export class Journal {
         await file.close();
       }
       await rename(temporary, path);
-      await syncDirectory(dirname(path));
-      return;
+    } catch (thrown) {
+      await rm(temporary, { force: true });
+      throw thrown;
     }
+    await syncDirectory(dirname(path));
+  }
+
+  private async appendLine(migrationId: string, line: string, isWhole: boolean): Promise<void> {
+    const path = this.pathOf(migrationId);
     if (!isWhole) await dropTornTail(path);
     const file = await open(path, constants.O_WRONLY | constants.O_APPEND);
     try {
