@@ -102,6 +102,7 @@ function parseArguments() {
     });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
+    process.stderr.write(`tests: ${error.message}\n`);
     return null;
   }
 }

@@ -238,7 +238,10 @@ static const char *freeze_container(const struct freezer *freezer, const char *s
 		return "a helper stays in the container's cgroup";
 	if (called_off(session))
 		return "called off";
-	return freeze(freezer) ? NULL : "the freeze could not be verified";
+	if (!freeze(freezer))
+		return "the freeze could not be verified";
+	/* The agent takes a CRIU that ends without it for one that was killed. */
+	return tell_in_session(session, "frozen", "") ? NULL : "the session cannot be told of the freeze";
 }
 
 static int at_pre_resume(const char *session, const char *init)

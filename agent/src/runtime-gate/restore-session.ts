@@ -1,5 +1,5 @@
 /** One restore: what create, start and the agent's own orders do to its state. */
-import { readFile, writeFile } from "node:fs/promises";
+import { access, readFile, writeFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { readCriuLog } from "../criu/criu-log.ts";
@@ -33,10 +33,8 @@ import { advance, type Copy, type Released, type SessionEvent, type SessionState
 
 const THAW_LIMIT_MS = 10_000;
 const KILL_LIMIT_MS = 20_000;
-/** How long a restore that is called off may take to notice before it is killed. */
+/** How long a restore that is called off, or whose CRIU has ended, may take to notice before it is killed. */
 const RESTORE_END_LIMIT_MS = 5000;
-/** How long runc may take to say why CRIU has failed. */
-const CRIU_ANSWER_LIMIT_MS = 1000;
 /** Of the restore's own end, while the container stands still. */
 const RESTORE_RECHECK_MS = 5;
 /** How long `start` may take to see the verdict that is in the record. */
@@ -105,7 +103,9 @@ export class Session implements RestoreSession {
     const path = this.#host.store.sessionFile(this.dockerId, "runc-ready");
     await waitForFile(path, signal);
     const criu = await readFile(path, "utf8");
-    this.#endWithCriu(criu).catch((cause: unknown) => this.#host.onProblem("CRIU could not be watched", cause));
+    this.#endWithCriu(criu).catch((cause: unknown) =>
+      this.#host.onProblem("a restore whose CRIU has ended could not be ended", cause),
+    );
   }
 
   imagesComplete(): Promise<void> {
@@ -247,19 +247,26 @@ export class Session implements RestoreSession {
     }
   }
 
-  /** Whoever kills CRIU leaves runc waiting for good: what CRIU had made holds the other end of their connection. */
+  /**
+   * Whoever kills CRIU would leave runc waiting for good: what CRIU has made holds the other end of their connection,
+   * and may run by now. So that goes first; runc then says by itself what has happened.
+   */
   async #endWithCriu(criu: string): Promise<void> {
     await claimantEnds(criu, Number.POSITIVE_INFINITY);
+    const { state } = this;
+    if (state.name !== "released") return;
+    const { restore } = state;
+    if (!(await this.#isFrozen())) await killCgroup(restore.cgroup, { deadlineMs: KILL_LIMIT_MS });
+    if (await claimantEnds(restore.claim, RESTORE_END_LIMIT_MS)) return;
     await this.#serial.run(async () => {
-      // The freeze is the last that CRIU does (criu-action.c): runc is about to end as well.
-      if (this.state.name !== "released" || (await this.#isFrozen())) return;
-      await this.#abort("CRIU ended before it had restored the container", CRIU_ANSWER_LIMIT_MS);
+      if (this.state.name === "released") await this.#abort("CRIU has ended, and runc has not", 0);
     });
   }
 
+  /** The freeze is the last that CRIU does (criu-action.c). */
   async #isFrozen(): Promise<boolean> {
-    const actions = await unlessGone(readFile(this.#host.store.sessionFile(this.dockerId, "actions"), "utf8"));
-    return actions?.split("\n").some((line) => line.endsWith(" frozen")) ?? false;
+    const frozen = access(this.#host.store.sessionFile(this.dockerId, "frozen")).then(() => true);
+    return (await unlessGone(frozen)) ?? false;
   }
 
   async #release(options: ReleaseOptions): Promise<void> {

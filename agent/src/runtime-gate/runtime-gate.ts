@@ -87,7 +87,10 @@ export interface RestoreSession {
    * `held`. Idempotent with the same options; after `prepared` it does nothing.
    */
   release(options: ReleaseOptions): Promise<void>;
-  /** After `release`: resolves when runc has come to where it needs CRIU. Rejects with the signal's reason. */
+  /**
+   * After `release`: resolves when runc has come to where it needs CRIU. Rejects with the signal's reason. From then on
+   * this process ends the restore if CRIU ends too early; after a restart of the agent, the leader's abort does.
+   */
   runcReady(signal: AbortSignal): Promise<void>;
   /**
    * The images are complete, all but the memory's pages: CRIU may begin.

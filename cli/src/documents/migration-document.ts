@@ -16,7 +16,7 @@ export interface MigrationDocument {
   readonly outcome: OutcomeName | null;
   readonly reason: string;
   readonly started_at: string;
-  /** From the freeze on the source to the thaw on the destination; null while the container has not come there. */
+  /** From the freeze on the source to the thaw on the destination; null if that is not known, or has not come. */
   readonly downtime_ms: number | null;
   /** Null while it is under way. */
   readonly total_ms: number | null;

@@ -68,6 +68,8 @@ class RedrawnView implements LiveView {
 class LoggedView implements LiveView {
   readonly #terminal: Terminal;
   readonly #written = new Set<string>();
+  /** Phases whose end was waited for once. */
+  readonly #awaited = new Set<string>();
 
   constructor(terminal: Terminal) {
     this.#terminal = terminal;
@@ -76,8 +78,12 @@ class LoggedView implements LiveView {
   update(migration: Migration): void {
     this.#once(titleLine(migration));
     for (const line of phaseLines(migration)) {
-      // The next phase may begin before it is known how long the last one took.
-      if (line.state === "waiting" && this.#written.has(`${line.name}: begins`)) return;
+      // The next phase may begin before it is known how long the last one took, which the next update should tell; after
+      // a change of leader nobody may know.
+      if (line.state === "waiting" && this.#written.has(`${line.name}: begins`) && !this.#awaited.has(line.name)) {
+        this.#awaited.add(line.name);
+        return;
+      }
       if (line.state === "running") this.#once(`${line.name}: begins`);
       if (line.state === "done") this.#once(`${line.name}: done in ${line.detail}`);
       if (line.state === "failed" || line.state === "cancelled") this.#once(`${line.name}: ${line.state}`);

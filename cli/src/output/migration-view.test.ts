@@ -48,4 +48,7 @@ test("a log tells the end of a phase before the beginning of the next", () => {
   at("activate");
   at("activate", [time("commit", 0, 7)]);
   expect(told.slice(-3)).toEqual(["commit: begins", "commit: done in 7 ms", "activate: begins"]);
+  at("finish", [time("commit", 0, 7)]);
+  at("finish", [time("commit", 0, 7)]);
+  expect(told.at(-1)).toBe("finish: begins");
 });

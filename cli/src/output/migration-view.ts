@@ -38,7 +38,7 @@ export function phaseLines(migration: Migration): PhaseLine[] {
 
 /**
  * What took how long, by its beginning: name, where, since the migration's beginning, duration. The phases are the
- * leading coordinator's; below each, what the agents did in it.
+ * leading coordinator's; below each, what the agents did in it, as far as the clocks of the hosts agree.
  */
 export function phaseRows({ phases, startedAtMs }: Migration): string[][] {
   const isPhase = (name: string) => name === "abort" || (PHASES as readonly string[]).includes(name);

@@ -25,15 +25,15 @@ export async function keepKnownNodes(
   /** What is to be written: the newest of each node. */
   const waiting = new Map<string, KnownNodeRecord>();
   let wake: () => void = () => undefined;
-  const see = (node: NodeRecord, lastSeenMs = Date.now()) => {
-    waiting.set(node.name, { node, lastSeenMs });
+  const see = (node: NodeRecord) => {
+    waiting.set(node.name, { node, lastSeenMs: Date.now() });
     wake();
   };
   const stopListening = view.onNodeState((node, state) => {
     if (state === "forgotten") waiting.delete(node.name);
     else see(node);
   });
-  for (const { record, lastSeenMs } of view.nodes()) see(record, lastSeenMs ?? Date.now());
+  for (const { record, state } of view.nodes()) if (state !== "down") see(record);
   const ended = signal.aborted ? Promise.resolve() : once(signal, "abort");
   try {
     while (!signal.aborted) {

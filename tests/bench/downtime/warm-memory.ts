@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { freemem } from "node:os";
 
 const MEGABYTE = 1024 * 1024;
-/** Of the container's memory there are at once: itself, images on both nodes, the copy; and as much again for what is in between. */
+/** Of the container's memory there come to be images on both nodes and the copy; and two more for what is in between. */
 const COPIES = 5;
 /** Caches, sockets, programs. */
 const BESIDE_BYTES = 512 * MEGABYTE;
@@ -30,12 +30,14 @@ export interface WarmMemory {
  * that every way finds it the same. In a process of its own, whose end gives back all of it at once.
  */
 export async function holdWarmMemory(megabytes: number): Promise<WarmMemory> {
-  const bytes = Math.min(COPIES * megabytes * MEGABYTE + BESIDE_BYTES, FREE_SHARE * freemem());
+  const containerBytes = megabytes * MEGABYTE;
+  const bytes = Math.min(COPIES * containerBytes + BESIDE_BYTES, FREE_SHARE * (freemem() - containerBytes));
   const holder = execFile(process.execPath, ["-e", HOLD, String(Math.ceil(bytes / MEGABYTE))]);
   const ended = once(holder, "close");
   const release = async () => {
     holder.stdin?.end();
-    await ended;
+    const [code] = await ended;
+    if (code !== 0) throw new Error(`the process that holds warm memory ended with ${code}`);
   };
   const held = holder.stdout === null ? [] : once(holder.stdout, "data");
   const failed = ended.then(([code]) => {
