@@ -1,18 +1,55 @@
+/** How much memory a dump of processes may write. */
 import { readFile } from "node:fs/promises";
 import { cgroupPids } from "./cgroup.ts";
 import { unlessGone } from "./unless-gone.ts";
 
-/**
- * Memory that a dump of this cgroup's processes may write, bytes: the sum of
- * their resident sets, so pages that they share are counted more than once.
- * Processes that end meanwhile count nothing.
- */
-export async function residentBytes(cgroup: string): Promise<number> {
-  const sizes = await Promise.all((await cgroupPids(cgroup)).map(residentBytesOfProcess));
-  return sizes.reduce((sum, bytes) => sum + bytes, 0);
+export interface ProcessMemory {
+  /** Private pages, in memory or swapped out, bytes: a dump writes them for each process, shared by a fork or not. */
+  readonly privateBytes: number;
+  /** Pages of shared memory that it has mapped, bytes. */
+  readonly sharedBytes: number;
+  /** By device and inode of what it has mapped: how far that reaches at least, bytes. */
+  readonly extents: ReadonlyMap<string, number>;
 }
 
-async function residentBytesOfProcess(pid: number): Promise<number> {
-  const status = (await unlessGone(readFile(`/proc/${pid}/status`, "utf8"))) ?? "";
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+const LINE = /^([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) (\S+) (\d+)/;
+
+/** From /proc/PID/status and /proc/PID/maps, see proc(5). Pure. */
+export function processMemory(status: string, maps: string): ProcessMemory {
+  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? 0) * 1024;
+  const extents = new Map<string, number>();
+  for (const line of maps.split("\n")) {
+    const [, from = "", to = "", offset = "", device = "", inode = "0"] = LINE.exec(line) ?? [];
+    if (inode === "0") continue;
+    const reach = Number.parseInt(offset, 16) + Number.parseInt(to, 16) - Number.parseInt(from, 16);
+    const file = `${device} ${inode}`;
+    extents.set(file, Math.max(extents.get(file) ?? 0, reach));
+  }
+  return { privateBytes: field("RssAnon") + field("VmSwap"), sharedBytes: field("RssShmem"), extents };
+}
+
+/**
+ * Not more than this is written of all of them together, bytes. What they share is written once, so neither more than
+ * each has mapped of it counts, nor more than it reaches; a database's buffers are not counted for each connection.
+ */
+export function dumpBytesLimit(processes: readonly ProcessMemory[]): number {
+  const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0);
+  const extents = new Map<string, number>();
+  for (const process of processes) {
+    for (const [file, bytes] of process.extents) extents.set(file, Math.max(extents.get(file) ?? 0, bytes));
+  }
+  const shared = Math.min(sum(processes.map(({ sharedBytes }) => sharedBytes)), sum(extents.values()));
+  return sum(processes.map(({ privateBytes }) => privateBytes)) + shared;
+}
+
+/** The limit for this cgroup's processes. Those that end meanwhile count nothing. */
+export async function residentBytes(cgroup: string): Promise<number> {
+  const processes = await Promise.all((await cgroupPids(cgroup)).map(memoryOf));
+  return dumpBytesLimit(processes);
+}
+
+async function memoryOf(pid: number): Promise<ProcessMemory> {
+  const read = async (name: string) => (await unlessGone(readFile(`/proc/${pid}/${name}`, "utf8"))) ?? "";
+  const [status, maps] = await Promise.all([read("status"), read("maps")]);
+  return processMemory(status, maps);
 }
