@@ -1,6 +1,7 @@
 /** kill -9 of what the agents run: CRIU, runc, drayage-runc; restarts of Docker, and of the agents by systemd. */
 import { basename } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { goFirst } from "../../agent/src/host/go-first.ts";
 import { eventually } from "../harness/eventually.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { appearance, killOnAppearance } from "./node-processes.ts";
@@ -105,11 +106,12 @@ describe("killed", () => {
         hold: from,
         during: async ({ actors }) => {
           const { lab } = stage;
-          death = (async () => {
+          // With the weight of the switch: on a busy machine it would be over before.
+          death = goFirst(async () => {
             const victim = await appearance(lab, actors[on], is, SETTLE_MS);
             if (when !== undefined) await appearance(lab, actors[on], when, SETTLE_MS);
             process.kill(victim.pid, "SIGKILL");
-          })();
+          });
           death.catch(() => undefined);
         },
         afterwards: async () => await death,
