@@ -4,6 +4,7 @@ import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
 import { LineConnection } from "../harness/line-connection.ts";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
+import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 import { known, verdictOn } from "./verdict.ts";
@@ -61,7 +62,10 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
   test("a bridge network with a connection that could not live: connections-behind-bridge, unless it is allowed", async () => {
     const { lab } = stage;
     const name = "refused-bridge";
-    await stage.start({ node: stage.source, name, image: "redis:latest", options: ["--publish=18080:6379"] });
+    // It has the address there that the container has here: the copy gets another one.
+    await stage.start({ node: stage.destination, name: "bridge-neighbour", image: TOOLS, command: SLEEP });
+    const options = ["--publish=18080:6379"];
+    const container = await stage.start({ node: stage.source, name, image: "redis:latest", options });
     await known(stage.lab, name);
     const endpoint = { host: lab.nodeAddress(stage.source), port: 18080 };
     const client = await eventually(() => LineConnection.open(endpoint), { what: "Redis listens", deadlineMs: 15_000 });
@@ -70,8 +74,18 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
       "connections-behind-bridge",
     );
     expect((await lab.dray(["migrate", name, "--to", stage.destination])).exitCode).toBe(4);
-    expect(await client.ask("PING\r\n")).toBe("+PONG");
+    expect(await client.ask("SET kept here\r\n")).toBe("+OK");
+
+    await migrate(lab, name, stage.destination, "--allow-connection-loss");
+    await assertOneCopy(lab, container, stage.destination);
     client.close();
+    const redis = (...words: string[]) => lab.docker(stage.destination, "exec", name, "redis-cli", "--raw", ...words);
+    expect(await redis("GET", "kept")).toBe("here");
+    // Redis was told that the old one has ended; this one is its own.
+    expect(await redis("INFO", "clients")).toMatch(/^connected_clients:1\r?$/m);
+    const again = await LineConnection.open({ host: lab.nodeAddress(stage.destination), port: 18080 });
+    expect(await again.ask("PING\r\n")).toBe("+PONG");
+    again.close();
   });
 
   test("a paused container: paused", async () => {

@@ -153,7 +153,8 @@ export const CAUSES: readonly Cause[] = [
     code: "address_missing",
     pattern: /Can't (bind|connect) inet socket( back)?: (Cannot assign requested address|Network is unreachable)/,
     meaning: "the container's address was not in its network namespace when sockets were restored",
-    remedy: "Check that the network hook ran: the file actions and runc's log on the destination.",
+    remedy:
+      "Disconnect the container from bridge networks that it has besides others, where its address changes: `docker network disconnect`. Else something on the destination has taken the address away while the container came.",
   },
   {
     code: "port_in_use",

@@ -6,6 +6,8 @@ import { type CommandOptions, type CommandResult, runCommand } from "./run-comma
 export interface TransientUnitOptions extends Omit<CommandOptions, "stdin"> {
   /** Name of the unit without suffix, for example "drayage-dump-<migration>". */
   readonly unit: string;
+  /** It lasts until all its processes have ended, not only the first; the others are not killed then. systemd 250. */
+  readonly untilEmpty?: boolean;
 }
 
 /** How long systemd waits before it kills a unit that is stopped. */
@@ -19,7 +21,7 @@ const RECHECK_MS = 20;
  * Throws as runCommand does; the unit is gone then.
  */
 export async function runTransientUnit(argv: readonly string[], options: TransientUnitOptions): Promise<CommandResult> {
-  const { unit, env: _env, cwd: _cwd, ...command } = options;
+  const { unit, env: _env, cwd: _cwd, untilEmpty: _untilEmpty, ...command } = options;
   try {
     return await runCommand(transientUnitArgv(argv, options), command);
   } catch (error) {
@@ -32,7 +34,7 @@ export async function runTransientUnit(argv: readonly string[], options: Transie
 /** The command line that runs `argv` as a unit, with this process's stdin, stdout and stderr, and ends with it. */
 export function transientUnitArgv(
   argv: readonly string[],
-  { unit, env = {}, cwd }: Pick<TransientUnitOptions, "unit" | "env" | "cwd">,
+  { unit, env = {}, cwd, untilEmpty = false }: Pick<TransientUnitOptions, "unit" | "env" | "cwd" | "untilEmpty">,
 ): string[] {
   const properties = [
     `--unit=${unit}`,
@@ -43,6 +45,7 @@ export function transientUnitArgv(
     "--property=CPUWeight=1000",
     ...Object.entries(env).map(([name, value]) => `--setenv=${name}=${value}`),
     ...(cwd === undefined ? [] : [`--working-directory=${cwd}`]),
+    ...(untilEmpty ? ["--property=ExitType=cgroup"] : []),
   ];
   return ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", ...properties, "--", ...argv.map(unexpanded)];
 }

@@ -12,7 +12,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { TailBuffer } from "./bounded-output.ts";
 import { GO_FIRST_SCRIPT } from "./go-first.ts";
-import { stopTransientUnit, type TransientUnitOptions, transientUnitArgv } from "./transient-unit.ts";
+import { endTransientUnit, stopTransientUnit, type TransientUnitOptions, transientUnitArgv } from "./transient-unit.ts";
 
 const READY = "ready";
 const WORD = "go";
@@ -23,6 +23,7 @@ const WORD = "go";
 const SCRIPT = `${GO_FIRST_SCRIPT}; export DRAYAGE_WORD_FROM=$$; (exec "$@" </dev/null >&2); code=$?; echo "ended $code"; exit $code`;
 const STDERR_LIMIT_BYTES = 64 << 10;
 const START_LIMIT_MS = 20_000;
+const END_LIMIT_MS = 60_000;
 
 export class WaitingUnit {
   readonly #unit: string;
@@ -35,7 +36,10 @@ export class WaitingUnit {
 
   private constructor(argv: readonly string[], options: Omit<TransientUnitOptions, "deadlineMs" | "signal">) {
     this.#unit = options.unit;
-    const [program = "", ...args] = transientUnitArgv(["/bin/sh", "-c", SCRIPT, "sh", ...argv], options);
+    const [program = "", ...args] = transientUnitArgv(["/bin/sh", "-c", SCRIPT, "sh", ...argv], {
+      ...options,
+      untilEmpty: true,
+    });
     this.#child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] });
     this.#child.stdin?.on("error", () => {});
     this.#child.stderr?.on("data", (chunk: Buffer) => this.#stderr.push(chunk));
@@ -94,6 +98,8 @@ export class WaitingUnit {
       else this.#child.stdin?.end(`${WORD}\n`);
       const code = await this.#ended.promise;
       if (code === 0) return;
+      // What it had started may not be interrupted, and is not yet over where the program alone was killed.
+      await endTransientUnit(this.#unit, END_LIMIT_MS);
       await this.#closed;
       throw new DrayError(
         "COMMAND_FAILED",

@@ -32,6 +32,15 @@ function restoreDeadlineMs(imageBytes: number): number {
   return RESTORE_BASE_MS + imageBytes / RESTORE_SLOWEST_BYTES_PER_MS;
 }
 
+/**
+ * Whose address may be another one here cannot keep a connection, and CRIU could not restore it: the container is told
+ * of its end at once. Those of a container that has other networks, too, are worth trying.
+ */
+function connectionsOf(endpoints: readonly Endpoint[]): string[] {
+  const isLost = endpoints.length > 0 && endpoints.every(({ driver }) => driver === "bridge");
+  return isLost ? ["tcp-close"] : [];
+}
+
 interface Limit {
   readonly deadlineMs: number;
   /** What has not happened then, of the container whose name follows. */
@@ -115,7 +124,11 @@ export class Preparation {
     await this.#parts.start.whileHeld(armed.held, signal);
     const { imageDirectory } = this.#context.record.entry;
     // What runc does before it needs CRIU it does while the container still runs on its source.
-    await armed.release({ imageDirectory, workDirectory: `${imageDirectory}-work` });
+    await armed.release({
+      imageDirectory,
+      workDirectory: `${imageDirectory}-work`,
+      criuOptions: connectionsOf(endpoints),
+    });
     // Not by the way: what runc cannot do here is to be known before anything stands still, and it mounts volumes into
     // the copy's root for a moment, in which the rest of the layer must not be written there.
     await this.#orFailedRestore(armed, armed.runcReady(signal), signal, {

@@ -13,7 +13,7 @@ export const SOURCE_NETWORK_CHECKS: readonly Check<SourceFacts>[] = [
       const bridges = networks.filter(({ Driver }) => Driver === "bridge").map(({ Name }) => Name);
       return when(
         bridges.length > 0 && establishedConnections > 0,
-        `The container has ${establishedConnections} open connection${establishedConnections === 1 ? "" : "s"} and is on the bridge network ${bridges.join(", ")}, whose addresses belong to this host.`,
+        `The container has ${establishedConnections} open connection${establishedConnections === 1 ? "" : "s"} and is on the bridge network ${bridges.join(", ")}, whose addresses belong to this host: connections would be lost.`,
         "Use a macvlan network for connections that live on.",
       );
     },
