@@ -54,7 +54,12 @@ export async function journalReserving(host: AgentHost, request: ReserveRequest)
     thawedAtMs: null,
   };
   await faultPoint("destination.before-journal-reserving");
-  await host.journal.write(entry);
+  try {
+    await host.journal.write(entry);
+  } catch (thrown) {
+    await removeTransitDirectory(transit, order.migrationId);
+    throw thrown;
+  }
   await faultPoint("destination.after-journal-reserving");
   return entry;
 }
