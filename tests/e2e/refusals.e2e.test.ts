@@ -62,6 +62,7 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
   test("a bridge network with a connection that could not live: connections-behind-bridge, unless it is allowed", async () => {
     const { lab } = stage;
     const name = "refused-bridge";
+    await lab.images(["debian-tools"], [stage.destination]);
     // It has the address there that the container has here: the copy gets another one.
     await stage.start({ node: stage.destination, name: "bridge-neighbour", image: TOOLS, command: SLEEP });
     const options = ["--publish=18080:6379"];
