@@ -17,10 +17,13 @@ export interface PlacementFilter {
   explain(task: PlacementTask, node: ClusterNode): string;
 }
 
+/** Name of the filter that refuses where the container is. */
+export const IS_SOURCE = "source";
+
 /** In this order; the first that refuses explains. */
 export const FILTERS: readonly PlacementFilter[] = [
   {
-    name: "source",
+    name: IS_SOURCE,
     check: (task, node) => node.record.name !== task.source,
     explain: () => "the container is already there",
   },

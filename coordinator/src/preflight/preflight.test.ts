@@ -1,4 +1,5 @@
 import { InspectSourceResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
 import { expect, it } from "vitest";
 import type { ClusterNode } from "../cluster/view.ts";
 import type { AgentOrders } from "../orders/agent-orders.ts";
@@ -33,4 +34,16 @@ it("holds a named destination to the constraints, too", async () => {
     message: "n2 does not meet node.name==n3",
   });
   expect(asked).toEqual([]);
+});
+
+it("says why not the others, but for the one where it is", async () => {
+  const { architecture } = nodeRecord("n1").host;
+  const inspectSource = async () => InspectSourceResponse.fromPartial({ description: { host: { architecture } } });
+  const agents = { of: () => ({ ...orders, inspectSource }) as unknown as AgentOrders };
+  const constraints = [parseConstraint("node.name!=n2")];
+  const { destination, findings } = await preflight({ ...deps, agents }, { ...request, to: "", constraints });
+  expect(destination).toBe("n3");
+  expect(findings).toMatchObject([
+    { code: "not-chosen", severity: Severity.SEVERITY_NOTE, node: "n2", message: expect.stringContaining("n2") },
+  ]);
 });

@@ -6,6 +6,7 @@ import type { InventoryRecord } from "@drayage/shared/state/node.ts";
 import type { ClusterNode } from "../cluster/view.ts";
 import type { Agents } from "../orders/agent-orders.ts";
 import { type Constraint, holds, showConstraint } from "../placement/constraint.ts";
+import { IS_SOURCE } from "../placement/filters.ts";
 import { place, type Refusal, showRefusals } from "../placement/place.ts";
 import { obstacles, showFindings } from "./findings.ts";
 
@@ -93,7 +94,7 @@ async function findDestination(
         }
         const against = obstacles(found, allowFlags);
         if (against.length === 0) {
-          const findings = [...source.findings, ...found];
+          const findings = [...source.findings, ...found, ...refused.filter(isAnother).map(notChosen)];
           return { description: source.description, destination: record.name, findings };
         }
         const why = against.map((finding) => `${finding.message} ${finding.remedy}`.trim()).join(" ");
@@ -106,6 +107,16 @@ async function findDestination(
     }
   }
   throw new DrayError("NO_PLACEMENT", `no node can take ${container.name}: ${showRefusals(refused)}`);
+}
+
+function isAnother({ filter }: Refusal): boolean {
+  return filter !== IS_SOURCE;
+}
+
+/** For whoever asks why it is not that node. */
+function notChosen({ node, why }: Refusal): Finding {
+  const message = `not chosen: ${why}`;
+  return { code: "not-chosen", severity: Severity.SEVERITY_NOTE, node, message, remedy: "", allowFlag: "" };
 }
 
 /** The source's description and findings. */

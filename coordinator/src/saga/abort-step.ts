@@ -14,20 +14,16 @@ const ABORT_MS = 60_000;
 
 export async function abortStep(context: SagaContext): Promise<void> {
   if (context.journal.record.error === null) noteError(context, sourceTookBack(context));
-  await runPhase(context, "abort", { journal: "before" }, async () => {
-    const { journal } = context;
-    const source = await abortSource(context);
-    if (source === "commit-won") return;
-    await abortDestination(context);
-    const cause = journal.record.error?.message ?? "";
-    if (source === "running") await endMigration(context, "rolled_back", `rolled back: ${cause}`);
-    else
-      await endMigration(
-        context,
-        "failed",
-        `${cause}; and the container does not run on ${journal.record.source} any more`,
-      );
+  const source = await runPhase(context, "abort", { journal: "before" }, async () => {
+    const verdict = await abortSource(context);
+    if (verdict !== "commit-won") await abortDestination(context);
+    return verdict;
   });
+  if (source === "commit-won") return;
+  const { error, source: node } = context.journal.record;
+  const cause = error?.message ?? "";
+  if (source === "running") await endMigration(context, "rolled_back", `rolled back: ${cause}`);
+  else await endMigration(context, "failed", `${cause}; and the container does not run on ${node} any more`);
 }
 
 /** Records why a migration goes back, once: the first error is the cause. */

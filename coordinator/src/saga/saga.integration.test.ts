@@ -215,6 +215,8 @@ describe("the way back", () => {
       };
       const { last } = await runToEnd();
       expect(last.outcome).toBe(Outcome.OUTCOME_ROLLED_BACK);
+      // How long that took is told, too.
+      expect(last.phases.at(-1)?.name).toBe("abort");
       expect(last.error).toMatchObject({ reason: "NO_SPACE", node, message: "no space left" });
       expect(cluster.world.running()).toEqual(["n1"]);
       expect(cluster.world.get("n2")).toBe("none");
