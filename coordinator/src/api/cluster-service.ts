@@ -16,6 +16,7 @@ import { type RpcService, service } from "@drayage/shared/rpc/server.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { EventRecord } from "@drayage/shared/state/migration.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
+import { resolveKnown } from "../cluster/find-container.ts";
 import { forgetNode } from "../cluster/known-nodes.ts";
 import type { ClusterNode, ClusterView } from "../cluster/view.ts";
 import type { Agents } from "../orders/agent-orders.ts";
@@ -65,7 +66,7 @@ export function clusterService(options: ClusterServiceOptions): RpcService {
       },
       getContainer: async (request, context) => {
         await view.refresh(context.signal);
-        return { container: container(view.resolve(request.container)) };
+        return { container: container(resolveKnown(view, request.container)) };
       },
       check: async (request, context) => {
         await view.refresh(context.signal);
@@ -93,7 +94,7 @@ async function check(
     const nodes = request.node === "" ? view.nodes() : [view.node(request.node)];
     return nodes.map((node) => verdict(node.record.name, nodeFindings(node), allowFlags));
   }
-  const container = view.resolve(request.container);
+  const container = resolveKnown(view, request.container);
   const nodes =
     request.node === ""
       ? view.nodes().filter((node) => node.record.name !== container.node)

@@ -1,10 +1,13 @@
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { expect, it } from "vitest";
-import { inventoryRecord } from "../test-support/records.ts";
+import { inventoryRecord, nodeRecord } from "../test-support/records.ts";
 import { type FindView, findContainer } from "./find-container.ts";
 
 /** A view in which the container appears with the reading of that number; a node was lost until then. */
-function viewFrom(reading: number, options: { readonly lost: boolean }): FindView & { readings: number } {
+function viewFrom(
+  reading: number,
+  options: { readonly lost: boolean; readonly down?: readonly string[] },
+): FindView & { readings: number } {
   return {
     readings: 0,
     async refresh() {
@@ -15,6 +18,7 @@ function viewFrom(reading: number, options: { readonly lost: boolean }): FindVie
       return inventoryRecord();
     },
     hasJustLost: () => options.lost,
+    nodes: () => (options.down ?? []).map((name) => ({ record: nodeRecord(name), state: "down", lastSeenMs: 1 })),
   };
 }
 
@@ -36,4 +40,13 @@ it("says at once that there is none while all nodes are where they were", async 
   const view = viewFrom(3, { lost: false });
   await expect(findContainer(view, "redis", signal)).rejects.toMatchObject({ reason: "NOT_FOUND" });
   expect(view.readings).toBe(1);
+});
+
+it("says that it does not know what is on nodes that are down", async () => {
+  const view = viewFrom(3, { lost: false, down: ["n2"] });
+  await expect(findContainer(view, "redis", signal)).rejects.toMatchObject({
+    reason: "NOT_FOUND",
+    message: "no such container; what is on n2, which is down, is not known",
+    remedy: expect.stringContaining("systemctl start drayage-agent"),
+  });
 });

@@ -4,7 +4,7 @@ import type { InventoryRecord } from "@drayage/shared/state/node.ts";
 import { pause } from "../pause.ts";
 import type { ClusterView } from "./view.ts";
 
-export type FindView = Pick<ClusterView, "refresh" | "resolve" | "hasJustLost">;
+export type FindView = Pick<ClusterView, "refresh" | "resolve" | "hasJustLost" | "nodes">;
 
 /** A node whose agent only lost its lease, for example while etcd's members elected a leader, is back by then. */
 const RETURN_MS = 10_000;
@@ -19,11 +19,25 @@ export async function findContainer(view: FindView, text: string, signal: AbortS
   for (;;) {
     await view.refresh(signal);
     try {
-      return view.resolve(text);
+      return resolveKnown(view, text);
     } catch (thrown) {
       const mayComeBack = thrown instanceof DrayError && thrown.reason === "NOT_FOUND" && view.hasJustLost(RETURN_MS);
       if (!mayComeBack || signal.aborted || performance.now() > endsAtMs) throw thrown;
     }
     await pause(RETRY_MS, signal);
+  }
+}
+
+/** As `ClusterView.resolve`; where there is none, with the nodes that are down: what they have, nobody knows. */
+export function resolveKnown(view: Pick<ClusterView, "resolve" | "nodes">, text: string): InventoryRecord {
+  try {
+    return view.resolve(text);
+  } catch (thrown) {
+    const down = view.nodes().flatMap(({ record, state }) => (state === "down" ? [record.name] : []));
+    if (!(thrown instanceof DrayError) || thrown.reason !== "NOT_FOUND" || down.length === 0) throw thrown;
+    throw new DrayError("NOT_FOUND", `${thrown.message}; what is on ${down.join(", ")}, which is down, is not known`, {
+      remedy: `If it is there, bring its agent back: \`systemctl start drayage-agent\`. ${thrown.remedy}`,
+      cause: thrown,
+    });
   }
 }
