@@ -14,12 +14,12 @@ export interface BundleRestore {
   /** Of the process that will restore. */
   readonly claim: string;
   readonly runcPath: string;
-  /** Path of a file of the session. */
+  /** Path of a file of this restore. */
   readonly sessionFile: (name: string) => string;
   readonly options: ReleaseOptions;
 }
 
-/** Writes the session's files and changes the bundle's configuration; may be repeated. */
+/** Writes the restore's files and changes the bundle's configuration; may be repeated. */
 export async function prepareBundle({
   create,
   claim,
