@@ -1,0 +1,231 @@
+/**
+ * Writes the memory of a dump as CRIU's images, piece by piece as it comes, with nothing of it copied.
+ *
+ * What `entry` and `data` are given is written by the next `flush`, all of it at once; until then the caller keeps the
+ * memory of the pieces as it is.
+ */
+import { writevSync } from "node:fs";
+import { access, type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { liesInMemory } from "@drayage/shared/page-stream/memory-files.ts";
+import { contentOf, type Segment } from "./image-chain.ts";
+import { MemoryImageReader } from "./memory-image-reader.ts";
+import {
+  describeRange,
+  endOf,
+  type ImageId,
+  PAGE_BYTES,
+  type PageRange,
+  PARENT,
+  PRESENT,
+  rangeFault,
+} from "./page-range.ts";
+import { encodePagemapEntry, encodePagemapHead, joinRanges, pagemapName, pagesName } from "./pagemap-image.ts";
+
+/**
+ * Where CRIU's page server begins as well: CRIU itself counts from 1, and may write images of its own into the same
+ * directory.
+ */
+const FIRST_PAGES_ID = 0x10001;
+
+export interface WriterOptions {
+  /** An image is closed only after its bytes are on disk. The caller syncs the directory. */
+  readonly sync: boolean;
+}
+
+interface OpenImage {
+  readonly image: ImageId;
+  readonly pagemap: FileHandle;
+  readonly pages: FileHandle;
+  /** Of the round before; null if it does not have this image. */
+  readonly parent: readonly Segment[] | null;
+}
+
+export class MemoryImageWriter {
+  readonly #directory: string;
+  readonly #inMemory: boolean;
+  readonly #sync: boolean;
+  #nextPagesId = FIRST_PAGES_ID;
+  #open: OpenImage | undefined;
+  /** The last range, which the next one may continue. */
+  #lastRange: PageRange | undefined;
+  #imageEnd = 0;
+  /** Content of the last range that is still to come. */
+  #dataBytes = 0;
+  #entries: Buffer[] = [];
+  #content: Buffer[] = [];
+
+  private constructor(directory: string, inMemory: boolean, sync: boolean) {
+    this.#directory = directory;
+    this.#inMemory = inMemory;
+    this.#sync = sync;
+  }
+
+  /** Into a directory that exists; its link to a parent, if it has one, is there already (`setParent`). */
+  static async create(directory: string, { sync }: WriterOptions): Promise<MemoryImageWriter> {
+    return new MemoryImageWriter(directory, await liesInMemory(join(directory, "pages")), sync);
+  }
+
+  /** Whether the round before has this image. */
+  async parentHas(image: ImageId): Promise<boolean> {
+    const [, parent] = (await MemoryImageReader.open(this.#directory)).directories;
+    return parent !== undefined && (await exists(join(parent, pagemapName(image))));
+  }
+
+  /**
+   * Completes the image before and begins this one; true if ranges of it may be in the parent. Throws CORRUPT_STREAM if
+   * the directory has it already: CRIU numbers two kinds of shared memory independently, and would lose one of them.
+   */
+  async open(image: ImageId): Promise<boolean> {
+    await this.#completeImage();
+    const parent = await this.#parentOf(image);
+    const pagesId = this.#nextPagesId++;
+    const pagemap = await this.#create(pagemapName(image));
+    let pages: FileHandle;
+    try {
+      pages = await this.#create(pagesName(pagesId));
+    } catch (error) {
+      await pagemap.close();
+      throw error;
+    }
+    this.#open = { image, pagemap, pages, parent };
+    this.#lastRange = undefined;
+    this.#imageEnd = 0;
+    this.#entries.push(encodePagemapHead(pagesId));
+    return parent !== null;
+  }
+
+  /** Throws CORRUPT_STREAM if it does not follow the ranges before, or is in the parent and the parent has it not. */
+  entry(range: PageRange): void {
+    const { parent } = this.#demandOpen();
+    if (this.#dataBytes > 0) throw corrupt(`${this.#dataBytes} bytes are missing before ${describeRange(range)}`);
+    const fault = rangeFault(range, this.#imageEnd);
+    if (fault !== null) throw corrupt(fault);
+    if ((range.flags & PARENT) !== 0 && (parent === null || contentOf(parent, range) === null)) {
+      throw corrupt(`the parent does not have all of ${describeRange(range)}`);
+    }
+    this.#imageEnd = endOf(range);
+    if ((range.flags & PRESENT) !== 0) this.#dataBytes = range.pages * PAGE_BYTES;
+    const joined = this.#lastRange === undefined ? null : joinRanges(this.#lastRange, range);
+    if (joined === null) this.#settleRange();
+    this.#lastRange = joined ?? range;
+  }
+
+  /** Content of the last range. Kept until the next flush. */
+  data(bytes: Buffer): void {
+    if (bytes.length > this.#dataBytes) throw corrupt(`${bytes.length - this.#dataBytes} bytes that no range has`);
+    this.#dataBytes -= bytes.length;
+    this.#content.push(bytes);
+  }
+
+  /** Writes what has come. At once where the directory lies in memory: a promise only if there was a disk to wait for. */
+  flush(): void | Promise<void> {
+    if (this.#open === undefined || (this.#entries.length === 0 && this.#content.length === 0)) return;
+    const { pagemap, pages } = this.#open;
+    const [entries, content] = [this.#entries, this.#content];
+    this.#entries = [];
+    this.#content = [];
+    if (!this.#inMemory) return writeOnDisk(pages, content).then(() => writeOnDisk(pagemap, entries));
+    writeInMemory(pages, content);
+    writeInMemory(pagemap, entries);
+  }
+
+  /** All images are complete. */
+  async close(): Promise<void> {
+    await this.#completeImage();
+  }
+
+  /** Lets go of everything; what was written stays, and is not whole. */
+  async abandon(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    this.#entries = [];
+    this.#content = [];
+    if (open !== undefined) await Promise.all([open.pagemap.close(), open.pages.close()]);
+  }
+
+  async #completeImage(): Promise<void> {
+    const open = this.#open;
+    if (open === undefined) return;
+    if (this.#dataBytes > 0) throw corrupt(`${this.#dataBytes} bytes are missing at the end of an image`);
+    this.#settleRange();
+    await this.flush();
+    if (this.#sync) await Promise.all([open.pagemap.sync(), open.pages.sync()]);
+    await this.abandon();
+  }
+
+  #settleRange(): void {
+    if (this.#lastRange !== undefined) this.#entries.push(encodePagemapEntry(this.#lastRange));
+    this.#lastRange = undefined;
+  }
+
+  async #parentOf(image: ImageId): Promise<readonly Segment[] | null> {
+    if (!(await this.parentHas(image))) return null;
+    const [, parent] = (await MemoryImageReader.open(this.#directory)).directories;
+    const loaded = await (await MemoryImageReader.open(parent as string)).load(image);
+    await loaded.close();
+    return loaded.segments;
+  }
+
+  #demandOpen(): OpenImage {
+    if (this.#open === undefined) throw corrupt("a range before any image");
+    return this.#open;
+  }
+
+  async #create(name: string): Promise<FileHandle> {
+    const path = join(this.#directory, name);
+    try {
+      return await open(path, "wx", 0o600);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw toDrayError(error);
+      throw new DrayError("CORRUPT_STREAM", `there is a second ${name}`, { cause: error });
+    }
+  }
+}
+
+async function writeOnDisk(file: FileHandle, pieces: readonly Buffer[]): Promise<void> {
+  for (let rest = pieces; rest.length > 0; ) {
+    try {
+      const { bytesWritten } = await file.writev(rest);
+      rest = behind(rest, bytesWritten);
+    } catch (error) {
+      throw toDrayError(error);
+    }
+  }
+}
+
+function writeInMemory(file: FileHandle, pieces: readonly Buffer[]): void {
+  for (let rest = pieces; rest.length > 0; ) {
+    try {
+      rest = behind(rest, writevSync(file.fd, rest));
+    } catch (error) {
+      throw toDrayError(error);
+    }
+  }
+}
+
+/** What of the pieces is left behind that many bytes. */
+function behind(pieces: readonly Buffer[], bytes: number): readonly Buffer[] {
+  let left = bytes;
+  let index = 0;
+  for (; index < pieces.length && left >= (pieces[index] as Buffer).length; index++) {
+    left -= (pieces[index] as Buffer).length;
+  }
+  if (index === pieces.length) return [];
+  return [(pieces[index] as Buffer).subarray(left), ...pieces.slice(index + 1)];
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+function corrupt(what: string): DrayError {
+  return new DrayError("CORRUPT_STREAM", `memory images: ${what}`);
+}
