@@ -1,0 +1,298 @@
+/**
+ * Takes the memory of one dump from CRIU (`--page-server`) and hands it on, piece by piece.
+ *
+ * ```
+ *  listening ── a connection of root's ──► receiving ── close ──► done
+ *      │  ▲                                    │
+ *      └──┘ any other: refused                 └── broken off, not understood, refused by the sink ──► failed
+ * ```
+ *
+ * CRIU authenticates no one and the port is open to every process of the host, so who connects is asked of the kernel
+ * before a byte is read.
+ */
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { type ImageId, LAZY, type PageRange, PARENT, PRESENT } from "../memory-image/page-range.ts";
+import { ownerOfConnection } from "./connection-owner.ts";
+import { encodeCloseAnswer, encodeOpenAnswer, encodeParentAnswer } from "./protocol.ts";
+import { type PageEvent, PageStreamDecoder } from "./stream-decoder.ts";
+
+const ADDRESS = "127.0.0.1";
+const ROOT = 0;
+const LINGER_MS = 1000;
+
+/** Where the memory goes. What it throws ends the dump. */
+export interface PageSink {
+  /** Whether the round before has this image; the one that `open` will answer the same of. */
+  parentHas(image: ImageId): boolean | Promise<boolean>;
+  /** The image before is complete. True if ranges of the new one may be in the parent. */
+  open(image: ImageId): boolean | Promise<boolean>;
+  /** Ranges of an image ascend. If one is PRESENT, its content follows. */
+  entry(range: PageRange): void;
+  /** A piece of content, to be kept as it is or used up by the next `flush`, `open` or `close`. */
+  data(bytes: Buffer): void;
+  /** Uses up what has come. CRIU is held back as long as a promise is pending. */
+  flush(): void | Promise<void>;
+  /** Everything has come. CRIU is told that all is safe when this is done, whether its dump went well or not. */
+  close(): void | Promise<void>;
+}
+
+export interface PageServerOptions {
+  readonly sink: PageSink;
+  /** Until CRIU has closed, from now on. */
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Told of each connection that was turned away: who it was. */
+  readonly onRefused: (message: string) => void;
+}
+
+export interface PageTotals {
+  readonly images: number;
+  readonly ranges: number;
+  /** Pages of 4096 bytes. */
+  readonly presentPages: number;
+  readonly lazyPages: number;
+  readonly parentPages: number;
+  readonly contentBytes: number;
+  /** From the connection to the last answer. */
+  readonly durationMs: number;
+  /** Of that, how long the sink was waited for. */
+  readonly sinkMs: number;
+}
+
+export interface PageServer {
+  readonly port: number;
+  /**
+   * Settles when CRIU has closed and was answered, or nothing can come any more; the sink is not in use then. Throws
+   * CORRUPT_STREAM, TIMEOUT, CANCELLED, and what the sink has thrown.
+   */
+  readonly done: Promise<PageTotals>;
+}
+
+/** Listens for one dump. */
+export async function startPageServer(options: PageServerOptions): Promise<PageServer> {
+  const { signal, deadlineMs } = options;
+  const ends = [AbortSignal.timeout(deadlineMs), ...(signal === undefined ? [] : [signal])];
+  const reception = new Reception(options, AbortSignal.any(ends));
+  return { port: await reception.listen(), done: reception.done };
+}
+
+class Reception {
+  readonly #options: PageServerOptions;
+  readonly #signal: AbortSignal;
+  readonly #server: Server;
+  readonly #outcome = Promise.withResolvers<PageTotals>();
+  /** Connections are looked at one after the other. */
+  #looking: Promise<void> = Promise.resolve();
+  #client: Client | undefined;
+
+  constructor(options: PageServerOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.#signal = signal;
+    // Half open: the last answer must still leave when CRIU has ended its side.
+    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
+    this.#server.on("connection", (socket) => {
+      socket.on("error", () => undefined);
+      this.#looking = this.#looking.then(() => this.#look(socket)).catch((error: unknown) => this.#end(error));
+    });
+    // It may fail before anybody waits for it.
+    this.#outcome.promise.catch(() => undefined);
+  }
+
+  get done(): Promise<PageTotals> {
+    return this.#outcome.promise;
+  }
+
+  async listen(): Promise<number> {
+    this.#signal.throwIfAborted();
+    const listening = Promise.withResolvers<void>();
+    this.#server.once("error", listening.reject);
+    this.#server.listen(0, ADDRESS, listening.resolve);
+    await listening.promise;
+    this.#signal.addEventListener("abort", () => this.#abort(), { once: true });
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  #abort(): void {
+    const error = toDrayError(this.#signal.reason, "CANCELLED");
+    if (this.#client === undefined) this.#end(error);
+    else this.#client.fail(error);
+  }
+
+  async #look(socket: Socket): Promise<void> {
+    const { remoteAddress: address = "", remotePort: port = 0, localPort = 0 } = socket;
+    const owner = await ownerOfConnection({ address, port }, { address: ADDRESS, port: localPort });
+    if (this.#client !== undefined || !this.#server.listening) {
+      socket.destroy();
+      return;
+    }
+    if (owner !== ROOT) {
+      socket.destroy();
+      const whose = owner === null ? "which was closed at once" : `of user ${owner}`;
+      this.#options.onRefused(`a connection to the page server from port ${port}, ${whose}`);
+      return;
+    }
+    this.#server.close();
+    this.#client = new Client(socket, this.#options.sink);
+    this.#client.done.then(
+      (totals) => this.#outcome.resolve(totals),
+      (error: unknown) => this.#end(error),
+    );
+  }
+
+  #end(error: unknown): void {
+    this.#server.close();
+    this.#outcome.reject(toDrayError(error));
+  }
+}
+
+/** The connection of CRIU. */
+class Client {
+  readonly #socket: Socket;
+  readonly #sink: PageSink;
+  readonly #decoder = new PageStreamDecoder();
+  readonly #outcome = Promise.withResolvers<PageTotals>();
+  readonly #startedAt = performance.now();
+  readonly #totals = {
+    images: 0,
+    ranges: 0,
+    presentPages: 0,
+    lazyPages: 0,
+    parentPages: 0,
+    contentBytes: 0,
+    sinkMs: 0,
+  };
+  /** What the sink is doing. */
+  #pending: Promise<void> | undefined;
+  #closed = false;
+  #failure: unknown;
+
+  constructor(socket: Socket, sink: PageSink) {
+    this.#socket = socket;
+    this.#sink = sink;
+    socket.on("data", (chunk: Buffer) => this.#take(chunk));
+    socket.on("end", () => this.#guard(() => this.#decoder.finish()));
+    socket.on("error", (cause) => {
+      this.fail(new DrayError("CORRUPT_STREAM", `CRIU's page stream: broken off: ${cause.message}`, { cause }));
+    });
+    socket.resume();
+  }
+
+  get done(): Promise<PageTotals> {
+    return this.#outcome.promise;
+  }
+
+  /** Nothing more is taken; `done` fails with this once the sink has come to rest. */
+  fail(error: unknown): void {
+    if (this.#failure !== undefined || this.#closed) return;
+    this.#failure = error;
+    this.#socket.destroy();
+    const reject = () => this.#outcome.reject(error);
+    if (this.#pending === undefined) reject();
+    else this.#pending.then(reject, reject);
+  }
+
+  #guard(action: () => void): void {
+    if (this.#failure !== undefined) return;
+    try {
+      action();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  #take(chunk: Buffer): void {
+    this.#guard(() => {
+      const waiting = this.#handOn(this.#decoder.decode(chunk));
+      if (waiting === undefined) return;
+      this.#socket.pause();
+      const since = performance.now();
+      const pending = waiting.finally(() => {
+        this.#totals.sinkMs += performance.now() - since;
+        this.#pending = undefined;
+      });
+      this.#pending = pending;
+      pending.then(
+        () => this.#guard(() => this.#socket.resume()),
+        (error: unknown) => this.fail(error),
+      );
+    });
+  }
+
+  /** A promise only where there is something to wait for. */
+  #handOn(events: Iterator<PageEvent, void>): Promise<void> | undefined {
+    while (this.#failure === undefined) {
+      const { done, value: event } = events.next();
+      if (done === true) return this.#flush();
+      if (event.kind === "close") {
+        // Nothing may come behind it.
+        events.next();
+        return this.#close();
+      }
+      const waiting = this.#handle(event);
+      if (waiting !== undefined) return waiting.then(() => this.#handOn(events));
+    }
+    return undefined;
+  }
+
+  #flush(): Promise<void> | undefined {
+    const since = performance.now();
+    const waiting = this.#sink.flush();
+    this.#totals.sinkMs += performance.now() - since;
+    return waiting ?? undefined;
+  }
+
+  #handle(event: Exclude<PageEvent, { kind: "close" }>): Promise<void> | undefined {
+    switch (event.kind) {
+      case "entry":
+        this.#count(event);
+        this.#sink.entry(event);
+        return undefined;
+      case "data":
+        this.#totals.contentBytes += event.bytes.length;
+        this.#sink.data(event.bytes);
+        return undefined;
+      case "open":
+        return this.#open(event.image, event.answerWanted);
+      case "parentInquiry":
+        return this.#answerInquiry(event.image);
+      case "get":
+        throw new DrayError("CORRUPT_STREAM", "CRIU's page stream: asks for pages where it should bring them");
+    }
+  }
+
+  async #open(image: ImageId, answerWanted: boolean): Promise<void> {
+    this.#totals.images++;
+    const hasParent = await this.#sink.open(image);
+    if (!answerWanted) return;
+    this.#decoder.answered(hasParent);
+    this.#socket.write(encodeOpenAnswer(hasParent));
+  }
+
+  async #answerInquiry(image: ImageId): Promise<void> {
+    this.#socket.write(encodeParentAnswer(await this.#sink.parentHas(image)));
+  }
+
+  async #close(): Promise<void> {
+    await this.#sink.close();
+    if (this.#failure !== undefined) return;
+    const left = Promise.withResolvers<void>();
+    this.#socket.end(encodeCloseAnswer(), () => left.resolve());
+    this.#socket.once("close", () => left.resolve());
+    await left.promise;
+    if (this.#failure !== undefined) return;
+    this.#closed = true;
+    const { sinkMs, ...totals } = this.#totals;
+    this.#outcome.resolve({ ...totals, sinkMs, durationMs: performance.now() - this.#startedAt });
+    // CRIU ends its side on its own. One that leaves its end open is not waited for, only given the time to read.
+    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
+    this.#socket.resume();
+  }
+
+  #count({ pages, flags }: PageRange): void {
+    this.#totals.ranges++;
+    if ((flags & PRESENT) !== 0) this.#totals.presentPages += pages;
+    else if ((flags & LAZY) !== 0) this.#totals.lazyPages += pages;
+    else if ((flags & PARENT) !== 0) this.#totals.parentPages += pages;
+  }
+}
