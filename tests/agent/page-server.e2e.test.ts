@@ -1,0 +1,159 @@
+/** What the agent's page server makes of a real dump is what CRIU's own makes of it. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { build } from "esbuild";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import type { PageRange } from "../../agent/src/memory-image/page-range.ts";
+import { joinRanges, parsePagemap } from "../../agent/src/memory-image/pagemap-image.ts";
+import type { PageTotals } from "../../agent/src/page-server/page-server.ts";
+import { COMMONJS_GLOBALS } from "../../deploy/build/bundle.ts";
+import { Stage } from "../e2e/stage.ts";
+import { importProver, Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
+
+const PROGRAM = "/var/lib/page-server-driver.mjs";
+const NODE = "/usr/lib/drayage/node";
+const RUNC_ROOT = "/run/docker/runtime-runc/moby";
+const ROOT = "/run/page-server-test";
+const OF_CRIU = `${ROOT}/of-criu`;
+const OURS = `${ROOT}/ours`;
+const CRIUS_PORT = 27_313;
+const MEGABYTES = 48;
+const stage = new Stage(110, []);
+
+let dockerId = "";
+let prover: Prover;
+
+beforeAll(async () => {
+  await importProver(stage.lab, [stage.source]);
+  const { outputFiles } = await build({
+    entryPoints: [`${import.meta.dirname}/page-server-driver.ts`],
+    bundle: true,
+    write: false,
+    platform: "node",
+    format: "esm",
+    target: "node24",
+    banner: { js: COMMONJS_GLOBALS },
+    logLevel: "silent",
+  });
+  await stage.lab.writeFile(stage.source, PROGRAM, outputFiles[0]?.text ?? "");
+});
+
+afterAll(async () => {
+  await stage.lab.exec(stage.source, ["rm", "--recursive", "--force", PROGRAM, ROOT]);
+});
+
+beforeEach(async () => {
+  await stage.lab.exec(stage.source, ["rm", "--recursive", "--force", ROOT]);
+  await stage.lab.exec(stage.source, ["mkdir", "--parents", OF_CRIU, OURS]);
+  const container = await stage.start({
+    node: stage.source,
+    name: "page-server-prover",
+    image: PROVER_IMAGE,
+    address: stage.address(),
+    command: ["--mb", `${MEGABYTES}`],
+  });
+  dockerId = container.dockerId;
+  prover = await Prover.open(container.address);
+  return () => prover.close();
+});
+
+/** CRIU's client, as runc calls it. The other images of the dump are of no interest. */
+async function dump(port: number): Promise<void> {
+  await stage.lab.shell(
+    stage.source,
+    `mkdir -p "$2/images" "$2/work"
+     printf '%s\\n' 'network-lock skip' manage-cgroups=ignore >"$2/criu.conf"
+     export CRIU_CONFIG_FILE="$2/criu.conf"
+     runc --root ${RUNC_ROOT} checkpoint --leave-running --tcp-established --file-locks --ext-unix-sk \
+       --image-path "$2/images" --work-path "$2/work" --page-server "127.0.0.1:$1" "$3" || {
+       grep Error "$2/work/dump.log" >&2
+       exit 1
+     }
+     rm -r "$2"`,
+    ...[`${port}`, `${ROOT}/dump`, dockerId],
+  );
+}
+
+async function dumpToCriu(): Promise<void> {
+  // Once it is in the background it listens; it keeps what it has for stdout.
+  await stage.lab.shell(
+    stage.source,
+    `criu page-server --daemon --pidfile ${ROOT}/pid --images-dir ${OF_CRIU} --address 127.0.0.1 --port ${CRIUS_PORT} \
+       --log-file log >${ROOT}/stdout 2>&1`,
+  );
+  await dump(CRIUS_PORT);
+  await stage.lab.shell(stage.source, `tail --pid="$(cat ${ROOT}/pid)" --follow /dev/null`);
+}
+
+async function dumpToUs(): Promise<PageTotals> {
+  const [file = "", ...args] = await stage.lab.command(stage.source, [NODE, PROGRAM, OURS]);
+  const server = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = once(server, "close");
+  const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
+  const said = async () => String((await lines.next()).value);
+  await dump(Number(await said()));
+  const totals = JSON.parse(await said()) as PageTotals;
+  await ended;
+  return totals;
+}
+
+async function rangesIn(directory: string, name: string): Promise<{ pagesId: number; ranges: PageRange[] }> {
+  const image = await stage.lab.exec(stage.source, ["base64", "--wrap=0", `${directory}/${name}`]);
+  const { pagesId, ranges } = parsePagemap(Buffer.from(image, "base64"));
+  const joined: PageRange[] = [];
+  for (const range of ranges) {
+    const last = joined.at(-1);
+    const both = last === undefined ? null : joinRanges(last, range);
+    if (both === null) joined.push(range);
+    else joined[joined.length - 1] = both;
+  }
+  return { pagesId, ranges: joined };
+}
+
+async function filesIn(directory: string, pattern: string): Promise<string[]> {
+  const found = await stage.lab.exec(stage.source, ["find", directory, "-name", pattern, "-printf", "%f\\n"]);
+  return found.split("\n").sort();
+}
+
+test("the same images come of the same memory", async () => {
+  await stage.lab.docker(stage.source, "pause", dockerId);
+  await dumpToCriu();
+  const totals = await dumpToUs();
+  await stage.lab.docker(stage.source, "unpause", dockerId);
+  await prover.check();
+
+  const pagemaps = await filesIn(OF_CRIU, "pagemap-*.img");
+  expect(pagemaps).toContain("pagemap-1.img");
+  // One region of the prover is shared.
+  expect(pagemaps.some((name) => name.startsWith("pagemap-shmem-"))).toBe(true);
+  expect(await filesIn(OURS, "pagemap-*.img")).toEqual(pagemaps);
+  for (const name of pagemaps) expect(await rangesIn(OURS, name), name).toEqual(await rangesIn(OF_CRIU, name));
+
+  const pages = await filesIn(OF_CRIU, "pages-*.img");
+  expect(await filesIn(OURS, "pages-*.img")).toEqual(pages);
+  for (const name of pages) await stage.lab.exec(stage.source, ["cmp", `${OURS}/${name}`, `${OF_CRIU}/${name}`]);
+
+  expect(totals).toMatchObject({ images: pagemaps.length, parentPages: 0, lazyPages: 0 });
+  expect(totals.contentBytes).toBe(totals.presentPages * 4096);
+  const sizes = await stage.lab.exec(stage.source, ["find", OURS, "-name", "pages-*.img", "-printf", "%s\\n"]);
+  expect(totals.contentBytes).toBe(sizes.split("\n").reduce((sum, size) => sum + Number(size), 0));
+  expect(totals.contentBytes).toBeGreaterThan((MEGABYTES / 2) * 2 ** 20);
+});
+
+test("a dump that fails of its page server leaves the container as it was", async () => {
+  await stage.lab.docker(stage.source, "pause", dockerId);
+  // There is one already: the second range of files cannot be made.
+  await stage.lab.exec(stage.source, ["touch", `${OURS}/pages-65537.img`]);
+  const [file = "", ...args] = await stage.lab.command(stage.source, [NODE, PROGRAM, OURS]);
+  const server = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let complaint = "";
+  server.stderr.on("data", (chunk: Buffer) => (complaint += chunk.toString()));
+  const ended = once(server, "close");
+  const [port] = (await once(createInterface({ input: server.stdout }), "line")) as [string];
+  await expect(dump(Number(port))).rejects.toThrow();
+  expect(await ended).toEqual([1, null]);
+  expect(complaint).toContain("there is a second pages-65537.img");
+  await stage.lab.docker(stage.source, "unpause", dockerId);
+  await prover.check();
+});
