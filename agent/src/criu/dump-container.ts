@@ -25,6 +25,8 @@ export interface DumpOptions {
   readonly runcPath?: string;
   /** Largest deleted file that is carried, bytes. Default 1 GiB. */
   readonly ghostLimitBytes?: number;
+  /** Port on the loopback of the page server that takes the memory; without it, it is written into imageDirectory. */
+  readonly pageServerPort?: number;
   /** Paths in the container that its processes watch with inotify. Default none. */
   readonly watchedPaths?: readonly string[];
   readonly deadlineMs: number;
@@ -96,7 +98,9 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   const cgroupMode = knowsIgnoreCgroups(await runcVersion(runcPath)) ? ["--manage-cgroups-mode", "ignore"] : [];
   const places = ["--image-path", imageDirectory, "--work-path", workDirectory];
   const features = ["--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk", ...cgroupMode];
-  const argv = [runcPath, "--root", runcRoot, "checkpoint", ...places, ...features, dockerId];
+  const pageServer =
+    options.pageServerPort === undefined ? [] : ["--page-server", `127.0.0.1:${options.pageServerPort}`];
+  const argv = [runcPath, "--root", runcRoot, "checkpoint", ...places, ...features, ...pageServer, dockerId];
   await demandGuard();
   const unit = await startUnit(argv, {
     unit: dumpUnit(options.migrationId),

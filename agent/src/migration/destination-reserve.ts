@@ -23,6 +23,7 @@ import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import { IncomingTransfer } from "./incoming-transfer.ts";
 import { bundleRoot } from "./oci-bundle.ts";
+import { makeRoundDirectory, removeRoundDirectories } from "./round-directories.ts";
 import {
   destinationDemand,
   makeTransitDirectory,
@@ -77,6 +78,7 @@ export class Reservation {
     this.#container = container;
     this.transfer = new IncomingTransfer({
       imageDirectory: context.record.entry.imageDirectory,
+      roundDirectory: (round) => makeRoundDirectory(context.record.entry.imageDirectory, round),
       image: (content) => this.#receiveImage(content),
       layer: (content) => this.#receiveLayer(content),
       layerRest: (content) => this.#receiveLayerRest(content),
@@ -102,6 +104,7 @@ export class Reservation {
     const transit = transitOptionsOf(host.config);
     await removeTransitDirectory(transit, record.entry.migrationId);
     await removeTransitDirectory(transit, `${record.entry.migrationId}-work`);
+    await removeRoundDirectories(record.entry.imageDirectory);
   }
 
   async #reserve(): Promise<ReserveResponse> {

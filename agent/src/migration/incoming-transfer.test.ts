@@ -1,9 +1,11 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { PAGE_BYTES, PRESENT } from "../memory-image/page-range.ts";
+import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { IncomingTransfer } from "./incoming-transfer.ts";
 
 let directory: string;
@@ -14,7 +16,17 @@ beforeEach(async () => {
   const drain = async (content: Readable) => {
     for await (const _ of content);
   };
-  transfer = new IncomingTransfer({ imageDirectory: directory, image: drain, layer: drain, layerRest: drain });
+  transfer = new IncomingTransfer({
+    imageDirectory: directory,
+    roundDirectory: async (round) => {
+      const path = join(directory, `round-${round}`);
+      await mkdir(path);
+      return path;
+    },
+    image: drain,
+    layer: drain,
+    layerRest: drain,
+  });
 });
 afterEach(() => rm(directory, { recursive: true }));
 
@@ -29,7 +41,18 @@ function bundle(files: { name: string; bytes: number; bundled: boolean }[], cont
   return file("criu-bundle", "bundle", Buffer.concat([head, Buffer.from(manifest + contents)]));
 }
 
-const PAGES = { name: "pages-1.img", bytes: 5, bundled: false };
+/** A memory stream of two pages of process 1. */
+function memory(kind: "memory" | "memory-round", metadata: IncomingFile["metadata"] = {}): IncomingFile {
+  const encoder = new MemoryStreamEncoder();
+  const pieces = [
+    ...encoder.open({ kind: "task", id: 1 }),
+    ...encoder.range(0x1000, 2, PRESENT, Buffer.alloc(2 * PAGE_BYTES, "m")),
+    ...encoder.end(),
+  ];
+  return { ...file(kind, kind, Buffer.concat(pieces)), metadata };
+}
+
+const TMPFS = { name: "tmpfs-dev-9.tar.gz.img", bytes: 5, bundled: false };
 const CORE = { name: "core-1.img", bytes: 2, bundled: true };
 
 function isResolved(promise: Promise<void>): Promise<boolean> {
@@ -41,55 +64,64 @@ const isRestorable = () => isResolved(transfer.restorable);
 
 describe("IncomingTransfer", () => {
   const parts = {
-    pages: () => file("criu-image", "pages-1.img", "12345"),
+    memory: () => memory("memory"),
+    tmpfs: () => file("criu-image", TMPFS.name, "12345"),
     layer: () => file("layer-rest", "layer-rest", ""),
-    bundle: () => bundle([CORE, PAGES], "ab"),
+    bundle: () => bundle([CORE, TMPFS], "ab"),
   };
+  type Part = keyof typeof parts;
 
-  it.each([
-    ["pages", "layer", "bundle"],
-    ["bundle", "layer", "pages"],
-    ["bundle", "pages", "layer"],
-  ] as const)("is complete once all is here: %s, %s, %s", async (first, second, third) => {
-    await transfer.receive(parts[first]());
-    await transfer.receive(parts[second]());
+  it.each<Part[]>([
+    ["tmpfs", "memory", "layer", "bundle"],
+    ["bundle", "layer", "memory", "tmpfs"],
+    ["memory", "bundle", "tmpfs", "layer"],
+  ])("is complete once all is here: %s, %s, %s, %s", async (...order) => {
+    for (const part of order.slice(0, -1)) await transfer.receive(parts[part]());
     expect(await isComplete()).toBe(false);
-    await transfer.receive(parts[third]());
+    await transfer.receive(parts[order.at(-1) as Part]());
     expect(await isComplete()).toBe(true);
-    expect(await readFile(join(directory, "pages-1.img"), "utf8")).toBe("12345");
+    expect(await readFile(join(directory, TMPFS.name), "utf8")).toBe("12345");
     expect(await readFile(join(directory, "core-1.img"), "utf8")).toBe("ab");
-    expect(transfer.imageBytes).toBe(7);
+    expect(await readFile(join(directory, "pages-65537.img"), "utf8")).toBe("m".repeat(2 * PAGE_BYTES));
+    expect(transfer.imageBytes).toBe(7 + 2 * PAGE_BYTES);
   });
 
-  it("can be restored from when only pages are missing", async () => {
-    const map = { name: "pagemap-1.img", bytes: 3, bundled: false };
-    await transfer.receive(bundle([CORE, PAGES, map], "ab"));
+  it("can be restored from when only memory is missing", async () => {
+    await transfer.receive(parts.bundle());
     await transfer.receive(parts.layer());
     expect(await isRestorable()).toBe(false);
-    await transfer.receive(file("criu-image", "pagemap-1.img", "123"));
+    await transfer.receive(parts.tmpfs());
     expect(await isRestorable()).toBe(true);
     expect(await isComplete()).toBe(false);
-    await transfer.receive(parts.pages());
+    await transfer.receive(parts.memory());
     expect(await isComplete()).toBe(true);
   });
 
   it.each([
     [8, true],
     [9, false],
-  ])("waits for the pages too if there is System V shared memory: an image of %i bytes", async (bytes, restorable) => {
-    const memory = { name: "ipcns-shm-9.img", bytes, bundled: true };
-    await transfer.receive(bundle([memory, PAGES], "123456789".slice(0, bytes)));
+  ])("waits for the memory too if there is System V shared memory: an image of %i bytes", async (bytes, restorable) => {
+    const shared = { name: "ipcns-shm-9.img", bytes, bundled: true };
+    await transfer.receive(bundle([shared], "123456789".slice(0, bytes)));
     await transfer.receive(parts.layer());
     expect(await isRestorable()).toBe(restorable);
-    await transfer.receive(parts.pages());
+    await transfer.receive(parts.memory());
     expect(await isRestorable()).toBe(true);
   });
 
+  it("takes rounds of memory in their order, each in a directory of its own", async () => {
+    await expect(transfer.receive(memory("memory-round", { round: 1 }))).rejects.toThrow(/round 1 of memory where 0/);
+    await transfer.receive(memory("memory-round", { round: 0 }));
+    await transfer.receive(memory("memory-round", { round: 1 }));
+    await expect(transfer.receive(memory("memory-round", { round: 1 }))).rejects.toThrow(/round 1 of memory where 2/);
+    expect(await readFile(join(directory, "round-1", "pages-65537.img"), "utf8")).toBe("m".repeat(2 * PAGE_BYTES));
+  });
+
   it("refuses a file that is short, whether it comes before the manifest or after it", async () => {
-    const long = { ...PAGES, bytes: 6 };
-    await transfer.receive(parts.pages());
-    await expect(transfer.receive(bundle([long]))).rejects.toThrow(/pages-1.img has 5 bytes here and 6/);
-    await expect(transfer.receive(parts.pages())).rejects.toThrow(/pages-1.img has 5 bytes here and 6/);
+    const long = { ...TMPFS, bytes: 6 };
+    await transfer.receive(parts.tmpfs());
+    await expect(transfer.receive(bundle([long]))).rejects.toThrow(/gz.img has 5 bytes here and 6/);
+    await expect(transfer.receive(parts.tmpfs())).rejects.toThrow(/gz.img has 5 bytes here and 6/);
     await transfer.receive(parts.layer()).catch(() => undefined);
     expect(await isComplete()).toBe(false);
   });

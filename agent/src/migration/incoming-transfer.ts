@@ -1,7 +1,7 @@
 /**
- * What arrives on the destination: image, layer, CRIU's files, and the
- * manifest that says which these are. They come side by side, in any order;
- * the memory's pages, which are nearly all of it, come last.
+ * What arrives on the destination: image, layer, rounds of memory, then CRIU's
+ * files with the manifest that says which these are, and beside them the
+ * memory of the final dump, which is nearly all of it and comes last.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,8 +9,9 @@ import type { Readable } from "node:stream";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
-import { isImageName, isPagesImage, isSystemVMemoryImage } from "../criu/image-names.ts";
+import { isImageName, isSystemVMemoryImage } from "../criu/image-names.ts";
 import { unpackImages } from "./image-bundle.ts";
+import { receiveMemory } from "./receive-memory.ts";
 import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
 /** Of an image without entries. */
@@ -19,6 +20,8 @@ const MAGIC_BYTES = 8;
 export interface TransferSink {
   /** Directory of CRIU's files; exists. */
   readonly imageDirectory: string;
+  /** Directory for a round of memory, empty, with the round before as its parent. */
+  roundDirectory(round: number): Promise<string>;
   image(content: Readable): Promise<void>;
   layer(content: Readable): Promise<void>;
   layerRest(content: Readable): Promise<void>;
@@ -29,6 +32,10 @@ export class IncomingTransfer {
   private readonly received = new Map<string, number>();
   private manifest: ImageManifest | undefined;
   private layerRestDone = false;
+  /** Rounds of memory begun. */
+  private rounds = 0;
+  private memoryBytes = 0;
+  private memoryDone = false;
   private readonly completeNow = Promise.withResolvers<void>();
   private readonly restorableNow = Promise.withResolvers<void>();
 
@@ -46,9 +53,9 @@ export class IncomingTransfer {
     return this.restorableNow.promise;
   }
 
-  /** Bytes of CRIU's files so far. */
+  /** Bytes of CRIU's files and of memory so far. */
   get imageBytes(): number {
-    let sum = 0;
+    let sum = this.memoryBytes;
     for (const bytes of this.received.values()) sum += bytes;
     return sum;
   }
@@ -64,6 +71,12 @@ export class IncomingTransfer {
         await this.sink.layerRest(file.content);
         this.layerRestDone = true;
         return this.look();
+      case TRANSFER_KINDS.memoryRound:
+        return this.receiveRound(file);
+      case TRANSFER_KINDS.memory:
+        this.memoryBytes += await receiveMemory(file.content, this.sink.imageDirectory);
+        this.memoryDone = true;
+        return this.look();
       case TRANSFER_KINDS.criuImage:
         return this.receiveCriuFile(file);
       case TRANSFER_KINDS.criuBundle:
@@ -73,6 +86,14 @@ export class IncomingTransfer {
           remedy: "Install the same version of Drayage on both nodes.",
         });
     }
+  }
+
+  private async receiveRound({ metadata, content }: IncomingFile): Promise<void> {
+    const { round } = metadata;
+    if (typeof round !== "number" || round !== this.rounds)
+      throw new DrayError("CORRUPT_STREAM", `round ${JSON.stringify(round)} of memory where ${this.rounds} must come`);
+    this.rounds++;
+    this.memoryBytes += await receiveMemory(content, await this.sink.roundDirectory(round));
   }
 
   private async receiveCriuFile(file: IncomingFile): Promise<void> {
@@ -103,11 +124,10 @@ export class IncomingTransfer {
         throw new DrayError("CORRUPT_STREAM", `image ${name} has ${here} bytes here and ${expected} on the source`);
     }
     if (!this.layerRestDone) return;
-    const missing = files.filter(({ name }) => !this.received.has(name));
+    if (files.some(({ name }) => !this.received.has(name))) return;
     // System V shared memory is read back with its namespace, pages and all, before CRIU has asked whether it may.
     const readsPagesEarly = files.some(({ name, bytes }) => isSystemVMemoryImage(name) && bytes > MAGIC_BYTES);
-    if (missing.length === 0) this.completeNow.resolve();
-    if (missing.length === 0 || (!readsPagesEarly && missing.every(({ name }) => isPagesImage(name))))
-      this.restorableNow.resolve();
+    if (this.memoryDone || !readsPagesEarly) this.restorableNow.resolve();
+    if (this.memoryDone) this.completeNow.resolve();
   }
 }

@@ -6,8 +6,18 @@ import type { TransferConnection } from "@drayage/shared/page-stream/transfer-ty
 import type { SourceEntry } from "../journal/entry.ts";
 import { EMPTY_MANIFEST } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
+import type { DigestTable } from "../memory/digest-table.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
+
+/** What the destination has of the container's memory. */
+export interface SentMemory {
+  readonly digests: DigestTable;
+  /** How many rounds; the next has this number. */
+  rounds: number;
+  /** Pages that the last round has seen. */
+  pages: number;
+}
 
 export class OutgoingTransfer {
   readonly #host: AgentHost;
@@ -17,6 +27,8 @@ export class OutgoingTransfer {
   #connected: TransferConnection | undefined;
   /** Of the writable layer, what has been sent. */
   baseline: LayerManifest = EMPTY_MANIFEST;
+  /** Undefined if no memory is sent before the switch. */
+  sentMemory: SentMemory | undefined;
   /** What the destination's runc was told of the container's descriptors, as JSON; undefined before. */
   descriptors: string | undefined;
 
@@ -47,10 +59,10 @@ export class OutgoingTransfer {
     return this.#connected;
   }
 
-  /** NO_SPACE if so much memory fits nowhere. */
-  async makeDirectories(memoryBytes: number): Promise<{ imageDirectory: string; workDirectory: string }> {
+  /** For CRIU's images without the memory, which is never written here. NO_SPACE if there is no room. */
+  async makeDirectories(): Promise<{ imageDirectory: string; workDirectory: string }> {
     const name = `${this.#migrationId}-source`;
-    const demand = { memoryBytes, besideBytes: 0 };
+    const demand = { memoryBytes: 0, besideBytes: 0 };
     const imageDirectory = await makeTransitDirectory(transitOptionsOf(this.#host.config), name, demand);
     return { imageDirectory, workDirectory: `${imageDirectory}-work` };
   }
@@ -63,6 +75,7 @@ export class OutgoingTransfer {
     this.#connected = undefined;
     // It may name hundreds of thousands of files, and this object stays for questions asked late.
     this.baseline = EMPTY_MANIFEST;
+    this.sentMemory = undefined;
     const transit = transitOptionsOf(this.#host.config);
     await removeTransitDirectory(transit, `${this.#migrationId}-source`);
     await removeTransitDirectory(transit, `${this.#migrationId}-source-work`);

@@ -5,8 +5,8 @@
  *   restart-policy-off ─► prepare-switch ─► hold-connections
  *     ─► freeze ─┬─► lock-network
  *                └─► settle-files: what it has on shared storage, if any
- *     ─┬─► dump
- *      ├─► send-memory: while CRIU writes, to the last image
+ *     ─┬─► dump ─► all other images
+ *      ├─► send-memory: from CRIU through the page server to the peer
  *      └─► send-layer-rest
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
@@ -23,9 +23,9 @@ import { restartPolicyOf } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
 import { goFirst } from "../host/go-first.ts";
-import { residentBytes } from "../host/resident-memory.ts";
 import { diffLayer, layerDirectory, packLayer, scanLayer, writtenPaths } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
@@ -35,8 +35,10 @@ import { allSettled } from "./all-settled.ts";
 import { withKeptLog } from "./criu-failure.ts";
 import { endpointsOf, macsByParent } from "./endpoints.ts";
 import type { Report } from "./joinable-run.ts";
+import type { SentMemory } from "./outgoing-transfer.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { sendImages } from "./send-images.ts";
+import { type DumpedMemory, listenForMemory } from "./source-memory.ts";
 import { FREEZE_DEADLINE_MS } from "./source-container.ts";
 import type { SourceContext } from "./source-context.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
@@ -45,7 +47,6 @@ import { watchedPaths } from "./watched-paths.ts";
 /** How long the application gets to accept the connections that had arrived. */
 const DRAIN_LIMIT_MS = 2_000;
 const DUMP_DEADLINE_MS = 10 * 60_000;
-const PAGE_BYTES = 4096;
 
 /** What is known of the container when the switch begins. */
 interface SwitchTarget {
@@ -59,6 +60,8 @@ interface SwitchTarget {
   /** Its writable layer, and what of that has been sent. */
   readonly layer: string;
   readonly baseline: LayerManifest;
+  /** What the destination has of its memory; undefined if nothing. */
+  readonly sentMemory: SentMemory | undefined;
   readonly imageDirectory: string;
   readonly workDirectory: string;
 }
@@ -126,7 +129,7 @@ async function findTarget(
   }
   const cgroup = await container.cgroup();
   const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
-  const directories = await transfer.makeDirectories(await residentBytes(cgroup));
+  const directories = await transfer.makeDirectories();
   return {
     dockerId,
     migrationId,
@@ -135,6 +138,7 @@ async function findTarget(
     parents,
     layer: await layerDirectory(docker, dockerId, signal),
     baseline: transfer.baseline,
+    sentMemory: transfer.sentMemory,
     ...directories,
   };
 }
@@ -175,17 +179,23 @@ async function runSwitchSteps(
     const settle = ready.sharedStorage ? step("settle-files", settleFiles) : Promise.resolve();
     await allSettled([lockNetwork, settle], ending);
     const startedMs = performance.now();
+    const { memory } = ready;
     const dump = step("dump", () => runDump(host, target, ready.dump));
-    const memory = step("send-memory", () => sendImages(connection, target.imageDirectory, dump, report, signal));
+    // A CRIU that has ended badly may never have come to its memory.
+    dump.catch((thrown: unknown) => memory.fail(toDrayError(thrown)));
+    const sendMemory = step("send-memory", () => memory.send(connection, report, signal));
+    const images = dump.then(() => sendImages(connection, target.imageDirectory, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
     const account = dump.then(() => accountForDump(ready.dump, phases));
-    const [, bytes] = await allSettled([dump, memory, layerRest, account], ending);
+    await allSettled([dump, sendMemory, images, layerRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
+    const bytes = memory.sentPages * PAGE_BYTES;
+    const wireBytes = connection.wireBytes - wireBytesBefore;
     return {
-      rounds: [{ bytes, pages: bytes / PAGE_BYTES, durationMs, dirtyBytes: bytes }],
-      memoryBytes: bytes,
-      wireBytes: connection.wireBytes - wireBytesBefore,
+      rounds: [{ bytes, pages: memory.sentPages, durationMs, dirtyBytes: bytes, wireBytes }],
+      memoryBytes: memory.seenPages * PAGE_BYTES,
+      wireBytes,
       lockedAtMs,
     };
   } finally {
@@ -223,6 +233,7 @@ interface Ready {
   readonly drop: PreparedRules;
   readonly block: PreparedRules;
   readonly dump: PreparedDump;
+  readonly memory: DumpedMemory;
   /** The container has files on storage that the destination has, too. */
   readonly sharedStorage: boolean;
   discard(): void;
@@ -241,12 +252,18 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
     drop.discard();
   };
   try {
+    const memory = await listenForMemory(target.sentMemory, {
+      deadlineMs: DUMP_DEADLINE_MS,
+      signal,
+      onRefused: (message) => host.logger.warn({ migration_id: migrationId }, `refused: ${message}`),
+    });
     const dump = await prepareDump({
       dockerId: target.dockerId,
       migrationId,
       imageDirectory: target.imageDirectory,
       workDirectory: target.workDirectory,
       runcRoot: host.config.runcRoot,
+      pageServerPort: memory.port,
       watchedPaths: watched,
       deadlineMs: DUMP_DEADLINE_MS,
       signal,
@@ -255,10 +272,12 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
       drop,
       block,
       dump,
+      memory,
       sharedStorage,
       discard: () => {
         discardRules();
         dump.discard();
+        memory.fail(new DrayError("CANCELLED", "the switch has ended"));
       },
     };
   } catch (error) {

@@ -1,4 +1,4 @@
-/** What is sent while the container runs: its image, if the destination lacks it, and its writable layer. */
+/** What is sent while the container runs: its image, if the destination lacks it, its writable layer, and memory in rounds. */
 import { Readable } from "node:stream";
 import type { SyncRequest, SyncResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
@@ -7,6 +7,7 @@ import { exportImage } from "../image/image-transfer.ts";
 import { diffLayer, EMPTY_MANIFEST, layerDirectory, packLayer, scanLayer } from "../layer/layer.ts";
 import type { Report } from "./joinable-run.ts";
 import { runPhase } from "./run-phase.ts";
+import { preCopy } from "./source-pre-copy.ts";
 import type { SourceContext } from "./source-context.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
 
@@ -31,12 +32,20 @@ export async function syncSource(
     image = await runPhase(phases, "send-image", () => sendImage(context, connection, report, signal));
   const layer = await runPhase(phases, "send-layer", () => sendLayer(context, connection, report, signal));
   await sendDescriptors(context, connection, signal);
+  const memory =
+    request.preCopy === undefined ? undefined : await preCopy(context, connection, request.preCopy, report, signal);
   const { transferBytesTotal, transferWireBytesTotal } = context.host.metrics;
   transferBytesTotal.inc({ direction: "sent", kind: "image" }, image.bytes);
   transferBytesTotal.inc({ direction: "sent", kind: "layer" }, layer.bytes);
   transferWireBytesTotal.inc({ direction: "sent" }, connection.wireBytes);
   await record.transition("synced");
-  return { imageBytes: image.wireBytes, layerBytes: layer.wireBytes };
+  return {
+    imageBytes: image.wireBytes,
+    layerBytes: layer.wireBytes,
+    rounds: memory?.rounds ?? [],
+    decisions: memory?.decisions ?? [],
+    postCopy: memory?.postCopy ?? false,
+  };
 }
 
 async function sendImage(

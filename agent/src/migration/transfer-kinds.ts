@@ -8,6 +8,10 @@ export const TRANSFER_KINDS = {
   layer: "layer",
   /** What changed in it since; sent from the freeze, applied to the mounted root. */
   layerRest: "layer-rest",
+  /** Memory while the container runs, a round each: a memory stream, see memory-stream/format.ts; metadata has its number. */
+  memoryRound: "memory-round",
+  /** The memory that the dump has found, less what the last round has: the same. */
+  memory: "memory",
   /** One file of CRIU's that is large, or is sent while CRIU still writes it. */
   criuImage: "criu-image",
   /** Manifest of all of CRIU's files, and the small ones themselves; see image-bundle.ts. */

@@ -46,6 +46,7 @@ export function toMigration({ record, progress }: MigrationState): Migration {
     progress,
     findings: record.findings.map(fromFindingRecord),
     cancelRequested: record.cancelRequested,
+    decisions: record.decisions,
   };
 }
 

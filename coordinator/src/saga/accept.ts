@@ -16,7 +16,7 @@ import { parseConstraint } from "../placement/constraint.ts";
 import { toFindingRecord } from "../preflight/findings.ts";
 import { type PreflightDeps, type PreflightVerdict, preflight } from "../preflight/preflight.ts";
 import { VERDICT_DEADLINE_MS } from "./journal.ts";
-import { chooseMode, unmetWishes } from "./mode.ts";
+import { chooseMode } from "./mode.ts";
 
 export interface AcceptDeps extends PreflightDeps {
   readonly coordinator: string;
@@ -43,7 +43,6 @@ export async function findRequest(etcd: EtcdPort, requestId: string): Promise<Mi
 
 /** PREFLIGHT, NO_PLACEMENT, ALREADY_MIGRATING, NOT_OWNER, NOT_FOUND, AMBIGUOUS, BAD_REQUEST, NOT_LEADER. */
 export async function accept(deps: AcceptDeps, request: StartMigrationRequest, signal: AbortSignal): Promise<Accepted> {
-  const choice = chooseMode(request.mode);
   const constraints = request.constraints.map(parseConstraint);
   const earlier = await findRequest(deps.etcd, request.requestId);
   if (earlier !== null) return { record: earlier, description: null };
@@ -57,6 +56,13 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
     { container, to: request.to, constraints, allowFlags: request.allowFlags },
     signal,
   );
+  const choice = chooseMode({
+    asked: request.mode,
+    memoryBytes: verdict.description.memoryBytes,
+    bandwidthBytesPerSecond: request.bandwidthBytesPerSecond,
+    maxDowntimeMs: request.maxDowntimeMs,
+    noPostCopy: "this version does not offer it",
+  });
   const owner = await readOwner(deps.etcd, verdict.description.uuid, { signal });
   demandOwner(owner, container.node, container.name);
   const record: MigrationRecord = {
@@ -76,6 +82,7 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
     timeoutMs: request.timeoutMs === 0 ? DEFAULT_TIMEOUT_MS : request.timeoutMs,
     bandwidthBytesPerSecond: request.bandwidthBytesPerSecond,
     maxDowntimeMs: request.maxDowntimeMs,
+    autoConverge: request.autoConverge,
     startedAtMs,
     lockedAtMs: null,
     downtimeMs: null,
@@ -84,7 +91,9 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
     memoryBytes: 0,
     wireBytes: 0,
     phases: [{ name: "preflight", startedAtMs, durationMs: performance.now() - startedAt, node: deps.coordinator }],
-    findings: [...verdict.findings, ...unmetWishes(request)].map(toFindingRecord),
+    decisions: [],
+    postCopy: false,
+    findings: verdict.findings.map(toFindingRecord),
     error: null,
     cancelRequested: false,
   };

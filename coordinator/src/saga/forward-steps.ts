@@ -9,13 +9,15 @@ import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { changeOwner } from "@drayage/shared/etcd/change-owner.ts";
 import type { KeyValue } from "@drayage/shared/etcd/etcd-port.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
-import type { SourceDescription, SwitchResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
-import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
+import type { SourceDescription, SwitchResult, SyncResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type { PhaseTime, Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
+import type { RoundRecord } from "@drayage/shared/state/migration.ts";
 import { commit, enterSwitch, type OwnerRecord } from "@drayage/shared/state/owner.ts";
 import { orderOf, type SagaContext } from "./context.ts";
 import { drain } from "./drain.ts";
 import { VERDICT_DEADLINE_MS } from "./journal.ts";
+import { preCopyOrder } from "./mode.ts";
 import { runPhase } from "./run-phase.ts";
 
 const INSPECT_MS = 60_000;
@@ -45,12 +47,29 @@ export async function reserveAndSync(context: SagaContext): Promise<void> {
       pageAddresses: reservation.pageAddresses,
       sendImage: !reservation.imagePresent,
       bandwidthBytesPerSecond: journal.record.bandwidthBytesPerSecond,
+      preCopy: preCopyOrder(journal.record),
     };
     const stream = agents.of(source).sync(request, { deadlineMs: remainingMs(context), signal });
-    const result = await drain(stream, source, (progress) => journal.progress(progress));
-    journal.note({ wireBytes: journal.record.wireBytes + result.imageBytes + result.layerBytes });
+    noteSync(context, await drain(stream, source, (progress) => journal.progress(progress)));
   });
   await journal.write("phase-switch", { phase: "switch" });
+}
+
+/** After the rounds it is known how the rest of the memory goes, and with that, where it was left open, the mode. */
+function noteSync({ journal }: SagaContext, result: SyncResult): void {
+  const { mode, wireBytes } = journal.record;
+  const roundsWireBytes = result.rounds.reduce((sum, round) => sum + round.wireBytes, 0);
+  journal.note({
+    wireBytes: wireBytes + result.imageBytes + result.layerBytes + roundsWireBytes,
+    rounds: result.rounds.map(toRoundRecord),
+    decisions: result.decisions,
+    postCopy: result.postCopy || mode === "post-copy" || mode === "hybrid",
+    mode: mode === "auto" ? (result.postCopy ? "hybrid" : "pre-copy") : mode,
+  });
+}
+
+function toRoundRecord({ bytes, pages, durationMs, dirtyBytes, wireBytes }: Round): RoundRecord {
+  return { bytes, pages, durationMs, dirtyBytes, wireBytes };
 }
 
 /** Freezes the source and restores into a frozen copy, then commits. Returns the owner after the commit. */
@@ -64,12 +83,7 @@ export async function switchAndCommit(context: SagaContext): Promise<OwnerRecord
   const switched = await runPhase(context, "switch", { journal: "before" }, () => freezeAndRestore(context));
   journal.note({
     lockedAtMs: switched.lockedAtMs,
-    rounds: switched.rounds.map(({ bytes, pages, durationMs, dirtyBytes }) => ({
-      bytes,
-      pages,
-      durationMs,
-      dirtyBytes,
-    })),
+    rounds: [...journal.record.rounds, ...switched.rounds.map(toRoundRecord)],
     memoryBytes: switched.memoryBytes,
     wireBytes: journal.record.wireBytes + switched.wireBytes,
   });
@@ -80,12 +94,12 @@ export async function switchAndCommit(context: SagaContext): Promise<OwnerRecord
 
 async function freezeAndRestore(context: SagaContext): Promise<SwitchResult> {
   const { agents, journal } = context;
-  const { source, destination } = journal.record;
+  const { source, destination, postCopy } = journal.record;
   const ended = new AbortController();
   const options = { deadlineMs: remainingMs(context), signal: AbortSignal.any([forwardSignal(context), ended.signal]) };
   const held = Promise.withResolvers<void>();
   const prepared = drain(
-    agents.of(destination).prepare({ order: orderOf(context) }, options),
+    agents.of(destination).prepare({ order: orderOf(context), postCopy }, options),
     destination,
     (progress) => {
       // One who joins a running order hears only where it is now.
@@ -97,7 +111,7 @@ async function freezeAndRestore(context: SagaContext): Promise<SwitchResult> {
   try {
     await Promise.race([held.promise, prepared]);
     await enter(context);
-    const stream = agents.of(source).switch({ order: orderOf(context) }, options);
+    const stream = agents.of(source).switch({ order: orderOf(context), postCopy }, options);
     const sent = drain(stream, source, (progress) => journal.progress(progress));
     const [result, copy] = await bothOrRootCause(sent, prepared);
     steps.push(...result.steps, ...copy.steps);

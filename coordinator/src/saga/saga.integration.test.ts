@@ -117,15 +117,6 @@ describe("a migration", () => {
     release();
     await watchMigration(api, id);
   });
-
-  test.each([Mode.MODE_PRE_COPY, Mode.MODE_POST_COPY, Mode.MODE_HYBRID])(
-    "in mode %s is refused, with what is offered",
-    async (mode) => {
-      const error = await errorOf(startMigration(api, { mode }));
-      expect(error.reason).toBe("BAD_REQUEST");
-      expect(error.remedy).toContain("stop-copy");
-    },
-  );
 });
 
 describe("preflight", () => {

@@ -244,7 +244,10 @@ export class FakeAgent {
     await this.#take("sync", request.order, signal);
     this.#migration.epoch = request.epoch;
     yield { progress: progress("layer"), result: undefined };
-    yield { progress: undefined, result: { imageBytes: 10, layerBytes: 20 } };
+    yield {
+      progress: undefined,
+      result: { imageBytes: 10, layerBytes: 20, rounds: [], decisions: [], postCopy: false },
+    };
   }
 
   async *#prepare(request: PrepareRequest, signal: AbortSignal): AsyncGenerator<PrepareResponse> {
@@ -270,7 +273,7 @@ export class FakeAgent {
     world.sent.add(this.#migration.id);
     world.set(node, "frozen");
     const { lockedAtMs } = this.#migration;
-    const rounds = [{ bytes: 4096, pages: 1, durationMs: 1, dirtyBytes: 4096 }];
+    const rounds = [{ bytes: 4096, pages: 1, durationMs: 1, dirtyBytes: 4096, wireBytes: 5000 }];
     yield { progress: progress("dump"), result: undefined };
     yield {
       progress: undefined,

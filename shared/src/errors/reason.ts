@@ -156,6 +156,12 @@ export const REASONS = {
     exitCode: 1,
     remedy: "Free disk or memory on the node named above.",
   },
+  NOT_CONVERGING: {
+    grpcStatus: status.ABORTED,
+    exitCode: 1,
+    remedy:
+      "The container changes its memory faster than it can be sent: allow a longer --max-downtime, or give --auto-converge, or --mode hybrid or post-copy.",
+  },
   COMMAND_FAILED: { grpcStatus: status.INTERNAL, exitCode: 1, remedy: "See the output above." },
   // Ends
   CANCELLED: { grpcStatus: status.CANCELLED, exitCode: 1, remedy: "The operator asked for it." },

@@ -2,11 +2,10 @@
  * Where the bytes of an outgoing file come from. A source writes straight into the payload of a frame, so that a byte
  * read from a file is copied once, by the kernel.
  */
-import { type FSWatcher, readSync, watch } from "node:fs";
+import { readSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { basename, dirname } from "node:path";
 import type { Readable } from "node:stream";
-import { DrayError, toDrayError } from "../errors/dray-error.ts";
+import { DrayError } from "../errors/dray-error.ts";
 import { liesInMemory } from "./memory-files.ts";
 
 export interface FrameSource {
@@ -62,104 +61,31 @@ export function readableSource(readable: Readable): FrameSource {
 }
 
 /**
- * A file that another process appends to. It may not exist yet. The kernel's notices of the directory wake the reader;
- * where they cannot be had, the rest is read when `done` resolves: later, but never wrong.
+ * Chunks that somebody makes one after the other, perhaps in the same memory: each has been copied before the next is
+ * asked for. Frames are filled, so a maker that stops for long should have nothing to say meanwhile.
  */
-export function growingSource(path: string, done: Promise<unknown>): FrameSource {
-  const changes = new Changes(path);
-  let finished = false;
-  let failure: DrayError | undefined;
-  let closed = false;
-  done.then(
-    () => {
-      finished = true;
-      changes.notice();
-    },
-    (error: unknown) => {
-      failure = toDrayError(error);
-      changes.notice();
-    },
-  );
-  let file: OpenFile | undefined;
-  let position = 0;
-
-  const readSome = async (space: Buffer): Promise<number> => {
-    file ??= await openIfPresent(path);
-    if (file === undefined) return 0;
-    if (closed) {
-      // Closed while the file was being opened: close() has not seen this file.
-      await file.close();
-      return 0;
-    }
-    const bytesRead = await file.read(space, position);
-    position += bytesRead;
-    return bytesRead;
-  };
-
+export function chunkSource(made: AsyncIterable<Buffer>): FrameSource {
+  const chunks = made[Symbol.asyncIterator]();
+  let rest: Buffer = Buffer.alloc(0);
   return {
     async fill(space) {
-      for (;;) {
-        if (closed) return 0;
-        if (failure !== undefined) throw failure;
-        const changed = changes.next();
-        // Asked before reading: what was written until `done` is seen by a read that starts after it.
-        const atEnd = finished;
-        const bytes = await readSome(space);
-        if (bytes > 0) return bytes;
-        if (atEnd && file === undefined) throw new DrayError("NOT_FOUND", `${path} was never written`);
-        if (atEnd) return 0;
-        await changed;
+      let filled = 0;
+      while (filled < space.length) {
+        if (rest.length === 0) {
+          const next = await chunks.next();
+          if (next.done === true) break;
+          rest = next.value;
+        }
+        const taken = rest.copy(space, filled);
+        rest = rest.subarray(taken);
+        filled += taken;
       }
+      return filled;
     },
     async close() {
-      closed = true;
-      changes.close();
-      await file?.close();
+      await chunks.return?.();
     },
   };
-}
-
-/** Notices of one file in its directory. */
-class Changes {
-  readonly #watcher: FSWatcher | undefined;
-  #wake: () => void = () => undefined;
-  #pending: Promise<void>;
-
-  constructor(path: string) {
-    this.#pending = this.#arm();
-    const name = basename(path);
-    try {
-      this.#watcher = watch(dirname(path), (_event, changed) => {
-        if (changed === null || changed === name) this.notice();
-      });
-      this.#watcher.on("error", () => this.#watcher?.close());
-    } catch (error) {
-      // No inotify instance left, or the directory is not there yet: `done` still wakes the reader.
-      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
-    }
-  }
-
-  /** Resolves at the next notice after this call. */
-  next(): Promise<void> {
-    return this.#pending;
-  }
-
-  notice(): void {
-    const wake = this.#wake;
-    this.#pending = this.#arm();
-    wake();
-  }
-
-  close(): void {
-    this.#watcher?.close();
-    this.notice();
-  }
-
-  #arm(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
-  }
 }
 
 interface OpenFile {
@@ -168,18 +94,12 @@ interface OpenFile {
 }
 
 async function openFile(path: string): Promise<OpenFile> {
-  const file = await openIfPresent(path);
-  if (file === undefined) throw new DrayError("NOT_FOUND", `${path} does not exist`);
-  return file;
-}
-
-async function openIfPresent(path: string): Promise<OpenFile | undefined> {
   let handle: FileHandle;
   try {
     handle = await open(path, "r");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw cause;
+    throw new DrayError("NOT_FOUND", `${path} does not exist`, { cause });
   }
   const inMemory = await liesInMemory(path);
   return {

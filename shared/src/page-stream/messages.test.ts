@@ -72,6 +72,6 @@ test("an error keeps reason, message, remedy and node across the wire", () => {
 });
 
 test("versions: the highest common one, or none", () => {
-  expect(chooseVersion([5, 3, 4, 1])).toBe(4);
+  expect(chooseVersion([6, 5, 4, 1])).toBe(5);
   expect(chooseVersion([7])).toBeUndefined();
 });

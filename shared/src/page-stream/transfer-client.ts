@@ -5,9 +5,8 @@ import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import { tlsClientOptions } from "../identity/identity.ts";
 import { splitAddress } from "../config/address.ts";
 import type { Frame } from "./frame.ts";
-import { fileSource, type FrameSource, growingSource, readableSource } from "./frame-source.ts";
+import { chunkSource, fileSource, type FrameSource, readableSource } from "./frame-source.ts";
 import { FramedSocket } from "./framed-socket.ts";
-import { sendGrowingDirectory } from "./growing-directory.ts";
 import { decodeMessage, errorOf, type Message, PROTOCOL_VERSIONS, STREAM_LIMIT } from "./messages.ts";
 import { OutgoingFile } from "./outgoing-file.ts";
 import type {
@@ -108,19 +107,8 @@ class OutgoingConnection implements TransferConnection {
     );
   }
 
-  sendGrowingFile(
-    file: FileDescription,
-    path: string,
-    done: Promise<unknown>,
-    options: SendOptions = {},
-  ): Promise<SendResult> {
-    // It is looked at later, perhaps after it has failed; that is no unhandled rejection.
-    done.catch(() => undefined);
-    return this.#send(file, options, async () => growingSource(path, done));
-  }
-
-  sendGrowingDirectory(...[source, options]: Parameters<TransferConnection["sendGrowingDirectory"]>) {
-    return sendGrowingDirectory(this, source, options);
+  sendChunks(file: FileDescription, chunks: AsyncIterable<Buffer>, options: SendOptions = {}): Promise<SendResult> {
+    return this.#send(file, options, async () => chunkSource(chunks));
   }
 
   setBandwidthLimit(bytesPerSecond: number | undefined): void {

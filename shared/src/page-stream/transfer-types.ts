@@ -36,19 +36,6 @@ export interface SendResult {
   readonly reply: JsonValue;
 }
 
-export interface GrowingDirectory {
-  readonly kind: string;
-  /** Directory whose regular files are sent, each under its own name. Subdirectories are not looked at. */
-  readonly directory: string;
-  /** Settles when the writer has finished; if it rejects, nothing more is sent and the receiver gets the error. */
-  readonly done: Promise<unknown>;
-  /** Files that may be sent while they grow because they are only appended to. */
-  readonly followed: (name: string) => boolean;
-  /** Files that are left to the caller; asked once `done` has resolved. Default: none. */
-  readonly leaves?: (name: string) => boolean;
-  readonly metadata?: JsonObject;
-}
-
 export interface TransferTarget {
   readonly identity: Identity;
   /** "host:port", tried in this order. */
@@ -69,18 +56,8 @@ export interface TransferTarget {
 export interface TransferConnection {
   /** Resolves when the receiver has accepted the whole file; rejects with the receiver's DrayError, or the sender's. */
   send(file: FileDescription, source: Readable | FileSource, options?: SendOptions): Promise<SendResult>;
-  /**
-   * Sends a file that another process still appends to. Waits for it to appear; reads to its end after `done`
-   * resolved. NOT_FOUND if it never appeared.
-   */
-  sendGrowingFile(
-    file: FileDescription,
-    path: string,
-    done: Promise<unknown>,
-    options?: SendOptions,
-  ): Promise<SendResult>;
-  /** Sends all files of a directory: followed ones while they grow, the others after `done`. Resolves when all are delivered. */
-  sendGrowingDirectory(source: GrowingDirectory, options?: SendOptions): Promise<{ files: number; bytes: number }>;
+  /** As `send`, of chunks that are made one after the other; the maker may use a chunk's memory again for the next. */
+  sendChunks(file: FileDescription, chunks: AsyncIterable<Buffer>, options?: SendOptions): Promise<SendResult>;
   /** Changes the cap for everything sent from now on; undefined lifts it. */
   setBandwidthLimit(bytesPerSecond: number | undefined): void;
   /** Bytes of frames handed to the socket so far, before TLS. */

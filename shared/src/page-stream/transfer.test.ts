@@ -1,6 +1,6 @@
 /** Both ends over real mTLS on the loopback. */
 import { createHash, randomBytes } from "node:crypto";
-import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect as connectTcp, createServer as createTcpServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -265,88 +265,42 @@ describe("content", () => {
   });
 });
 
-describe("growing", () => {
-  const followed = (name: string) => name.startsWith("pages-");
-
-  test("a file is followed from before its birth to its end", async () => {
-    const path = join(directory, "pages-1.img");
-    const arrived: number[] = [];
+describe("chunks that are made in the same memory", () => {
+  test("arrive as they were when they were made", async () => {
+    let arrived = "";
     authorise(async ({ content }) => {
-      let bytes = 0;
-      for await (const chunk of content) {
-        bytes += (chunk as Buffer).length;
-        arrived.push(bytes);
+      arrived = await sha(content);
+    });
+    const connection = await dial();
+    const chunk = Buffer.alloc(4096);
+    const expected = createHash("sha256");
+    async function* made(): AsyncGenerator<Buffer> {
+      for (let n = 0; n < 1000; n++) {
+        chunk.fill(n & 255, 0, (n * 37) % 4097);
+        const part = chunk.subarray(0, (n * 53) % 4097);
+        expected.update(part);
+        yield part;
       }
-    });
-    const connection = await dial();
-    const done = Promise.withResolvers<void>();
-    const sending = connection.sendGrowingFile({ kind: "criu-image", name: "pages-1.img" }, path, done.promise);
-    await writeFile(path, Buffer.alloc(100_000));
-    await expect.poll(() => arrived.at(-1)).toBe(100_000);
-    await appendFile(path, Buffer.alloc(50_000));
-    await expect.poll(() => arrived.at(-1)).toBe(150_000);
-    await appendFile(path, Buffer.alloc(7));
-    done.resolve();
-    expect((await sending).bytes).toBe(150_007);
+    }
+    await connection.sendChunks({ kind: "memory", name: "memory" }, made());
+    expect(arrived).toBe(expected.digest("hex"));
   });
 
-  test("a directory: pages while they grow, the rest as it is in the end", async () => {
-    const names: string[] = [];
-    const contents = new Map<string, string>();
-    authorise(async ({ name, content }) => {
-      names.push(name);
-      contents.set(name, await sha(content));
-    });
-    await writeFile(join(directory, "core-1.img"), "unfinished");
-    const connection = await dial();
-    const done = Promise.withResolvers<void>();
-    const sending = connection.sendGrowingDirectory({ kind: "criu-image", directory, done: done.promise, followed });
-    await writeFile(join(directory, "pages-1.img"), "pages");
-    await expect.poll(() => names).toEqual(["pages-1.img"]);
-    await writeFile(join(directory, "core-1.img"), "finished!");
-    done.resolve();
-    expect(await sending).toEqual({ files: 2, bytes: 14 });
-    expect(contents.get("core-1.img")).toBe(shaOf(Buffer.from("finished!")));
-  });
-
-  test("when the writer fails, the receiver hears why", async () => {
-    const opened = Promise.withResolvers<void>();
+  test("when their maker fails, the receiver hears why", async () => {
     const heard = Promise.withResolvers<unknown>();
     authorise(async ({ content }) => {
-      opened.resolve();
       await sha(content).catch((error: unknown) => {
         heard.resolve(error);
         throw error;
       });
     });
     const connection = await dial();
-    const done = Promise.withResolvers<void>();
-    await writeFile(join(directory, "pages-1.img"), "pages");
-    const sending = connection.sendGrowingDirectory({ kind: "criu-image", directory, done: done.promise, followed });
-    sending.catch(() => undefined);
-    await opened.promise;
-    done.reject(new DrayError("CRIU_DUMP_FAILED", "no"));
-    expect(await reasonOf(sending)).toBe("CRIU_DUMP_FAILED");
+    async function* made(): AsyncGenerator<Buffer> {
+      yield Buffer.alloc(10);
+      throw new DrayError("CRIU_DUMP_FAILED", "no");
+    }
+    expect(await reasonOf(connection.sendChunks({ kind: "memory", name: "memory" }, made()))).toBe("CRIU_DUMP_FAILED");
     expect(await heard.promise).toMatchObject({ reason: "CRIU_DUMP_FAILED", message: "no" });
-  });
-
-  test("a writer that fails before anything was begun is no unhandled rejection", async () => {
-    authorise(async ({ content }) => sha(content));
-    const connection = await dial();
-    const done = Promise.reject(new DrayError("CRIU_DUMP_FAILED", "at once"));
-    expect(await reasonOf(connection.sendGrowingDirectory({ kind: "k", directory, done, followed }))).toBe(
-      "CRIU_DUMP_FAILED",
-    );
-    expect(await reasonOf(connection.sendGrowingFile({ kind: "k", name: "n" }, join(directory, "p"), done))).toBe(
-      "CRIU_DUMP_FAILED",
-    );
-  });
-
-  test("a file that never appears is NOT_FOUND", async () => {
-    authorise(async ({ content }) => sha(content));
-    const connection = await dial();
-    const never = connection.sendGrowingFile({ kind: "k", name: "n" }, join(directory, "never"), Promise.resolve());
-    expect(await reasonOf(never)).toBe("NOT_FOUND");
   });
 });
 

@@ -25,7 +25,9 @@ export const RoundRecord = z.object({
   pages: z.number(),
   durationMs: z.number(),
   dirtyBytes: z.number(),
+  wireBytes: z.number().default(0),
 });
+export type RoundRecord = z.infer<typeof RoundRecord>;
 
 export const FindingRecord = z.object({
   code: z.string(),
@@ -64,6 +66,7 @@ export const MigrationRecord = z.object({
   timeoutMs: z.number(),
   bandwidthBytesPerSecond: z.number(),
   maxDowntimeMs: z.number(),
+  autoConverge: z.boolean().default(false),
   startedAtMs: z.number(),
   /** The source node's wall clock at its network lock; what downtimeMs is counted from. */
   lockedAtMs: z.number().nullable().default(null),
@@ -71,6 +74,10 @@ export const MigrationRecord = z.object({
   downtimeMs: z.number().nullable(),
   totalMs: z.number().nullable(),
   rounds: z.array(RoundRecord),
+  /** What was decided on the way, for people. */
+  decisions: z.array(z.string()).default([]),
+  /** The copy fetches private memory after it runs. Known before the switch. */
+  postCopy: z.boolean().default(false),
   memoryBytes: z.number(),
   wireBytes: z.number(),
   phases: z.array(PhaseTimeRecord),

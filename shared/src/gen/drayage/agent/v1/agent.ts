@@ -27,6 +27,82 @@ export const protobufPackage = "drayage.agent.v1";
 
 export const protobufFileName = "drayage/agent/v1/agent.proto";
 
+/** OnStall is what follows when further rounds do not pay. */
+export const OnStall = {
+  /** ON_STALL_UNSPECIFIED - As ON_STALL_SWITCH. */
+  ON_STALL_UNSPECIFIED: "ON_STALL_UNSPECIFIED",
+  /** ON_STALL_SWITCH - Freeze and copy what remains, however long that takes. */
+  ON_STALL_SWITCH: "ON_STALL_SWITCH",
+  /** ON_STALL_POST_COPY - Switch, and let the copy fetch what remains. */
+  ON_STALL_POST_COPY: "ON_STALL_POST_COPY",
+  /** ON_STALL_GIVE_UP - Fail; the container runs on as it was. */
+  ON_STALL_GIVE_UP: "ON_STALL_GIVE_UP",
+  UNRECOGNIZED: "UNRECOGNIZED",
+} as const;
+
+export type OnStall = typeof OnStall[keyof typeof OnStall];
+
+export namespace OnStall {
+  export type ON_STALL_UNSPECIFIED = typeof OnStall.ON_STALL_UNSPECIFIED;
+  export type ON_STALL_SWITCH = typeof OnStall.ON_STALL_SWITCH;
+  export type ON_STALL_POST_COPY = typeof OnStall.ON_STALL_POST_COPY;
+  export type ON_STALL_GIVE_UP = typeof OnStall.ON_STALL_GIVE_UP;
+  export type UNRECOGNIZED = typeof OnStall.UNRECOGNIZED;
+}
+
+export function onStallFromJSON(object: any): OnStall {
+  switch (object) {
+    case 0:
+    case "ON_STALL_UNSPECIFIED":
+      return OnStall.ON_STALL_UNSPECIFIED;
+    case 1:
+    case "ON_STALL_SWITCH":
+      return OnStall.ON_STALL_SWITCH;
+    case 2:
+    case "ON_STALL_POST_COPY":
+      return OnStall.ON_STALL_POST_COPY;
+    case 3:
+    case "ON_STALL_GIVE_UP":
+      return OnStall.ON_STALL_GIVE_UP;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return OnStall.UNRECOGNIZED;
+  }
+}
+
+export function onStallToJSON(object: OnStall): string {
+  switch (object) {
+    case OnStall.ON_STALL_UNSPECIFIED:
+      return "ON_STALL_UNSPECIFIED";
+    case OnStall.ON_STALL_SWITCH:
+      return "ON_STALL_SWITCH";
+    case OnStall.ON_STALL_POST_COPY:
+      return "ON_STALL_POST_COPY";
+    case OnStall.ON_STALL_GIVE_UP:
+      return "ON_STALL_GIVE_UP";
+    case OnStall.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export function onStallToNumber(object: OnStall): number {
+  switch (object) {
+    case OnStall.ON_STALL_UNSPECIFIED:
+      return 0;
+    case OnStall.ON_STALL_SWITCH:
+      return 1;
+    case OnStall.ON_STALL_POST_COPY:
+      return 2;
+    case OnStall.ON_STALL_GIVE_UP:
+      return 3;
+    case OnStall.UNRECOGNIZED:
+    default:
+      return -1;
+  }
+}
+
 /** Order heads every order of a leader. */
 export interface Order {
   /** Id of the migration, 12 hex digits. */
@@ -222,6 +298,18 @@ export interface SyncRequest {
    * bytes per second; 0 for none.
    */
   bandwidthBytesPerSecond: number;
+  /** How memory is copied while the container runs; absent if it is not. */
+  preCopy: PreCopy | undefined;
+}
+
+/** PreCopy says how memory is copied in rounds, and when that ends. */
+export interface PreCopy {
+  /** Downtime to aim for, ms; 0 if nobody has said. */
+  maxDowntimeMs: number;
+  /** Slow the container down, step by step, where rounds alone bring nothing. */
+  autoConverge: boolean;
+  /** What to do when the downtime cannot be met. */
+  onStall: OnStall;
 }
 
 /** SyncResponse is progress, and at the end a result. */
@@ -240,12 +328,22 @@ export interface SyncResult {
   imageBytes: number;
   /** Bytes on the wire, writable layer. */
   layerBytes: number;
+  /** The rounds of memory, in order; empty if none was asked for. */
+  rounds: Round[];
+  /** What was decided after each of them, and why, with the numbers; for people. */
+  decisions: string[];
+  /** The copy is to fetch what remains: the switch shall send no private memory. */
+  postCopy: boolean;
 }
 
 /** PrepareRequest orders the destination to restore into a frozen copy. */
 export interface PrepareRequest {
   /** Head of the order. */
-  order: Order | undefined;
+  order:
+    | Order
+    | undefined;
+  /** The copy fetches private memory after it runs. */
+  postCopy: boolean;
 }
 
 /** PrepareResponse is progress, and at the end a result. */
@@ -269,7 +367,11 @@ export interface PrepareResult {
 /** SwitchRequest orders the source to freeze and hand over. */
 export interface SwitchRequest {
   /** Head of the order. */
-  order: Order | undefined;
+  order:
+    | Order
+    | undefined;
+  /** The copy fetches private memory after it runs: it is not sent now. */
+  postCopy: boolean;
 }
 
 /** SwitchResponse is progress, and at the end a result. */
@@ -1984,6 +2086,7 @@ function createBaseSyncRequest(): SyncRequest {
     pageAddresses: [],
     sendImage: false,
     bandwidthBytesPerSecond: 0,
+    preCopy: undefined,
   };
 }
 
@@ -2015,6 +2118,9 @@ export const SyncRequest: MessageFns<SyncRequest> = {
     }
     if (message.bandwidthBytesPerSecond !== 0) {
       writer.uint32(72).uint64(message.bandwidthBytesPerSecond);
+    }
+    if (message.preCopy !== undefined) {
+      PreCopy.encode(message.preCopy, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -2104,6 +2210,14 @@ export const SyncRequest: MessageFns<SyncRequest> = {
             message.bandwidthBytesPerSecond = longToNumber(reader.uint64());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.preCopy = PreCopy.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2151,6 +2265,11 @@ export const SyncRequest: MessageFns<SyncRequest> = {
         : isSet(object.bandwidth_bytes_per_second)
         ? globalThis.Number(object.bandwidth_bytes_per_second)
         : 0,
+      preCopy: isSet(object.preCopy)
+        ? PreCopy.fromJSON(object.preCopy)
+        : isSet(object.pre_copy)
+        ? PreCopy.fromJSON(object.pre_copy)
+        : undefined,
     };
   },
 
@@ -2183,6 +2302,9 @@ export const SyncRequest: MessageFns<SyncRequest> = {
     if (message.bandwidthBytesPerSecond !== 0) {
       obj.bandwidthBytesPerSecond = Math.round(message.bandwidthBytesPerSecond);
     }
+    if (message.preCopy !== undefined) {
+      obj.preCopy = PreCopy.toJSON(message.preCopy);
+    }
     return obj;
   },
 
@@ -2200,6 +2322,122 @@ export const SyncRequest: MessageFns<SyncRequest> = {
     message.pageAddresses = object.pageAddresses?.map((e) => e) || [];
     message.sendImage = object.sendImage ?? false;
     message.bandwidthBytesPerSecond = object.bandwidthBytesPerSecond ?? 0;
+    message.preCopy = (object.preCopy !== undefined && object.preCopy !== null)
+      ? PreCopy.fromPartial(object.preCopy)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePreCopy(): PreCopy {
+  return { maxDowntimeMs: 0, autoConverge: false, onStall: OnStall.ON_STALL_UNSPECIFIED };
+}
+
+export const PreCopy: MessageFns<PreCopy> = {
+  encode(message: PreCopy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.maxDowntimeMs !== 0) {
+      writer.uint32(8).uint32(message.maxDowntimeMs);
+    }
+    if (message.autoConverge !== false) {
+      writer.uint32(16).bool(message.autoConverge);
+    }
+    if (message.onStall !== OnStall.ON_STALL_UNSPECIFIED) {
+      writer.uint32(24).int32(onStallToNumber(message.onStall));
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PreCopy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePreCopy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.maxDowntimeMs = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.autoConverge = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.onStall = onStallFromJSON(reader.int32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PreCopy {
+    return {
+      maxDowntimeMs: isSet(object.maxDowntimeMs)
+        ? globalThis.Number(object.maxDowntimeMs)
+        : isSet(object.max_downtime_ms)
+        ? globalThis.Number(object.max_downtime_ms)
+        : 0,
+      autoConverge: isSet(object.autoConverge)
+        ? globalThis.Boolean(object.autoConverge)
+        : isSet(object.auto_converge)
+        ? globalThis.Boolean(object.auto_converge)
+        : false,
+      onStall: isSet(object.onStall)
+        ? onStallFromJSON(object.onStall)
+        : isSet(object.on_stall)
+        ? onStallFromJSON(object.on_stall)
+        : OnStall.ON_STALL_UNSPECIFIED,
+    };
+  },
+
+  toJSON(message: PreCopy): unknown {
+    const obj: any = {};
+    if (message.maxDowntimeMs !== 0) {
+      obj.maxDowntimeMs = Math.round(message.maxDowntimeMs);
+    }
+    if (message.autoConverge !== false) {
+      obj.autoConverge = message.autoConverge;
+    }
+    if (message.onStall !== OnStall.ON_STALL_UNSPECIFIED) {
+      obj.onStall = onStallToJSON(message.onStall);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<PreCopy>): PreCopy {
+    return PreCopy.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PreCopy>): PreCopy {
+    const message = createBasePreCopy();
+    message.maxDowntimeMs = object.maxDowntimeMs ?? 0;
+    message.autoConverge = object.autoConverge ?? false;
+    message.onStall = object.onStall ?? OnStall.ON_STALL_UNSPECIFIED;
     return message;
   },
 };
@@ -2294,7 +2532,7 @@ export const SyncResponse: MessageFns<SyncResponse> = {
 };
 
 function createBaseSyncResult(): SyncResult {
-  return { imageBytes: 0, layerBytes: 0 };
+  return { imageBytes: 0, layerBytes: 0, rounds: [], decisions: [], postCopy: false };
 }
 
 export const SyncResult: MessageFns<SyncResult> = {
@@ -2304,6 +2542,15 @@ export const SyncResult: MessageFns<SyncResult> = {
     }
     if (message.layerBytes !== 0) {
       writer.uint32(16).uint64(message.layerBytes);
+    }
+    for (const v of message.rounds) {
+      Round.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.decisions) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.postCopy !== false) {
+      writer.uint32(40).bool(message.postCopy);
     }
     return writer;
   },
@@ -2337,6 +2584,30 @@ export const SyncResult: MessageFns<SyncResult> = {
             message.layerBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.rounds.push(Round.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.decisions.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.postCopy = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2361,6 +2632,15 @@ export const SyncResult: MessageFns<SyncResult> = {
         : isSet(object.layer_bytes)
         ? globalThis.Number(object.layer_bytes)
         : 0,
+      rounds: globalThis.Array.isArray(object?.rounds) ? object.rounds.map((e: any) => Round.fromJSON(e)) : [],
+      decisions: globalThis.Array.isArray(object?.decisions)
+        ? object.decisions.map((e: any) => globalThis.String(e))
+        : [],
+      postCopy: isSet(object.postCopy)
+        ? globalThis.Boolean(object.postCopy)
+        : isSet(object.post_copy)
+        ? globalThis.Boolean(object.post_copy)
+        : false,
     };
   },
 
@@ -2372,6 +2652,15 @@ export const SyncResult: MessageFns<SyncResult> = {
     if (message.layerBytes !== 0) {
       obj.layerBytes = Math.round(message.layerBytes);
     }
+    if (message.rounds?.length) {
+      obj.rounds = message.rounds.map((e) => Round.toJSON(e));
+    }
+    if (message.decisions?.length) {
+      obj.decisions = message.decisions;
+    }
+    if (message.postCopy !== false) {
+      obj.postCopy = message.postCopy;
+    }
     return obj;
   },
 
@@ -2382,18 +2671,24 @@ export const SyncResult: MessageFns<SyncResult> = {
     const message = createBaseSyncResult();
     message.imageBytes = object.imageBytes ?? 0;
     message.layerBytes = object.layerBytes ?? 0;
+    message.rounds = object.rounds?.map((e) => Round.fromPartial(e)) || [];
+    message.decisions = object.decisions?.map((e) => e) || [];
+    message.postCopy = object.postCopy ?? false;
     return message;
   },
 };
 
 function createBasePrepareRequest(): PrepareRequest {
-  return { order: undefined };
+  return { order: undefined, postCopy: false };
 }
 
 export const PrepareRequest: MessageFns<PrepareRequest> = {
   encode(message: PrepareRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.order !== undefined) {
       Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    if (message.postCopy !== false) {
+      writer.uint32(16).bool(message.postCopy);
     }
     return writer;
   },
@@ -2419,6 +2714,14 @@ export const PrepareRequest: MessageFns<PrepareRequest> = {
             message.order = Order.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.postCopy = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2432,13 +2735,23 @@ export const PrepareRequest: MessageFns<PrepareRequest> = {
   },
 
   fromJSON(object: any): PrepareRequest {
-    return { order: isSet(object.order) ? Order.fromJSON(object.order) : undefined };
+    return {
+      order: isSet(object.order) ? Order.fromJSON(object.order) : undefined,
+      postCopy: isSet(object.postCopy)
+        ? globalThis.Boolean(object.postCopy)
+        : isSet(object.post_copy)
+        ? globalThis.Boolean(object.post_copy)
+        : false,
+    };
   },
 
   toJSON(message: PrepareRequest): unknown {
     const obj: any = {};
     if (message.order !== undefined) {
       obj.order = Order.toJSON(message.order);
+    }
+    if (message.postCopy !== false) {
+      obj.postCopy = message.postCopy;
     }
     return obj;
   },
@@ -2449,6 +2762,7 @@ export const PrepareRequest: MessageFns<PrepareRequest> = {
   fromPartial(object: DeepPartial<PrepareRequest>): PrepareRequest {
     const message = createBasePrepareRequest();
     message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    message.postCopy = object.postCopy ?? false;
     return message;
   },
 };
@@ -2632,13 +2946,16 @@ export const PrepareResult: MessageFns<PrepareResult> = {
 };
 
 function createBaseSwitchRequest(): SwitchRequest {
-  return { order: undefined };
+  return { order: undefined, postCopy: false };
 }
 
 export const SwitchRequest: MessageFns<SwitchRequest> = {
   encode(message: SwitchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.order !== undefined) {
       Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    if (message.postCopy !== false) {
+      writer.uint32(16).bool(message.postCopy);
     }
     return writer;
   },
@@ -2664,6 +2981,14 @@ export const SwitchRequest: MessageFns<SwitchRequest> = {
             message.order = Order.decode(reader, reader.uint32());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.postCopy = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2677,13 +3002,23 @@ export const SwitchRequest: MessageFns<SwitchRequest> = {
   },
 
   fromJSON(object: any): SwitchRequest {
-    return { order: isSet(object.order) ? Order.fromJSON(object.order) : undefined };
+    return {
+      order: isSet(object.order) ? Order.fromJSON(object.order) : undefined,
+      postCopy: isSet(object.postCopy)
+        ? globalThis.Boolean(object.postCopy)
+        : isSet(object.post_copy)
+        ? globalThis.Boolean(object.post_copy)
+        : false,
+    };
   },
 
   toJSON(message: SwitchRequest): unknown {
     const obj: any = {};
     if (message.order !== undefined) {
       obj.order = Order.toJSON(message.order);
+    }
+    if (message.postCopy !== false) {
+      obj.postCopy = message.postCopy;
     }
     return obj;
   },
@@ -2694,6 +3029,7 @@ export const SwitchRequest: MessageFns<SwitchRequest> = {
   fromPartial(object: DeepPartial<SwitchRequest>): SwitchRequest {
     const message = createBaseSwitchRequest();
     message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    message.postCopy = object.postCopy ?? false;
     return message;
   },
 };
@@ -3656,8 +3992,9 @@ export const MigrationServiceService = {
     responseDeserialize: (value: Buffer): ReserveResponse => ReserveResponse.decode(value),
   },
   /**
-   * Sync runs on the source while the container runs: image if missing, and
-   * the writable layer. The last message has `result` set.
+   * Sync runs on the source while the container runs: image if missing, the
+   * writable layer, and memory in rounds if that is asked for. The last
+   * message has `result` set.
    */
   sync: {
     path: "/drayage.agent.v1.MigrationService/Sync" as const,
@@ -3767,8 +4104,9 @@ export interface MigrationServiceServer extends UntypedServiceImplementation {
   /** Reserve creates the destination container and authorises one transfer. */
   reserve: handleUnaryCall<ReserveRequest, ReserveResponse>;
   /**
-   * Sync runs on the source while the container runs: image if missing, and
-   * the writable layer. The last message has `result` set.
+   * Sync runs on the source while the container runs: image if missing, the
+   * writable layer, and memory in rounds if that is asked for. The last
+   * message has `result` set.
    */
   sync: handleServerStreamingCall<SyncRequest, SyncResponse>;
   /**
@@ -3878,8 +4216,9 @@ export interface MigrationServiceClient extends Client {
     callback: (error: ServiceError | null, response: ReserveResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Sync runs on the source while the container runs: image if missing, and
-   * the writable layer. The last message has `result` set.
+   * Sync runs on the source while the container runs: image if missing, the
+   * writable layer, and memory in rounds if that is asked for. The last
+   * message has `result` set.
    */
   sync(request: SyncRequest, options?: Partial<CallOptions>): ClientReadableStream<SyncResponse>;
   sync(request: SyncRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<SyncResponse>;

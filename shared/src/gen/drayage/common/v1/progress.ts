@@ -45,6 +45,8 @@ export interface Round {
   durationMs: number;
   /** Bytes found dirty at the start of the round. */
   dirtyBytes: number;
+  /** Bytes on the wire. */
+  wireBytes: number;
 }
 
 function createBaseProgress(): Progress {
@@ -298,7 +300,7 @@ export const PhaseTime: MessageFns<PhaseTime> = {
 };
 
 function createBaseRound(): Round {
-  return { bytes: 0, pages: 0, durationMs: 0, dirtyBytes: 0 };
+  return { bytes: 0, pages: 0, durationMs: 0, dirtyBytes: 0, wireBytes: 0 };
 }
 
 export const Round: MessageFns<Round> = {
@@ -314,6 +316,9 @@ export const Round: MessageFns<Round> = {
     }
     if (message.dirtyBytes !== 0) {
       writer.uint32(32).uint64(message.dirtyBytes);
+    }
+    if (message.wireBytes !== 0) {
+      writer.uint32(40).uint64(message.wireBytes);
     }
     return writer;
   },
@@ -363,6 +368,14 @@ export const Round: MessageFns<Round> = {
             message.dirtyBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.wireBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -389,6 +402,11 @@ export const Round: MessageFns<Round> = {
         : isSet(object.dirty_bytes)
         ? globalThis.Number(object.dirty_bytes)
         : 0,
+      wireBytes: isSet(object.wireBytes)
+        ? globalThis.Number(object.wireBytes)
+        : isSet(object.wire_bytes)
+        ? globalThis.Number(object.wire_bytes)
+        : 0,
     };
   },
 
@@ -406,6 +424,9 @@ export const Round: MessageFns<Round> = {
     if (message.dirtyBytes !== 0) {
       obj.dirtyBytes = Math.round(message.dirtyBytes);
     }
+    if (message.wireBytes !== 0) {
+      obj.wireBytes = Math.round(message.wireBytes);
+    }
     return obj;
   },
 
@@ -418,6 +439,7 @@ export const Round: MessageFns<Round> = {
     message.pages = object.pages ?? 0;
     message.durationMs = object.durationMs ?? 0;
     message.dirtyBytes = object.dirtyBytes ?? 0;
+    message.wireBytes = object.wireBytes ?? 0;
     return message;
   },
 };

@@ -261,6 +261,8 @@ export interface Migration {
   findings: Finding[];
   /** A cancel was asked for. */
   cancelRequested: boolean;
+  /** What was decided on the way, and why, with the numbers; for people. */
+  decisions: string[];
 }
 
 /** MigrationError is what ended a migration. */
@@ -302,6 +304,11 @@ export interface StartMigrationRequest {
   requestId: string;
   /** Flags of Finding.allow_flag that the operator accepts. */
   allowFlags: string[];
+  /**
+   * Slow the container down, step by step, where its memory changes faster
+   * than it can be sent.
+   */
+  autoConverge: boolean;
 }
 
 /** StartMigrationResponse has the accepted migration. */
@@ -382,6 +389,7 @@ function createBaseMigration(): Migration {
     progress: undefined,
     findings: [],
     cancelRequested: false,
+    decisions: [],
   };
 }
 
@@ -446,6 +454,9 @@ export const Migration: MessageFns<Migration> = {
     }
     if (message.cancelRequested !== false) {
       writer.uint32(160).bool(message.cancelRequested);
+    }
+    for (const v of message.decisions) {
+      writer.uint32(170).string(v!);
     }
     return writer;
   },
@@ -623,6 +634,14 @@ export const Migration: MessageFns<Migration> = {
             message.cancelRequested = reader.bool();
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.decisions.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -691,6 +710,9 @@ export const Migration: MessageFns<Migration> = {
         : isSet(object.cancel_requested)
         ? globalThis.Boolean(object.cancel_requested)
         : false,
+      decisions: globalThis.Array.isArray(object?.decisions)
+        ? object.decisions.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -756,6 +778,9 @@ export const Migration: MessageFns<Migration> = {
     if (message.cancelRequested !== false) {
       obj.cancelRequested = message.cancelRequested;
     }
+    if (message.decisions?.length) {
+      obj.decisions = message.decisions;
+    }
     return obj;
   },
 
@@ -788,6 +813,7 @@ export const Migration: MessageFns<Migration> = {
       : undefined;
     message.findings = object.findings?.map((e) => Finding.fromPartial(e)) || [];
     message.cancelRequested = object.cancelRequested ?? false;
+    message.decisions = object.decisions?.map((e) => e) || [];
     return message;
   },
 };
@@ -937,6 +963,7 @@ function createBaseStartMigrationRequest(): StartMigrationRequest {
     dryRun: false,
     requestId: "",
     allowFlags: [],
+    autoConverge: false,
   };
 }
 
@@ -971,6 +998,9 @@ export const StartMigrationRequest: MessageFns<StartMigrationRequest> = {
     }
     for (const v of message.allowFlags) {
       writer.uint32(82).string(v!);
+    }
+    if (message.autoConverge !== false) {
+      writer.uint32(88).bool(message.autoConverge);
     }
     return writer;
   },
@@ -1068,6 +1098,14 @@ export const StartMigrationRequest: MessageFns<StartMigrationRequest> = {
             message.allowFlags.push(reader.string());
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.autoConverge = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1118,6 +1156,11 @@ export const StartMigrationRequest: MessageFns<StartMigrationRequest> = {
         : globalThis.Array.isArray(object?.allow_flags)
         ? object.allow_flags.map((e: any) => globalThis.String(e))
         : [],
+      autoConverge: isSet(object.autoConverge)
+        ? globalThis.Boolean(object.autoConverge)
+        : isSet(object.auto_converge)
+        ? globalThis.Boolean(object.auto_converge)
+        : false,
     };
   },
 
@@ -1153,6 +1196,9 @@ export const StartMigrationRequest: MessageFns<StartMigrationRequest> = {
     if (message.allowFlags?.length) {
       obj.allowFlags = message.allowFlags;
     }
+    if (message.autoConverge !== false) {
+      obj.autoConverge = message.autoConverge;
+    }
     return obj;
   },
 
@@ -1171,6 +1217,7 @@ export const StartMigrationRequest: MessageFns<StartMigrationRequest> = {
     message.dryRun = object.dryRun ?? false;
     message.requestId = object.requestId ?? "";
     message.allowFlags = object.allowFlags?.map((e) => e) || [];
+    message.autoConverge = object.autoConverge ?? false;
     return message;
   },
 };

@@ -1,0 +1,195 @@
+/*
+ * What Node cannot do with pages of memory, or not fast enough: an addon for
+ * the agent's page engine (agent/src/memory).
+ *
+ *   compare(content, offset, pages, key, table, tableOffset, verdicts, verdictOffset)
+ *   scan(pagemapFd, start, end, required, excluded, out) -> count, or -errno
+ *
+ * The digest of a page is NH, the universal hash of UMAC (RFC 4418, section
+ * 5.2.2; Black et al., "UMAC: Fast and Secure Message Authentication", 1999),
+ * with words of 64 bits:
+ *
+ *   NH(K, M) = sum over i of (m[2i] + k[2i]) * (m[2i+1] + k[2i+1])   mod 2^128
+ *
+ * taken twice with the key shifted by two words (Toeplitz). For two different
+ * pages and a random key that nobody knows who chooses the pages, all 256 bits
+ * are equal with a probability of at most 2^-128. That is what is needed here:
+ * the key is drawn for each migration and, like the digests, never leaves the
+ * agent, so that a container cannot look for collisions; a digest that needs
+ * no key costs ten times as much.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include <node_api.h>
+
+#define PAGE_SIZE 4096
+#define PAGE_WORDS (PAGE_SIZE / 8)
+#define TOEPLITZ_SHIFT 2
+#define KEY_SIZE ((PAGE_WORDS + TOEPLITZ_SHIFT) * 8)
+#define DIGEST_SIZE 32
+
+/* linux/fs.h since 6.7; older headers lack it. */
+struct page_region {
+	uint64_t start, end, categories;
+};
+struct pm_scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
+#define REGIONS_AT_A_TIME 512
+
+struct digest {
+	unsigned __int128 sums[2];
+};
+
+static struct digest digest_page(const unsigned char *page, const uint64_t *key)
+{
+	struct digest digest = {{0, 0}};
+
+	for (int i = 0; i < PAGE_WORDS; i += 2) {
+		uint64_t a, b;
+
+		memcpy(&a, page + 8 * i, 8);
+		memcpy(&b, page + 8 * i + 8, 8);
+		digest.sums[0] += (unsigned __int128)(uint64_t)(a + key[i]) * (uint64_t)(b + key[i + 1]);
+		digest.sums[1] += (unsigned __int128)(uint64_t)(a + key[i + 2]) * (uint64_t)(b + key[i + 3]);
+	}
+	return digest;
+}
+
+struct bytes {
+	unsigned char *at;
+	size_t length;
+};
+
+static bool get_bytes(napi_env env, napi_value value, struct bytes *bytes)
+{
+	bool is_buffer = false;
+
+	return napi_is_buffer(env, value, &is_buffer) == napi_ok && is_buffer &&
+	       napi_get_buffer_info(env, value, (void **)&bytes->at, &bytes->length) == napi_ok;
+}
+
+static bool get_count(napi_env env, napi_value value, uint64_t *count)
+{
+	double number;
+
+	if (napi_get_value_double(env, value, &number) != napi_ok || !(number >= 0) || number > 9007199254740991.0)
+		return false;
+	*count = (uint64_t)number;
+	return true;
+}
+
+static bool fits(const struct bytes *bytes, uint64_t offset, uint64_t count, uint64_t size)
+{
+	return offset <= bytes->length && count <= (bytes->length - offset) / size;
+}
+
+static napi_value refuse(napi_env env, const char *what)
+{
+	napi_throw_type_error(env, NULL, what);
+	return NULL;
+}
+
+/*
+ * Compares each page with its digest in the table, writes 1 (differs) or 0 for
+ * it, and stores the new digest. Returns how many differ.
+ */
+static napi_value compare(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[8], result;
+	size_t given = 8;
+	struct bytes content, key, table, verdicts;
+	uint64_t offset, pages, table_offset, verdict_offset;
+	uint32_t different = 0;
+
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok || given != 8 ||
+	    !get_bytes(env, arguments[0], &content) || !get_count(env, arguments[1], &offset) ||
+	    !get_count(env, arguments[2], &pages) || !get_bytes(env, arguments[3], &key) ||
+	    !get_bytes(env, arguments[4], &table) || !get_count(env, arguments[5], &table_offset) ||
+	    !get_bytes(env, arguments[6], &verdicts) || !get_count(env, arguments[7], &verdict_offset))
+		return refuse(env, "compare: wrong arguments");
+	if (key.length != KEY_SIZE || ((uintptr_t)key.at & 7) || !fits(&content, offset, pages, PAGE_SIZE) ||
+	    !fits(&table, table_offset, pages, DIGEST_SIZE) || !fits(&verdicts, verdict_offset, pages, 1))
+		return refuse(env, "compare: out of bounds");
+	for (uint64_t i = 0; i < pages; i++) {
+		unsigned char *known = table.at + table_offset + i * DIGEST_SIZE;
+		struct digest digest = digest_page(content.at + offset + i * PAGE_SIZE, (const uint64_t *)key.at);
+		bool differs = memcmp(known, &digest, DIGEST_SIZE) != 0;
+
+		verdicts.at[verdict_offset + i] = differs;
+		if (differs) {
+			memcpy(known, &digest, DIGEST_SIZE);
+			different++;
+		}
+	}
+	return napi_create_uint32(env, different, &result) == napi_ok ? result : NULL;
+}
+
+/*
+ * The ranges of [start, end) whose pages are present or swapped, have all of
+ * `required` and nothing of `excluded`, as pairs of doubles in `out`; the last
+ * number that was written is where to go on. Returns how many numbers that is,
+ * or a negative errno: ENOTTY where the kernel does not know the call.
+ */
+static napi_value scan(napi_env env, napi_callback_info info)
+{
+	static struct page_region regions[REGIONS_AT_A_TIME];
+	napi_value arguments[6], result;
+	size_t given = 6, length;
+	uint64_t fd, start, end, required, excluded;
+	napi_typedarray_type type;
+	double *out;
+
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok || given != 6 ||
+	    !get_count(env, arguments[0], &fd) || !get_count(env, arguments[1], &start) ||
+	    !get_count(env, arguments[2], &end) || !get_count(env, arguments[3], &required) ||
+	    !get_count(env, arguments[4], &excluded) ||
+	    napi_get_typedarray_info(env, arguments[5], &type, &length, (void **)&out, NULL, NULL) != napi_ok ||
+	    type != napi_float64_array || length < 3)
+		return refuse(env, "scan: wrong arguments");
+	size_t room = (length - 1) / 2;
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.start = start,
+		.end = end,
+		.vec = (uintptr_t)regions,
+		.vec_len = room < REGIONS_AT_A_TIME ? room : REGIONS_AT_A_TIME,
+		.category_inverted = excluded,
+		.category_mask = required | excluded,
+		.category_anyof_mask = 1 << 3 | 1 << 4, /* PAGE_IS_PRESENT, PAGE_IS_SWAPPED */
+		.return_mask = 1 << 3,
+	};
+	int count = ioctl((int)fd, PAGEMAP_SCAN, &arg);
+	int written = 0;
+
+	if (count < 0)
+		return napi_create_int32(env, -errno, &result) == napi_ok ? result : NULL;
+	for (int i = 0; i < count; i++) {
+		/* Neighbours differ in categories that are not of interest here. */
+		if (written > 0 && out[written - 1] == (double)regions[i].start) {
+			out[written - 1] = (double)regions[i].end;
+			continue;
+		}
+		out[written++] = (double)regions[i].start;
+		out[written++] = (double)regions[i].end;
+	}
+	out[written++] = (double)arg.walk_end;
+	return napi_create_int32(env, written, &result) == napi_ok ? result : NULL;
+}
+
+NAPI_MODULE_INIT()
+{
+	napi_property_descriptor functions[] = {
+		{"compare", NULL, compare, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"scan", NULL, scan, NULL, NULL, NULL, napi_enumerable, NULL},
+	};
+
+	napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);
+	return exports;
+}

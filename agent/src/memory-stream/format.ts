@@ -1,0 +1,32 @@
+/**
+ * How pages of memory travel from agent to agent, inside of a file of the page stream. Pure.
+ *
+ * ```
+ *  control page                                 content of its PRESENT ranges      control page …
+ * ┌───────┬───────┬────────┬────────┬───┬──────┬───────────┬───────────┬───┬──────┬──────────────
+ * │ magic │ count │ record │ record │ … │ zero │ page      │ page      │ … │ page │
+ * │ u32   │ u32   │ 24     │ 24     │   │      │ 4096      │           │   │      │
+ * └───────┴───────┴────────┴────────┴───┴──────┴───────────┴───────────┴───┴──────┴──────────────
+ *  ├────────────────── 4096 ──────────────────┤
+ *
+ *  record: u32 operation │ u32 detail │ u64 address │ u64 number          little-endian
+ *          open          │ image kind │ 0           │ id of the image
+ *          range         │ flags      │ address     │ pages
+ *          end           │ 0          │ 0           │ 0
+ * ```
+ *
+ * Everything is a multiple of a page, so that a frame holds whole pages, of which the page stream leaves out those that
+ * hold one byte over and over. `range` belongs to the image that was opened last; ranges of an image ascend. `end` is
+ * the last record of the last control page; what ends without it was cut off.
+ */
+import type { ImageKind } from "../memory-image/page-range.ts";
+
+/** "DMS1". */
+export const MAGIC = 0x31534d44;
+export const HEAD_BYTES = 8;
+export const RECORD_BYTES = 24;
+/** Records of a control page. */
+export const RECORD_LIMIT = 170;
+
+export const OPERATIONS = { open: 1, range: 2, end: 3 } as const;
+export const IMAGE_KINDS: Readonly<Record<ImageKind, number>> = { task: 1, shared: 2 };

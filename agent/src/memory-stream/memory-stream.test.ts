@@ -1,0 +1,130 @@
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type ImageId, LAZY, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
+import { MemoryStreamDecoder } from "./decoder.ts";
+import { MemoryStreamEncoder } from "./encoder.ts";
+
+interface Range {
+  readonly vaddr: number;
+  readonly pages: number;
+  readonly flags: number;
+}
+
+const image: fc.Arbitrary<ImageId> = fc.record({
+  kind: fc.constantFrom("task" as const, "shared" as const),
+  id: fc.nat(1 << 30),
+});
+const ranges: fc.Arbitrary<Range[]> = fc
+  .array(
+    fc.record({
+      gap: fc.nat(5),
+      pages: fc.integer({ min: 1, max: 4 }),
+      flags: fc.constantFrom(PRESENT, PARENT, LAZY, PRESENT | LAZY),
+    }),
+    { maxLength: 300 },
+  )
+  .map((drawn) => {
+    let at = 0x7f00_0000_0000;
+    return drawn.map(({ gap, pages, flags }) => {
+      const vaddr = at + gap * PAGE_BYTES;
+      at = vaddr + pages * PAGE_BYTES;
+      return { vaddr, pages, flags };
+    });
+  });
+const images = fc.array(fc.record({ image, ranges }), { maxLength: 4 });
+
+/** Each page holds its own address. */
+function contentOf({ vaddr, pages }: Range): Buffer {
+  const content = Buffer.alloc(pages * PAGE_BYTES);
+  for (let page = 0; page < pages; page++) content.writeDoubleLE(vaddr + page * PAGE_BYTES, page * PAGE_BYTES);
+  return content;
+}
+
+function encode(all: readonly { image: ImageId; ranges: readonly Range[] }[]): Buffer {
+  const encoder = new MemoryStreamEncoder();
+  const chunks: Buffer[] = [];
+  const take = (pieces: Iterable<Buffer>) => {
+    // The encoder uses its page again.
+    for (const piece of pieces) chunks.push(Buffer.from(piece));
+  };
+  for (const { image, ranges } of all) {
+    take(encoder.open(image));
+    for (const range of ranges) {
+      const content = (range.flags & PRESENT) === 0 ? undefined : contentOf(range);
+      take(encoder.range(range.vaddr, range.pages, range.flags, content));
+    }
+  }
+  take(encoder.end());
+  return Buffer.concat(chunks);
+}
+
+function decode(stream: Buffer, cuts: readonly number[]): unknown[] {
+  const decoder = new MemoryStreamDecoder();
+  const seen: unknown[] = [];
+  let content: Buffer[] = [];
+  const settle = () => {
+    if (content.length > 0) seen.push(Buffer.concat(content));
+    content = [];
+  };
+  const bounds = [0, ...cuts.map((cut) => cut % (stream.length + 1)).sort((a, b) => a - b), stream.length];
+  for (const [index, from] of bounds.slice(0, -1).entries()) {
+    for (const event of decoder.decode(stream.subarray(from, bounds[index + 1]))) {
+      if (event.kind === "content") content.push(Buffer.from(event.bytes));
+      else {
+        settle();
+        seen.push(event);
+      }
+    }
+  }
+  settle();
+  decoder.finish();
+  return seen;
+}
+
+test("what was encoded comes out, however the bytes are cut", () => {
+  fc.assert(
+    fc.property(images, fc.array(fc.nat(), { maxLength: 20 }), (all, cuts) => {
+      const expected = all.flatMap(({ image, ranges }) => [
+        { kind: "open", image },
+        ...ranges.flatMap((range) => [
+          { kind: "range", ...range },
+          ...((range.flags & PRESENT) === 0 ? [] : [contentOf(range)]),
+        ]),
+      ]);
+      expect(decode(encode(all), cuts)).toEqual([...expected, { kind: "end" }]);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("a stream that was cut off is noticed", () => {
+  fc.assert(
+    fc.property(images, fc.nat(), (all, cut) => {
+      const stream = encode(all);
+      expect(() => decode(stream.subarray(0, cut % stream.length), [])).toThrow(DrayError);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("a changed byte gives other content or an error of ours, and never anything else", () => {
+  fc.assert(
+    fc.property(images, fc.nat(), fc.integer({ min: 1, max: 255 }), (all, place, change) => {
+      const stream = encode(all);
+      const at = place % stream.length;
+      stream[at] = (stream[at] as number) ^ change;
+      try {
+        decode(stream, []);
+      } catch (error) {
+        expect(error).toBeInstanceOf(DrayError);
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("a range without its content is refused before anything is sent", () => {
+  const encoder = new MemoryStreamEncoder();
+  expect(() => [...encoder.range(PAGE_BYTES, 1, PRESENT)]).toThrow(RangeError);
+});

@@ -1,0 +1,125 @@
+/**
+ * One round of a pre-copy by content: reads the memory of all processes while they run, and sends the pages that
+ * differ from what has been sent before.
+ *
+ * A page that changes while it is read, or after, differs from its digest in the next round or in the final dump, and
+ * is sent then: what is read here needs to be nothing in particular. So this works with any kernel, and costs the
+ * application the processor time and memory bandwidth that reading takes, which is bounded.
+ */
+import { setImmediate as othersTurn, setTimeout as pause } from "node:timers/promises";
+import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
+import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
+import { containerTasks, type ResidentRange, TaskMemory } from "./container-memory.ts";
+import { type Known, PageBatch } from "./page-batch.ts";
+
+/** Share of one processor that reading and judging take at most while the container runs. */
+const BUSY_SHARE = 0.7;
+
+export interface RoundSource {
+  /** The container's cgroup, absolute. */
+  readonly cgroup: string;
+  /** Its init, on the host. */
+  readonly initPid: number;
+  readonly known: Known;
+  readonly signal: AbortSignal;
+}
+
+/** A round on its way. */
+export interface ContentRound {
+  /** Chunks of the memory stream, each to be used before the next is asked for. Once. */
+  readonly chunks: AsyncIterable<Buffer>;
+  /** Pages seen so far. */
+  readonly seenPages: number;
+  /** Of them, those that were sent. */
+  readonly sentPages: number;
+}
+
+export function contentRound(source: RoundSource): ContentRound {
+  const batch = new PageBatch(new MemoryStreamEncoder(), source.known);
+  return {
+    chunks: readAll(source, batch),
+    get seenPages() {
+      return batch.seenPages;
+    },
+    get sentPages() {
+      return batch.sentPages;
+    },
+  };
+}
+
+async function* readAll({ cgroup, initPid, signal }: RoundSource, batch: PageBatch): AsyncGenerator<Buffer> {
+  const sharedSeen = new Set<number>();
+  const pace = new Pace(BUSY_SHARE);
+  for (const task of await containerTasks(cgroup, initPid)) {
+    const memory = await TaskMemory.open(task);
+    if (memory === null) continue;
+    try {
+      yield* readImage(memory, memory.privateImage, memory.privateRanges(), batch, pace, signal);
+      for (const { image, ranges } of memory.sharedRanges()) {
+        if (sharedSeen.has(image.id)) continue;
+        sharedSeen.add(image.id);
+        yield* readImage(memory, image, ranges, batch, pace, signal);
+      }
+    } finally {
+      memory.close();
+    }
+  }
+  yield* batch.end();
+}
+
+async function* readImage(
+  memory: TaskMemory,
+  image: ImageId,
+  ranges: Iterable<ResidentRange>,
+  batch: PageBatch,
+  pace: Pace,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  yield* batch.open(image);
+  for (const range of ranges) {
+    for (let done = 0; done < range.pages; ) {
+      signal.throwIfAborted();
+      const vaddr = range.vaddr + done * PAGE_BYTES;
+      const space = batch.space(vaddr, range.pages - done);
+      const bytes = pace.work(() => memory.read(range.start + done * PAGE_BYTES, space));
+      batch.add(vaddr, bytes / PAGE_BYTES);
+      // What cannot be read is left to the final dump: a page that is gone, or that nobody may read.
+      done += bytes < space.length ? bytes / PAGE_BYTES + 1 : bytes / PAGE_BYTES;
+      if (!batch.isFull) continue;
+      pace.work(() => batch.judge());
+      yield* batch.drain();
+      await pace.turn(signal);
+    }
+  }
+  yield* batch.drain();
+}
+
+/** Rests as long as it takes to keep the share of time that is spent working, and lets others have their turn. */
+class Pace {
+  static readonly LONGEST_WORK_MS = 5;
+  readonly #share: number;
+  #workedMs = 0;
+  #turnAt = performance.now();
+
+  constructor(share: number) {
+    this.#share = share;
+  }
+
+  work<T>(body: () => T): T {
+    const beganAt = performance.now();
+    try {
+      return body();
+    } finally {
+      this.#workedMs += performance.now() - beganAt;
+    }
+  }
+
+  /** Waiting for the network meanwhile counts as rest. */
+  async turn(signal: AbortSignal): Promise<void> {
+    if (this.#workedMs < Pace.LONGEST_WORK_MS) return;
+    const restMs = this.#workedMs / this.#share - (performance.now() - this.#turnAt);
+    await (restMs < 1 ? othersTurn(undefined, { signal }) : pause(restMs, undefined, { signal }));
+    this.#workedMs = 0;
+    this.#turnAt = performance.now();
+  }
+}

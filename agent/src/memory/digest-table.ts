@@ -1,0 +1,90 @@
+/**
+ * What is known of pages that have been sent: the digest of each, by image and address. In rounds: a page that is the
+ * same as in the round before need not be sent again, if that round has told of it, since the images of a round refer
+ * to those of the round before.
+ */
+import { randomFillSync } from "node:crypto";
+import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
+import { DIGEST_BYTES, DIGEST_KEY_BYTES, pageMemory } from "./native.ts";
+
+/** Pages whose digests lie together. */
+export const REGION_PAGES = 512;
+export const REGION_BYTES = REGION_PAGES * PAGE_BYTES;
+const REGIONS_AT_A_TIME = 64;
+
+interface Region {
+  readonly digests: Buffer;
+  readonly offset: number;
+  /** Of each page, one more than the last round that has told of it; 0 for none. */
+  readonly toldIn: Uint8Array;
+}
+
+export class DigestTable {
+  /** Rounds that can be told apart. */
+  static readonly MOST_ROUNDS = 254;
+  readonly #key = Buffer.allocUnsafeSlow(DIGEST_KEY_BYTES);
+  readonly #images = new Map<string, Map<number, Region>>();
+  #block: Buffer | undefined;
+  #blockFill = 0;
+
+  constructor() {
+    randomFillSync(this.#key);
+  }
+
+  /**
+   * Judges pages of one region, and remembers them as told of in this round. Writes 1 into `verdicts` for each page
+   * that has to be sent, 0 for each that the round before has. Returns how many are to be sent.
+   */
+  compare(
+    image: ImageId,
+    round: number,
+    vaddr: number,
+    content: Buffer,
+    offset: number,
+    pages: number,
+    verdicts: Buffer,
+  ): number {
+    const region = this.#region(image, Math.floor(vaddr / REGION_BYTES));
+    const first = (vaddr % REGION_BYTES) / PAGE_BYTES;
+    if (first + pages > REGION_PAGES) throw new RangeError("pages of more than one region");
+    const { digests, toldIn } = region;
+    let toSend = pageMemory().compare(
+      content,
+      offset,
+      pages,
+      this.#key,
+      digests,
+      region.offset + first * DIGEST_BYTES,
+      verdicts,
+      0,
+    );
+    for (let page = 0; page < pages; page++) {
+      if (verdicts[page] === 0 && toldIn[first + page] !== round) {
+        verdicts[page] = 1;
+        toSend++;
+      }
+      toldIn[first + page] = round + 1;
+    }
+    return toSend;
+  }
+
+  #region(image: ImageId, index: number): Region {
+    const name = `${image.kind} ${image.id}`;
+    let regions = this.#images.get(name);
+    if (regions === undefined) this.#images.set(name, (regions = new Map()));
+    let region = regions.get(index);
+    if (region === undefined) regions.set(index, (region = this.#newRegion()));
+    return region;
+  }
+
+  #newRegion(): Region {
+    const bytes = REGION_PAGES * DIGEST_BYTES;
+    if (this.#block === undefined || this.#blockFill === this.#block.length) {
+      this.#block = Buffer.alloc(REGIONS_AT_A_TIME * bytes);
+      this.#blockFill = 0;
+    }
+    const offset = this.#blockFill;
+    this.#blockFill += bytes;
+    return { digests: this.#block, offset, toldIn: new Uint8Array(REGION_PAGES) };
+  }
+}

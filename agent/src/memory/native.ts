@@ -1,0 +1,53 @@
+/** The agent's native addon: what Node cannot do with pages, or not fast enough; see agent/native/page-memory.c. */
+import { existsSync } from "node:fs";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+
+interface PageMemory {
+  /** Compares pages with their digests, stores the new ones, and tells for each page: 1 if it differs, else 0. Returns how many differ. */
+  compare(
+    content: Buffer,
+    offset: number,
+    pages: number,
+    key: Buffer,
+    table: Buffer,
+    tableOffset: number,
+    verdicts: Buffer,
+    verdictOffset: number,
+  ): number;
+  /** Ranges of pages that are there, as pairs of addresses, then where to go on; returns how many numbers, or a negative errno. */
+  scan(
+    pagemapFd: number,
+    start: number,
+    end: number,
+    requiredCategories: number,
+    excludedCategories: number,
+    out: Float64Array,
+  ): number;
+}
+
+export const DIGEST_BYTES = 32;
+/** A page's worth of words, and two for the second pass. */
+export const DIGEST_KEY_BYTES = 514 * 8;
+
+const FILE_NAME = "page-memory.node";
+/** Beside the bundle in a package; where agent/native/build puts it in a checkout. */
+const PLACES = [join(import.meta.dirname, FILE_NAME), join(import.meta.dirname, "../../dist", FILE_NAME)];
+
+let loaded: PageMemory | undefined;
+
+/** Throws INTERNAL if it is not there: the package is broken, or the checkout was not built. */
+export function pageMemory(): PageMemory {
+  if (loaded !== undefined) return loaded;
+  const path = PLACES.find(existsSync);
+  if (path === undefined) {
+    throw new DrayError("INTERNAL", `the addon ${FILE_NAME} is missing`, {
+      remedy: "Install the package drayage again; in a checkout run agent/native/build.",
+    });
+  }
+  const module = { exports: {} };
+  process.dlopen(module, path, constants.dlopen.RTLD_NOW);
+  loaded = module.exports as PageMemory;
+  return loaded;
+}

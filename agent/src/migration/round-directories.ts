@@ -1,0 +1,27 @@
+/** Where the rounds of memory lie: beside the images, each with the round before as its parent, and the images with the last. */
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { setParent } from "../memory-image/parent-link.ts";
+import { unlessGone } from "../host/unless-gone.ts";
+
+const PARENT_LINK = "parent";
+
+/** Makes the directory of a round, 0700, and lets the images follow it. Rounds are made in order, from 0. */
+export async function makeRoundDirectory(imageDirectory: string, round: number): Promise<string> {
+  const directory = `${imageDirectory}-round-${round}`;
+  await mkdir(directory, { mode: 0o700 });
+  if (round > 0) await setParent(directory, `${basename(imageDirectory)}-round-${round - 1}`);
+  await rm(join(imageDirectory, PARENT_LINK), { force: true });
+  await setParent(imageDirectory, basename(directory));
+  return directory;
+}
+
+/** All that were made for these images. */
+export async function removeRoundDirectories(imageDirectory: string): Promise<void> {
+  const beside = dirname(imageDirectory);
+  const names = (await unlessGone(readdir(beside))) ?? [];
+  for (const name of names) {
+    if (name.startsWith(`${basename(imageDirectory)}-round-`))
+      await rm(join(beside, name), { recursive: true, force: true });
+  }
+}

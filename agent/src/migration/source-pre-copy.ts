@@ -1,0 +1,147 @@
+/**
+ * Copies memory in rounds while the container runs, until what is left fits the downtime, or more rounds bring nothing.
+ *
+ * Postconditions: on return the destination has every round whole, and the container runs as before. The switch sends
+ * what differs from the last of them.
+ */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { OnStall, type PreCopy } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
+import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
+import { contentRound } from "../memory/content-round.ts";
+import { decide, type Estimate, type Target, type Verdict } from "../memory/convergence.ts";
+import { DigestTable } from "../memory/digest-table.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import type { Report } from "./joinable-run.ts";
+import { runPhase } from "./run-phase.ts";
+import type { SourceContext } from "./source-context.ts";
+import { TRANSFER_KINDS } from "./transfer-kinds.ts";
+
+/** What a switch takes besides memory: CRIU's dump and restore of the processes, the commit. */
+const FIXED_MS = 350;
+/** In the switch CRIU reads all of the memory, and the agent judges it. */
+const JUDGED_BYTES_PER_MS = 1_000_000;
+
+export interface PreCopyResult {
+  readonly rounds: Round[];
+  readonly decisions: string[];
+  /** The copy is to fetch what remains. */
+  readonly postCopy: boolean;
+}
+
+/** NOT_CONVERGING if the downtime cannot be met and the order says to give up. */
+export async function preCopy(
+  context: SourceContext,
+  connection: TransferConnection,
+  order: PreCopy,
+  report: Report,
+  signal: AbortSignal,
+): Promise<PreCopyResult> {
+  const { phases, logger, transfer } = context;
+  const rounds: Round[] = [];
+  const decisions: string[] = [];
+  transfer.sentMemory = { digests: new DigestTable(), rounds: 0, pages: 0 };
+  for (;;) {
+    const round = await runPhase(phases, "pre-copy", () =>
+      sendRound(context, connection, rounds.at(-1), report, signal),
+    );
+    rounds.push(round);
+    const measured = rounds.map(({ bytes, wireBytes, pages, durationMs }) => ({
+      pages,
+      sentBytes: bytes,
+      wireBytes,
+      durationMs,
+    }));
+    const target: Target = {
+      maxDowntimeMs: order.maxDowntimeMs === 0 ? null : order.maxDowntimeMs,
+      fixedMs: FIXED_MS + (transfer.sentMemory.pages * PAGE_BYTES) / JUDGED_BYTES_PER_MS,
+    };
+    const verdict = decide(measured, target);
+    const decision = `round ${rounds.length}: ${sentence(verdict, target)}`;
+    decisions.push(decision);
+    logger.info({ phase: "pre-copy", round: rounds.length, verdict: verdict.kind }, decision);
+    if (verdict.kind === "round") continue;
+    if (verdict.kind === "switch" || order.onStall === OnStall.ON_STALL_SWITCH)
+      return { rounds, decisions, postCopy: false };
+    if (order.onStall === OnStall.ON_STALL_POST_COPY) {
+      decisions.push("going over to post-copy: the copy fetches what remains");
+      return { rounds, decisions, postCopy: true };
+    }
+    throw new DrayError("NOT_CONVERGING", `after ${rounds.length} rounds ${sentence(verdict, target)}`, {
+      node: context.host.node,
+    });
+  }
+}
+
+async function sendRound(
+  { transfer, container, record }: SourceContext,
+  connection: TransferConnection,
+  before: Round | undefined,
+  report: Report,
+  signal: AbortSignal,
+): Promise<Round> {
+  const sent = transfer.sentMemory;
+  if (sent === undefined) throw new DrayError("INTERNAL", "a round of memory without an account of what was sent");
+  const inspect = await container.inspect();
+  if (inspect === null || !inspect.State.Running) {
+    throw new DrayError("PREFLIGHT", `container ${record.entry.containerName} has ended`);
+  }
+  const cgroup = await container.cgroup();
+  const wireBytesBefore = connection.wireBytes;
+  const startedAt = performance.now();
+  const number = sent.rounds;
+  const content = contentRound({
+    cgroup,
+    initPid: inspect.State.Pid,
+    known: { digests: sent.digests, round: number },
+    signal,
+  });
+  await connection.sendChunks(
+    { kind: TRANSFER_KINDS.memoryRound, name: `round-${number}`, metadata: { round: number } },
+    content.chunks,
+    {
+      signal,
+      onProgress: () => {
+        const rate = (content.sentPages * PAGE_BYTES) / Math.max(1, performance.now() - startedAt) / 1000;
+        report({
+          step: "pre-copy",
+          doneBytes: content.sentPages * PAGE_BYTES,
+          totalBytes: 0,
+          message: `round ${number + 1}, ${content.seenPages} pages seen, ${rate.toFixed(0)} MB/s`,
+        });
+      },
+    },
+  );
+  sent.rounds++;
+  sent.pages = content.seenPages;
+  return {
+    bytes: content.sentPages * PAGE_BYTES,
+    pages: content.sentPages,
+    durationMs: performance.now() - startedAt,
+    dirtyBytes: before === undefined ? 0 : content.sentPages * PAGE_BYTES,
+    wireBytes: connection.wireBytes - wireBytesBefore,
+  };
+}
+
+function sentence(verdict: Verdict, target: Target): string {
+  const { estimate } = verdict;
+  const wanted = target.maxDowntimeMs === null ? "no limit given" : `${target.maxDowntimeMs} ms wanted`;
+  switch (verdict.kind) {
+    case "round":
+      return `another round, since ${expectation(estimate)} (${wanted})`;
+    case "switch":
+      return `switch, since ${expectation(estimate)} (${wanted})`;
+    case "stalled": {
+      const why = verdict.why === "too-many-rounds" ? "there were too many rounds" : "rounds no longer pay";
+      return `${why}: ${expectation(estimate)} (${wanted})`;
+    }
+  }
+}
+
+function expectation({ dirtyBytesPerSecond, bytesPerSecond, remainingBytes, downtimeMs }: Estimate): string {
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+  return (
+    `${megabytes(remainingBytes)} MB remain, changed at ${megabytes(dirtyBytesPerSecond)} MB/s, sent at ` +
+    `${megabytes(bytesPerSecond)} MB/s: ${Math.round(downtimeMs)} ms to be expected`
+  );
+}
