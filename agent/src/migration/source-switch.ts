@@ -22,8 +22,8 @@ import type { DumpStats } from "../criu/dump-stats.ts";
 import { restartPolicyOf } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
+import { dumpBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { goFirst } from "../host/go-first.ts";
-import { residentBytes } from "../host/resident-memory.ts";
 import { diffLayer, layerDirectory, packLayer, scanLayer, writtenPaths } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
@@ -126,7 +126,7 @@ async function findTarget(
   }
   const cgroup = await container.cgroup();
   const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
-  const directories = await transfer.makeDirectories(await residentBytes(cgroup));
+  const directories = await transfer.makeDirectories(await dumpBytesLimitOf(cgroup));
   return {
     dockerId,
     migrationId,
