@@ -1,5 +1,6 @@
 /** Preflight: asks both agents what stands against a migration, and finds a destination. Touches nothing. */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { notFound } from "@drayage/shared/errors/not-found.ts";
 import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { type Finding, Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
@@ -163,17 +164,17 @@ export async function checkPageRoutes(
 /** The node, if the container can be meant to go there. */
 function demandDestination(nodes: readonly ClusterNode[], container: InventoryRecord, to: string): ClusterNode {
   const node = nodes.find((each) => each.record.name === to);
-  if (node === undefined)
-    throw new DrayError("NOT_FOUND", `no node ${JSON.stringify(to)}`, {
-      remedy: "List what there is with `dray node ls`.",
-    });
-  if (to === container.node) {
-    throw new DrayError("BAD_REQUEST", `${container.name} is on ${to} already`, {
-      remedy: "Name another node with --to, or none.",
-    });
-  }
+  if (node === undefined) throw notFound("node", to);
+  if (to === container.node) throw alreadyThere(container);
   if (node.state === "down") throw new DrayError("AGENT_UNAVAILABLE", `node ${to} is down`, { node: to });
   return node;
+}
+
+/** Its own node is not a destination. */
+export function alreadyThere({ name, node }: InventoryRecord): DrayError {
+  return new DrayError("BAD_REQUEST", `${name} is on ${node} already`, {
+    remedy: "Name another node with --to, or leave out --to: then every other node is looked at.",
+  });
 }
 
 function demandConstraints({ record }: ClusterNode, constraints: readonly Constraint[]): void {

@@ -310,6 +310,13 @@ describe("the cluster", () => {
     expect((await errorOf(unary(client, client.getContainer, { container: "nothing" }, settings))).reason).toBe(
       "NOT_FOUND",
     );
+    const names = async (node: string) =>
+      (await unary(client, client.listContainers, { node, all: false }, settings)).containers.map(({ name }) => name);
+    expect(await names("n3")).toEqual([]);
+    expect(await errorOf(names("n9"))).toMatchObject({
+      reason: "NOT_FOUND",
+      remedy: "List what there is with `dray node ls`.",
+    });
     const { leader } = await unary(client, client.getVersion, {}, settings);
     expect(leader).toBe("c1");
     const types: string[] = [];
@@ -324,6 +331,11 @@ describe("the cluster", () => {
       settings,
     );
     expect(verdicts).toMatchObject([{ node: "n2", ok: true }]);
+    const own = { container: "redis", node: container?.node ?? "", allowFlags: [] };
+    expect(await errorOf(unary(client, client.check, own, settings))).toMatchObject({
+      message: `redis is on ${own.node} already`,
+      remedy: expect.stringContaining("leave out --to"),
+    });
   });
 
   test("a migration is found by a prefix of its id", async () => {
