@@ -233,6 +233,15 @@ describe("dray", () => {
     expect(JSON.parse(json.stdout)).toMatchObject({ error: { reason: "BAD_REQUEST" }, exit_code: 2 });
   });
 
+  it.each(["node ls", "container ls", "migration inspect a1", "events", "check", "migrate web", "version"])(
+    "refuses a format of nonsense before it asks anybody: %s",
+    async (command) => {
+      const { code, stdout, stderr } = await cluster.dray([...command.split(" "), "--format", "{{.nonsense}}"]);
+      expect([code, stdout]).toEqual([2, ""]);
+      expect(stderr).toMatch(/^dray: there is no field "nonsense"\n {2}remedy: There are \w+, .+\n$/);
+    },
+  );
+
   it("prints help on stdout", async () => {
     const { code, stdout } = await cluster.dray(["migrate", "--help"]);
     expect(code).toBe(0);
