@@ -164,8 +164,12 @@ describe("dray events", () => {
         },
       },
     });
-    const { code, stdout } = await cluster.dray(["events", "--format", "{{.revision}}"]);
+    const { code, stdout, stderr } = await cluster.dray(["events", "--format", "{{.revision}}"]);
     expect([code, stdout]).toEqual([0, "1\n2\n3\n"]);
+    const [lost, back, ...more] = stderr.trimEnd().split("\n");
+    expect(lost).toMatch(/^c1 \(127\.0\.0\.1:\d+\) does not answer \(leaving\); trying (127\.0\.0\.1:\d+(, )?){2}$/);
+    expect(back).toMatch(/^c2 \(127\.0\.0\.1:\d+\) answers, after \d+ ms$/);
+    expect(more).toEqual([]);
   });
 });
 

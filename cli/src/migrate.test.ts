@@ -186,7 +186,9 @@ describe("a change of leader", () => {
     await cluster.coordinator("c2", { migrations: { ...showing(completed), startMigration: start } });
     const { code, stderr } = await cluster.dray(["migrate", "web"]);
     expect([code, attempts, ids.size]).toEqual([0, 4, 1]);
-    expect(stderr).toContain("waiting for a coordinator (electing)");
+    const [lost, back] = stderr.split("\n");
+    expect(lost).toMatch(/^c1 \(127\.0\.0\.1:\d+\) does not answer \(electing\); trying 127\.0\.0\.1:\d+, 127/);
+    expect(back).toMatch(/^c[12] \(127\.0\.0\.1:\d+\) answers, after \d+ ms$/);
   });
 
   it("in the middle leads to the next coordinator", async () => {
