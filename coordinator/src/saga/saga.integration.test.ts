@@ -143,6 +143,7 @@ describe("preflight", () => {
     const error = await errorOf(startMigration(api));
     expect(error.reason).toBe("PREFLIGHT");
     expect(error.message).toContain("criu-too-old on n2: CRIU 3.0 is too old. Install CRIU 4.2.");
+    expect(error.findings).toEqual([finding]);
     expect(await cluster.owner()).toBeUndefined();
     expect(cluster.agent("n2").orders).toEqual([]);
   });
@@ -172,6 +173,11 @@ describe("preflight", () => {
     for (const part of ["n1: the container is already there", "n2: CRIU 3.0 is too old", "n3: CRIU 3.0 is too old"]) {
       expect(error.message).toContain(part);
     }
+    expect(error.findings.map(({ code, node }) => `${node} ${code}`)).toEqual([
+      "n1 placement-source",
+      "n2 criu-too-old",
+      "n3 criu-too-old",
+    ]);
   });
 });
 
