@@ -1,8 +1,6 @@
 /**
  * The demonstration: three hosts, a Redis with 200 MB, a client that counts on one TCP connection, a migration there and
  * one back. Ends with exit code 0 only if no reply was lost, repeated or out of order and the connection never broke.
- *
- * usage: deploy/demo [--name lab] [--megabytes 200]
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
@@ -34,15 +32,30 @@ interface Migration {
 /** Something that the demonstration was to show is not so. */
 class DemoFailure extends Error {}
 
-const { values } = parseArgs({
-  options: {
-    name: { type: "string", default: DEFAULT_NAME },
-    megabytes: { type: "string", default: "200" },
-  },
-});
+const values = options(process.argv.slice(2));
 const LAB = join(import.meta.dirname, "lab/lab");
 const interruption = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => interruption.abort());
+
+/** Ends with exit code 2 if they are none. */
+function options(args: string[]): { readonly name: string; readonly megabytes: number } {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        name: { type: "string", default: DEFAULT_NAME },
+        megabytes: { type: "string", default: "200" },
+      },
+    });
+    const { name, megabytes } = values;
+    if (!/^[1-9]\d{0,6}$/.test(megabytes)) throw new Error(`"${megabytes}" is not a number of megabytes`);
+    return { name, megabytes: Number(megabytes) };
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`demo: ${message}\n  remedy: \`deploy/demo --help\` shows what is accepted.\n`);
+    process.exit(2);
+  }
+}
 
 async function demonstrate(): Promise<void> {
   const startedAt = performance.now();
@@ -57,7 +70,7 @@ async function demonstrate(): Promise<void> {
   const run = ["docker", "run", "--detach", `--name=${CONTAINER}`, "--network=dray", `--ip=${address}`, "redis:latest"];
   await inNode(lab, first, run);
   const filler = await connected(address);
-  await fillRedis(filler, Number(values.megabytes));
+  await fillRedis(filler, values.megabytes);
   const keys = await keyCount(filler);
   filler.close();
 

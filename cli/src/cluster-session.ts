@@ -12,6 +12,7 @@ import { ClusterServiceClient } from "@drayage/shared/gen/drayage/coordinator/v1
 import { MigrationServiceClient } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import type { Identity } from "@drayage/shared/identity/identity.ts";
 import { type CallSettings, type Connection, connect } from "@drayage/shared/rpc/client.ts";
+import type { ConnectionNews, Peer } from "./output/connection-news.ts";
 
 export interface Clients {
   readonly cluster: ClusterServiceClient;
@@ -25,8 +26,8 @@ export interface SessionOptions {
   /** "host:port" of the coordinators. */
   readonly addresses: readonly string[];
   readonly signal: AbortSignal;
-  /** Told once when a call has to wait for a coordinator. */
-  readonly onWaiting: (error: DrayError) => void;
+  /** Told when a call has to wait for a coordinator, from time to time while it waits, and when one has answered. */
+  readonly onNews: (news: ConnectionNews) => void;
 }
 
 export interface Patience {
@@ -39,6 +40,8 @@ export interface Patience {
 export const QUICK: Patience = { deadlineMs: 15_000, patienceMs: 10_000 };
 
 const RETRY_PAUSE_MS = 250;
+/** Between two words on the same wait. */
+const REMIND_MS = 10_000;
 
 /** Another coordinator, or the same one a little later, may well answer. */
 const PASSING: ReadonlySet<Reason> = new Set<Reason>(["NO_LEADER", "NOT_LEADER", "ETCD_UNAVAILABLE"]);
@@ -47,7 +50,8 @@ export class ClusterSession {
   readonly #options: SessionOptions;
   #addresses: readonly string[];
   #connection: Connection | undefined;
-  #hasTold = false;
+  /** Since no coordinator answers, and when that was told last. */
+  #outage: { readonly sinceMs: number; readonly toldMs: number } | undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -60,7 +64,9 @@ export class ClusterSession {
     const startedAt = performance.now();
     for (;;) {
       try {
-        return await use(await this.#clients(), { deadlineMs: patience.deadlineMs, signal });
+        const answer = await use(await this.#clients(), { deadlineMs: patience.deadlineMs, signal });
+        this.#answered();
+        return answer;
       } catch (thrown) {
         await this.#afterFailure(toDrayError(thrown), startedAt + patience.patienceMs);
       }
@@ -84,7 +90,7 @@ export class ClusterSession {
       try {
         for await (const answer of open(await this.#clients(), { deadlineMs: Number.POSITIVE_INFINITY, signal })) {
           heardAt = performance.now();
-          this.#hasTold = false;
+          this.#answered();
           last = answer;
           yield answer;
         }
@@ -118,13 +124,35 @@ export class ClusterSession {
 
   async #afterFailure(error: DrayError, giveUpAt: number): Promise<void> {
     if (!PASSING.has(error.reason) || performance.now() >= giveUpAt) throw error;
-    if (!this.#hasTold) this.#options.onWaiting(error);
-    this.#hasTold = true;
-    const failed = this.#connection?.address;
+    const failed = this.#connection;
     this.close();
     if (failed !== undefined) {
-      this.#addresses = [...this.#addresses.filter((address) => address !== failed), failed];
+      this.#addresses = [...this.#addresses.filter((address) => address !== failed.address), failed.address];
     }
+    this.#tellOutage(error, failed);
     await delay(RETRY_PAUSE_MS, undefined, { signal: this.#options.signal });
   }
+
+  #tellOutage(error: DrayError, failed: Connection | undefined): void {
+    const nowMs = performance.now();
+    const trying = this.#addresses;
+    if (this.#outage === undefined) {
+      this.#options.onNews({ kind: "lost", from: failed && peerOf(failed), error, trying });
+      this.#outage = { sinceMs: nowMs, toldMs: nowMs };
+    } else if (nowMs - this.#outage.toldMs >= REMIND_MS) {
+      this.#options.onNews({ kind: "waiting", forMs: nowMs - this.#outage.sinceMs, error, trying });
+      this.#outage = { ...this.#outage, toldMs: nowMs };
+    }
+  }
+
+  #answered(): void {
+    if (this.#outage === undefined || this.#connection === undefined) return;
+    const afterMs = performance.now() - this.#outage.sinceMs;
+    this.#outage = undefined;
+    this.#options.onNews({ kind: "back", to: peerOf(this.#connection), afterMs });
+  }
+}
+
+function peerOf({ node, address }: Connection): Peer {
+  return { name: node, address };
 }

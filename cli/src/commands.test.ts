@@ -164,8 +164,12 @@ describe("dray events", () => {
         },
       },
     });
-    const { code, stdout } = await cluster.dray(["events", "--format", "{{.revision}}"]);
+    const { code, stdout, stderr } = await cluster.dray(["events", "--format", "{{.revision}}"]);
     expect([code, stdout]).toEqual([0, "1\n2\n3\n"]);
+    const [lost, back, ...more] = stderr.trimEnd().split("\n");
+    expect(lost).toMatch(/^c1 \(127\.0\.0\.1:\d+\) does not answer \(leaving\); trying (127\.0\.0\.1:\d+(, )?){2}$/);
+    expect(back).toMatch(/^c2 \(127\.0\.0\.1:\d+\) answers, after \d+ ms$/);
+    expect(more).toEqual([]);
   });
 });
 
@@ -232,6 +236,15 @@ describe("dray", () => {
     expect([json.code, json.stderr]).toEqual([2, ""]);
     expect(JSON.parse(json.stdout)).toMatchObject({ error: { reason: "BAD_REQUEST" }, exit_code: 2 });
   });
+
+  it.each(["node ls", "container ls", "migration inspect a1", "events", "check", "migrate web", "version"])(
+    "refuses a format of nonsense before it asks anybody: %s",
+    async (command) => {
+      const { code, stdout, stderr } = await cluster.dray([...command.split(" "), "--format", "{{.nonsense}}"]);
+      expect([code, stdout]).toEqual([2, ""]);
+      expect(stderr).toMatch(/^dray: there is no field "nonsense"\n {2}remedy: There are \w+, .+\n$/);
+    },
+  );
 
   it("prints help on stdout", async () => {
     const { code, stdout } = await cluster.dray(["migrate", "--help"]);

@@ -3,6 +3,7 @@ import { loadClientConfig } from "@drayage/shared/config/client.ts";
 import { loadIdentity } from "@drayage/shared/identity/identity.ts";
 import { ClusterSession } from "./cluster-session.ts";
 import type { Interrupts } from "./interrupts.ts";
+import { connectionLine } from "./output/connection-news.ts";
 import { fillTemplate } from "./output/template.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -18,6 +19,8 @@ export class CommandContext {
   readonly terminal: Terminal;
   readonly interrupts: Interrupts;
   readonly #env: Readonly<Record<string, string | undefined>>;
+  /** How a line comes to stderr. */
+  #noteVia: (line: string) => void;
   /** Set by commands whose outcome is not an error. */
   exitCode = 0;
 
@@ -25,6 +28,12 @@ export class CommandContext {
     this.terminal = terminal;
     this.interrupts = interrupts;
     this.#env = env;
+    this.#noteVia = (line) => terminal.note(line);
+  }
+
+  /** From now on, lines of the session go through a view that redraws a part of the screen. */
+  noteVia(view: { note(line: string): void }): void {
+    this.#noteVia = (line) => view.note(line);
   }
 
   /** Runs `use` with a session, and closes it. */
@@ -34,9 +43,8 @@ export class CommandContext {
       identity: await loadIdentity(config.pkiDirectory, "operator"),
       addresses: config.coordinators,
       signal: this.interrupts.signal,
-      onWaiting: (error) => {
-        if (!options.quiet)
-          this.terminal.note(this.terminal.paint("yellow", `waiting for a coordinator (${error.message})`));
+      onNews: (news) => {
+        if (!options.quiet) this.#noteVia(this.terminal.paint("yellow", connectionLine(news)));
       },
     });
     try {

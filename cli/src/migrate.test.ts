@@ -1,6 +1,7 @@
 /** `dray migrate` against scripted coordinators. */
 import { once } from "node:events";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
 import {
   Migration,
   type DeepPartial,
@@ -154,7 +155,10 @@ describe("an attached migration", () => {
     await cluster.coordinator("c1", {
       migrations: {
         startMigration: async () => {
-          throw new DrayError("PREFLIGHT", "CRIU is too old on n2", { remedy: "Install CRIU 4.2." });
+          const severity = Severity.SEVERITY_BLOCKING;
+          const words = { message: "Zu alt, für alles.", remedy: "r.", allowFlag: "" };
+          const findings = [{ code: "criu-too-old", severity, node: "n2", ...words }];
+          throw new DrayError("PREFLIGHT", "CRIU is too old on n2", { remedy: "Install CRIU 4.2.", findings });
         },
       },
     });
@@ -167,7 +171,22 @@ describe("an attached migration", () => {
     const json = await cluster.dray(["migrate", "web", "--json"]);
     expect(json.code).toBe(4);
     expect(JSON.parse(json.stdout)).toEqual({
-      error: { reason: "PREFLIGHT", message: "CRIU is too old on n2", remedy: "Install CRIU 4.2.", node: "c1" },
+      error: {
+        reason: "PREFLIGHT",
+        message: "CRIU is too old on n2",
+        remedy: "Install CRIU 4.2.",
+        node: "c1",
+        findings: [
+          {
+            code: "criu-too-old",
+            severity: "blocking",
+            node: "n2",
+            message: "Zu alt, für alles.",
+            remedy: "r.",
+            allow_flag: "",
+          },
+        ],
+      },
       exit_code: 4,
     });
   });
@@ -186,7 +205,9 @@ describe("a change of leader", () => {
     await cluster.coordinator("c2", { migrations: { ...showing(completed), startMigration: start } });
     const { code, stderr } = await cluster.dray(["migrate", "web"]);
     expect([code, attempts, ids.size]).toEqual([0, 4, 1]);
-    expect(stderr).toContain("waiting for a coordinator (electing)");
+    const [lost, back] = stderr.split("\n");
+    expect(lost).toMatch(/^c1 \(127\.0\.0\.1:\d+\) does not answer \(electing\); trying 127\.0\.0\.1:\d+, 127/);
+    expect(back).toMatch(/^c[12] \(127\.0\.0\.1:\d+\) answers, after \d+ ms$/);
   });
 
   it("in the middle leads to the next coordinator", async () => {

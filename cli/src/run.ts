@@ -2,6 +2,7 @@
 import { type DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { CommanderError } from "commander";
 import { CommandContext } from "./context.ts";
+import { findingDocument } from "./documents/finding-document.ts";
 import { EXIT, exitCodeOfError } from "./exit-code.ts";
 import type { Interrupts } from "./interrupts.ts";
 import { buildProgram } from "./program.ts";
@@ -47,7 +48,8 @@ function wantsJsonFormat(args: readonly string[]): boolean {
 /** What `--json` prints in place of data. */
 function errorDocument(error: DrayError, exitCode: number) {
   const { reason, message, remedy, node } = error;
-  return { error: { reason, message, remedy, node }, exit_code: exitCode };
+  const findings = error.findings.map(findingDocument);
+  return { error: { reason, message, remedy, node, findings }, exit_code: exitCode };
 }
 
 function errorLines(error: DrayError, terminal: Terminal): string[] {

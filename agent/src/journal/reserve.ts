@@ -5,9 +5,9 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { open, rename, rm, stat } from "node:fs/promises";
+import { Serial } from "@drayage/shared/concurrency/serial.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { unlessGone } from "../host/unless-gone.ts";
-import { Serial } from "../runtime-gate/serial.ts";
 
 /** Some hundred entries. */
 export const RESERVE_BYTES = 1024 * 1024;

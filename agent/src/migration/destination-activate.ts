@@ -2,6 +2,7 @@
  * From `prepared`, once etcd has committed: thaw, make "running" durable; or,
  * if the copy has died before it was thawed, give the container back.
  */
+import { Once } from "@drayage/shared/concurrency/once.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { ActivateResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
@@ -15,7 +16,6 @@ import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationEnding } from "./destination-end.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import type { HeldStart } from "./held-start.ts";
-import { Once } from "./once.ts";
 import type { PreparedThaw, ThawInReserve } from "./prepared-thaw.ts";
 import { runPhase } from "./run-phase.ts";
 

@@ -3,6 +3,7 @@
  * migration it belongs to, so that it is found again after a crash between
  * Docker's answer and the journal; after that it gets its own name.
  */
+import { Serial } from "@drayage/shared/concurrency/serial.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
@@ -11,7 +12,6 @@ import type { DockerPort } from "../docker/docker-port.ts";
 import { STARTS_WITH_DOCKER } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, type ImageIdentity } from "../image/image-transfer.ts";
-import { Serial } from "../runtime-gate/serial.ts";
 import type { AgentHost } from "./agent-host.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import { type Endpoint, endpointsOf } from "./endpoints.ts";

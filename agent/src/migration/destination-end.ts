@@ -1,4 +1,5 @@
 /** The two ends on the destination: `finished`, the container is one like any other; `aborted`, nothing is left of it. */
+import { Once } from "@drayage/shared/concurrency/once.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { unblockMac } from "../network-lock/mac-block.ts";
 import type { DestinationContainer } from "./destination-container.ts";
@@ -6,7 +7,6 @@ import type { Preparation } from "./destination-prepare.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import type { Reservation } from "./destination-reserve.ts";
 import type { HeldStart } from "./held-start.ts";
-import { Once } from "./once.ts";
 import type { ThawInReserve } from "./prepared-thaw.ts";
 
 const REMOVE_DEADLINE_MS = 30_000;

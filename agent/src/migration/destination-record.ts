@@ -1,9 +1,9 @@
 /** What is durable of a migration on its destination: the journal's latest entry, and the only way to change it. */
+import { Serial } from "@drayage/shared/concurrency/serial.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { type DestinationEntry, type DestinationState, isEnded } from "../journal/entry.ts";
 import { mayFollow } from "../journal/transitions.ts";
-import { Serial } from "../runtime-gate/serial.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { DESTINATION_TRANSITIONS } from "./destination-states.ts";
 import type { Question } from "./ownership.ts";

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
+import { Serial } from "@drayage/shared/concurrency/serial.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import {
@@ -17,7 +18,6 @@ import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, importImage } from "../image/image-transfer.ts";
 import type { DestinationEntry } from "../journal/entry.ts";
 import { applyLayer, layerDirectory } from "../layer/layer.ts";
-import { Serial } from "../runtime-gate/serial.ts";
 import type { AgentHost } from "./agent-host.ts";
 import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationContext } from "./destination-record.ts";

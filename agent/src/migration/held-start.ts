@@ -1,7 +1,7 @@
 /** Docker's start of the copy, which the gate lets end only with the verdict. */
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
-import { pause } from "./ownership.ts";
 
 const END_LIMIT_MS = 30_000;
 
@@ -58,7 +58,7 @@ export class HeldStart {
   /** It ends with the verdict; one that does not is left to the removal, which fails clearly. */
   async ends(): Promise<void> {
     const limit = new AbortController();
-    const late = pause(END_LIMIT_MS, limit.signal).catch(() => undefined);
+    const late = pauseAtMost(END_LIMIT_MS, limit.signal);
     await Promise.race([this.#settled, late]);
     limit.abort();
   }

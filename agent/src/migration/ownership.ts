@@ -2,6 +2,7 @@
  * The agent's own transactions on the owner key, and the watch for a verdict.
  * See shared/src/state/owner.ts for the rule.
  */
+import { pause } from "@drayage/shared/concurrency/pause.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { changeOwner } from "@drayage/shared/etcd/change-owner.ts";
 import type { EtcdPort, KeyValue } from "@drayage/shared/etcd/etcd-port.ts";
@@ -216,19 +217,4 @@ export class Ownership {
 function isPassing(thrown: unknown): boolean {
   const { reason } = toDrayError(thrown);
   return reason === "ETCD_UNAVAILABLE" || reason === "OUTCOME_UNKNOWN" || reason === "TIMEOUT";
-}
-
-/** Back-off between questions to an etcd that did not answer. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", onAbort);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
 }

@@ -1,7 +1,7 @@
 /** For what has to happen although nobody may be left to ask for it. */
+import { pause } from "@drayage/shared/concurrency/pause.ts";
 import { type DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
-import { pause } from "./ownership.ts";
 
 const PAUSE_MS = 2_000;
 

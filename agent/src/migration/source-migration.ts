@@ -4,13 +4,13 @@
  * on the way from one to the next is in source-sync.ts, source-switch.ts,
  * source-finish.ts and source-revive.ts.
  */
+import { Once } from "@drayage/shared/concurrency/once.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { SwitchResult, SyncRequest, SyncResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { SourceEntry } from "../journal/entry.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
-import { Once } from "./once.ts";
 import { complainUnless, persist } from "./persist.ts";
 import { type SourceContext, sourceContext } from "./source-context.ts";
 import { finishSource } from "./source-finish.ts";

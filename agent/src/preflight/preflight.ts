@@ -7,7 +7,7 @@ import { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts
 import { carryConfiguration } from "../docker/carry-configuration.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import { cgroupOfPid } from "../host/cgroup.ts";
-import { residentBytes } from "../host/resident-memory.ts";
+import { dumpBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import type { HostFactsSource } from "../host-facts/host-facts.ts";
 import type { Identities } from "../identities/identities.ts";
 import { findImage, imageIdentity } from "../image/image-transfer.ts";
@@ -69,7 +69,7 @@ export async function inspectSource(
     context.hostFacts.current({ signal, refresh: true }),
     imageIdentity(docker, inspect.Image, signal),
     context.identities.identityOf(inspect.Id),
-    inspect.State.Pid > 0 ? cgroupOfPid(inspect.State.Pid).then(residentBytes) : 0,
+    inspect.State.Pid > 0 ? cgroupOfPid(inspect.State.Pid).then(dumpBytesLimitOf) : 0,
   ]);
   const [facts, cpuinfoImage] = await Promise.all([
     gatherSource(docker, inspect, host.facts, context.config.runDirectory, signal),

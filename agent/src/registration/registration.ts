@@ -9,13 +9,13 @@
  * new one, and everything is published again; the containers are not touched
  * by it (invariant 9).
  */
+import { pause, pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Reason } from "@drayage/shared/errors/reason.ts";
 import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
 import type { Lease } from "@drayage/shared/etcd/guarded-lease.ts";
 import type { NodeRecord } from "@drayage/shared/state/node.ts";
 import type { AgentHost } from "../migration/agent-host.ts";
-import { pause } from "../migration/ownership.ts";
 import { inventoryRecord } from "./inventory.ts";
 import { Publication } from "./publication.ts";
 
@@ -82,7 +82,7 @@ export function startRegistration(
       } catch (thrown) {
         if (signal.aborted) break;
         host.logger.warn({ err: toDrayError(thrown) }, "not registered with the cluster, trying again");
-        await pause(RETRY_MS, signal).catch(() => undefined);
+        await pauseAtMost(RETRY_MS, signal);
       }
     }
   })();

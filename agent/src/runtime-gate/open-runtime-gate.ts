@@ -1,4 +1,5 @@
 /** The gate itself: sessions by container, and the socket. */
+import { Serial } from "@drayage/shared/concurrency/serial.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
@@ -6,7 +7,6 @@ import { type Asker, listenForRuntime } from "./gate-socket.ts";
 import { RecordStore } from "./record-store.ts";
 import { Session, type SessionHost } from "./restore-session.ts";
 import type { ArmRequest, RestoreSession, RuntimeGate } from "./runtime-gate.ts";
-import { Serial } from "./serial.ts";
 
 export interface RuntimeGateOptions {
   /** Directory of restore records; the path is compiled into drayage-runc. */

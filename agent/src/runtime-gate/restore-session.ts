@@ -1,5 +1,8 @@
 /** One restore: what create, start and the agent's own orders do to its state. */
 import { access, readFile, writeFile } from "node:fs/promises";
+import { Deferred } from "@drayage/shared/concurrency/deferred.ts";
+import { OneAtATime } from "@drayage/shared/concurrency/one-at-a-time.ts";
+import { Serial } from "@drayage/shared/concurrency/serial.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { readCriuLog } from "../criu/criu-log.ts";
@@ -12,9 +15,7 @@ import { unlessGone } from "../host/unless-gone.ts";
 import { waitForFile } from "../host/wait-for-file.ts";
 import { liftDestinationLock } from "../network-lock/destination-lock.ts";
 import { claimantEnds, killClaimant } from "./claim.ts";
-import { Deferred } from "./deferred.ts";
 import type { Asker } from "./gate-socket.ts";
-import { OneAtATime } from "./one-at-a-time.ts";
 import { copyStands, verifyCopy } from "./prepared-copy.ts";
 import { prepareBundle } from "./prepare-bundle.ts";
 import type { RecordStore } from "./record-store.ts";
@@ -28,7 +29,6 @@ import type {
   ReleaseOptions,
   RestoreSession,
 } from "./runtime-gate.ts";
-import { Serial } from "./serial.ts";
 import { advance, type Copy, type Released, type SessionEvent, type SessionState } from "./session-state.ts";
 
 const THAW_LIMIT_MS = 10_000;

@@ -11,6 +11,7 @@ import type { ClusterSession, Patience } from "../cluster-session.ts";
 import { QUICK } from "../cluster-session.ts";
 import type { CommandContext, OutputOptions } from "../context.ts";
 import { verdictDocument, type VerdictDocument } from "../documents/cluster-documents.ts";
+import { EXAMPLES } from "../documents/examples.ts";
 import { EXIT } from "../exit-code.ts";
 import { findingLines } from "../output/finding-lines.ts";
 import { parseName } from "../parse/name.ts";
@@ -30,8 +31,8 @@ export function addCheckCommand(program: Command, context: CommandContext): void
     .argument("[target]", "a node; or a container, for --to or for every node", parseName)
     .description("says what stands against a migration; touches nothing")
     .option("--to <node>", "destination", parseName);
-  withOutputOptions(withAllowOptions(command)).action((target: string | undefined, options: CheckOptions) =>
-    check(context, target, options),
+  withOutputOptions(withAllowOptions(command), EXAMPLES.verdict).action(
+    (target: string | undefined, options: CheckOptions) => check(context, target, options),
   );
 }
 

@@ -9,6 +9,7 @@ import type { Command } from "commander";
 import { QUICK } from "../cluster-session.ts";
 import type { CommandContext, OutputOptions } from "../context.ts";
 import { containerDocument, type ContainerDocument } from "../documents/cluster-documents.ts";
+import { EXAMPLES } from "../documents/examples.ts";
 import { layOutPairs, layOutTable } from "../output/table.ts";
 import { found } from "./found.ts";
 import { withOutputOptions } from "./output-options.ts";
@@ -22,7 +23,7 @@ interface ListOptions extends OutputOptions {
 
 export function addContainerCommands(program: Command, context: CommandContext): void {
   const container = program.command("container").description("containers of all nodes");
-  withOutputOptions(container.command("ls").alias("list").description("lists containers"))
+  withOutputOptions(container.command("ls").alias("list").description("lists containers"), EXAMPLES.container)
     .option("-a, --all", "also those that do not run")
     .option("--node <node>", "only those of this node")
     .action((options: ListOptions) => list(context, options));
@@ -31,6 +32,7 @@ export function addContainerCommands(program: Command, context: CommandContext):
       .command("inspect")
       .argument("<container>", "name, id, or unique prefix of an id")
       .description("shows one container"),
+    EXAMPLES.container,
   ).action((name: string, options: OutputOptions) => inspect(context, name, options));
 }
 

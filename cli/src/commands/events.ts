@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { QUICK } from "../cluster-session.ts";
 import { type CommandContext, isJson, isTemplate, type OutputOptions } from "../context.ts";
 import { eventDocument } from "../documents/cluster-documents.ts";
+import { EXAMPLES } from "../documents/examples.ts";
 import { printable } from "../output/table.ts";
 import { fillTemplate } from "../output/template.ts";
 import { showTime } from "../output/units.ts";
@@ -15,7 +16,7 @@ interface EventOptions extends OutputOptions {
 }
 
 export function addEventsCommand(program: Command, context: CommandContext): void {
-  withOutputOptions(program.command("events").description("shows what happened"))
+  withOutputOptions(program.command("events").description("shows what happened"), EXAMPLES.event)
     .option("-f, --follow", "goes on with new events")
     .action((options: EventOptions) => events(context, options));
 }

@@ -11,6 +11,7 @@ import { unary } from "@drayage/shared/rpc/client.ts";
 import { type Command, Option } from "commander";
 import { type ClusterSession, type Patience, QUICK } from "../cluster-session.ts";
 import { type CommandContext, isJson, type OutputOptions } from "../context.ts";
+import { EXAMPLES } from "../documents/examples.ts";
 import { migrationDocument } from "../documents/migration-document.ts";
 import { EXIT } from "../exit-code.ts";
 import { findingLines } from "../output/finding-lines.ts";
@@ -56,8 +57,8 @@ export function addMigrateCommand(program: Command, context: CommandContext): vo
     .option("--timeout <duration>", "rolls back after this long, for example 10m", parseDurationMs)
     .option("--dry-run", "checks only; nothing is touched")
     .option("-d, --detach", "returns as soon as the migration is accepted");
-  withOutputOptions(withAllowOptions(command)).action((container: string, options: MigrateOptions) =>
-    migrate(context, container, options),
+  withOutputOptions(withAllowOptions(command), EXAMPLES.migration).action(
+    (container: string, options: MigrateOptions) => migrate(context, container, options),
   );
 }
 

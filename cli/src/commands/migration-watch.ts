@@ -15,7 +15,10 @@ const WATCH_PATIENCE_MS = 120_000;
 
 /** A view that fits the options: none when progress is not wanted. */
 export function viewFor(context: CommandContext, options: OutputOptions): LiveView {
-  return options.quiet || isJson(options) ? SILENT_VIEW : liveView(context.terminal);
+  if (options.quiet || isJson(options)) return SILENT_VIEW;
+  const view = liveView(context.terminal);
+  context.noteVia(view);
+  return view;
 }
 
 /**

@@ -9,6 +9,7 @@ import { unary } from "@drayage/shared/rpc/client.ts";
 import type { Command } from "commander";
 import { QUICK } from "../cluster-session.ts";
 import type { CommandContext, OutputOptions } from "../context.ts";
+import { EXAMPLES } from "../documents/examples.ts";
 import { migrationDocument, type MigrationDocument } from "../documents/migration-document.ts";
 import { findingLines } from "../output/finding-lines.ts";
 import { endLine, phaseRows } from "../output/migration-view.ts";
@@ -28,21 +29,27 @@ const DEFAULT_LIMIT = 20;
 
 export function addMigrationCommands(program: Command, context: CommandContext): void {
   const migration = program.command("migration").description("migrations, past and under way");
-  withOutputOptions(migration.command("ls").alias("list").description("lists migrations, newest first"))
+  withOutputOptions(
+    migration.command("ls").alias("list").description("lists migrations, newest first"),
+    EXAMPLES.migration,
+  )
     .option("--active", "only those under way")
     .option("--limit <count>", "at most so many", parseCount, DEFAULT_LIMIT)
     .action((options: ListOptions) => list(context, options));
-  withOutputOptions(migration.command("inspect").argument("<id>").description("shows one migration")).action(
-    (id: string, options: OutputOptions) => inspect(context, id, options),
-  );
+  withOutputOptions(
+    migration.command("inspect").argument("<id>").description("shows one migration"),
+    EXAMPLES.migration,
+  ).action((id: string, options: OutputOptions) => inspect(context, id, options));
   withOutputOptions(
     migration
       .command("watch")
       .argument("<id>")
       .description("follows a migration to its end; Ctrl-C stops watching only"),
+    EXAMPLES.migration,
   ).action((id: string, options: OutputOptions) => watch(context, id, options));
   withOutputOptions(
     migration.command("cancel").argument("<id>").description("asks for a roll-back; too late after the commit"),
+    EXAMPLES.migration,
   ).action((id: string, options: OutputOptions) => cancel(context, id, options));
 }
 

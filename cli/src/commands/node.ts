@@ -10,6 +10,7 @@ import type { Command } from "commander";
 import { QUICK } from "../cluster-session.ts";
 import type { CommandContext, OutputOptions } from "../context.ts";
 import { nodeDocument, type NodeDocument } from "../documents/cluster-documents.ts";
+import { EXAMPLES } from "../documents/examples.ts";
 import { layOutPairs, layOutTable } from "../output/table.ts";
 import { showBytes, showTime } from "../output/units.ts";
 import { found } from "./found.ts";
@@ -17,10 +18,10 @@ import { withOutputOptions } from "./output-options.ts";
 
 export function addNodeCommands(program: Command, context: CommandContext): void {
   const node = program.command("node").description("hosts with an agent");
-  withOutputOptions(node.command("ls").alias("list").description("lists all nodes")).action((options: OutputOptions) =>
-    list(context, options),
+  withOutputOptions(node.command("ls").alias("list").description("lists all nodes"), EXAMPLES.node).action(
+    (options: OutputOptions) => list(context, options),
   );
-  withOutputOptions(node.command("inspect").argument("<node>").description("shows one node")).action(
+  withOutputOptions(node.command("inspect").argument("<node>").description("shows one node"), EXAMPLES.node).action(
     (name: string, options: OutputOptions) => inspect(context, name, options),
   );
   withOutputOptions(
@@ -28,6 +29,7 @@ export function addNodeCommands(program: Command, context: CommandContext): void
       .command("rm")
       .argument("<node>")
       .description("forgets a node that is down; it is back when its agent starts again"),
+    { name: "" },
   ).action((name: string, options: OutputOptions) => forget(context, name, options));
 }
 

@@ -17,22 +17,29 @@ interface VersionOptions extends OutputOptions {
 /** One attempt is enough to say what is reachable now. */
 const ONE_ATTEMPT = { deadlineMs: 5_000, patienceMs: 0 };
 
+const CLIENT = { version: VERSION, revision: REVISION, protocol_versions: [...PROTOCOL_VERSIONS] };
+
+/** The coordinator has answered, or has not. */
+const EXAMPLE = { client: CLIENT, server: { name: "", version: "", protocol_versions: [0], leader: "", error: "" } };
+
 export function addVersionCommand(program: Command, context: CommandContext): void {
-  withOutputOptions(program.command("version").description("shows the versions of dray and of the coordinator"))
+  withOutputOptions(
+    program.command("version").description("shows the versions of dray and of the coordinator"),
+    EXAMPLE,
+  )
     .option("--client", "of dray alone; asks no coordinator")
     .action((options: VersionOptions) => version(context, options));
 }
 
 async function version(context: CommandContext, options: VersionOptions): Promise<void> {
-  const client = { version: VERSION, revision: REVISION, protocol_versions: [...PROTOCOL_VERSIONS] };
   const server = options.client ? null : await serverVersion(context, options);
   context.printOne(
     options,
-    { client, server },
+    { client: CLIENT, server },
     () => VERSION,
     () =>
       layOutPairs([
-        ["dray", `${client.version} (${client.revision}), protocol ${client.protocol_versions.join(", ")}`],
+        ["dray", `${CLIENT.version} (${CLIENT.revision}), protocol ${CLIENT.protocol_versions.join(", ")}`],
         ...(options.client ? [] : [["coordinator", serverText(server)] as const]),
       ]),
   );

@@ -52,3 +52,34 @@ test("a log tells the end of a phase before the beginning of the next", () => {
   at("finish", [time("commit", 0, 7)]);
   expect(told.at(-1)).toBe("finish: begins");
 });
+
+test("a line of its own stands above what is redrawn", () => {
+  let screen = "";
+  const terminal: Terminal = {
+    canRedraw: true,
+    columns: 80,
+    data: () => undefined,
+    paint: (_, text) => text,
+    note: (line) => {
+      screen += `${line}\n`;
+    },
+    // What the erasing sequence does: so many lines up, and everything from there.
+    raw: (text) => {
+      const up = Number(/^.\[(\d+)A/.exec(text)?.[1] ?? 0);
+      screen =
+        up > 0
+          ? `${screen
+              .split("\n")
+              .slice(0, -1 - up)
+              .join("\n")}\n`.replace(/^\n$/, "")
+          : screen + text;
+    },
+  };
+  const view = liveView(terminal);
+  view.update(Migration.fromPartial({ container: "web", phase: "sync" }));
+  view.note("c1 does not answer");
+  view.update(Migration.fromPartial({ container: "web", phase: "switch" }));
+  const lines = screen.split("\n");
+  expect(lines[0]).toBe("c1 does not answer");
+  expect(lines.filter((line) => line.startsWith("web:"))).toHaveLength(1);
+});

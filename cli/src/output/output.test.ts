@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { layOutPairs, layOutTable } from "./table.ts";
-import { fillTemplate } from "./template.ts";
+import { fillTemplate, parseFormat } from "./template.ts";
 import { showBytes, showDuration, showTime } from "./units.ts";
 
 /** With all control characters of both blocks. */
@@ -42,18 +42,44 @@ describe("layOutPairs", () => {
     ).toEqual(["id:      1", "source:  n1"]));
 });
 
-describe("fillTemplate", () => {
-  const document = { name: "web", host: { kernel: "6.1" }, labels: ["a"], n: 3 };
+describe("a template", () => {
+  const example = { name: "", host: { kernel: "" }, labels: {}, addresses: [""], rounds: [{ bytes: 0 }], n: 0 };
+  const document = { ...example, name: "web", labels: { zone: "b" }, addresses: ["a"], n: 3 };
   it.each([
-    ["{{.name}} on {{ .host.kernel }}", "web on 6.1"],
-    ["{{.labels}}/{{.n}}", '["a"]/3'],
-    ["plain", "plain"],
-    ["{{.labels.0}}", "a"],
-  ])("%s", (template, expected) => expect(fillTemplate(template, document)).toBe(expected));
-
-  it.each(["{{name}}", "{{.nope}}", "{{.name.length.x}}", "{{.constructor}}"])("refuses %s", (template) =>
-    expect(() => fillTemplate(template, document)).toThrow(expect.objectContaining({ reason: "BAD_REQUEST" })),
+    ["{{.name}} in {{ .labels.zone }}", "web in b"],
+    ["{{.addresses}}/{{.n}}", '["a"]/3'],
+    ["{{.addresses.0}}{{.addresses.1}}", "a"],
+    ["{{.labels.rack}}|{{.rounds.0.bytes}}|{{.rounds.7.bytes}}", "|0|"],
+  ])("is filled: %s", (template, expected) =>
+    expect(fillTemplate(parseFormat(template, example), document)).toBe(expected),
   );
+
+  it("that asks below what is null, is told so", () =>
+    expect(fillTemplate("{{.host.kernel}}", { ...document, host: null })).toBe("null"));
+
+  it.each([
+    ["{{name}}", "is not a field", "{{.name}} {{.host}}"],
+    ["{{.nope}}", 'no field "nope"', "There are name, host, labels, addresses, rounds, n."],
+    ["{{.host.nope}}", 'no field "host.nope"', "host has kernel."],
+    ["{{.name.length}}", 'no field "name.length"', "name has nothing below it."],
+    ["{{.rounds.first}}", 'no field "rounds.first"', "rounds has 0, 1 and so on below it."],
+    ["{{.constructor}}", 'no field "constructor"', "There are name"],
+    ["{{.name", "braces without their pair", "table, json, or a template"],
+    ["{{.name}} {{", "braces without their pair", "table, json, or a template"],
+    ["jsno", "has no field", "table, json, or a template"],
+    ["", "has no field", "table, json, or a template"],
+  ])("that cannot be filled is refused: %s", (template, message, remedy) =>
+    expect(() => parseFormat(template, example)).toThrow(
+      expect.objectContaining({
+        reason: "BAD_REQUEST",
+        message: expect.stringContaining(message),
+        remedy: expect.stringContaining(remedy),
+      }),
+    ),
+  );
+
+  it("may always be one of the two words", () =>
+    expect([parseFormat("table", example), parseFormat("json", example)]).toEqual(["table", "json"]));
 });
 
 describe("units", () => {

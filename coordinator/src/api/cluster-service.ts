@@ -1,5 +1,5 @@
 /** ClusterService: any coordinator answers from its own view, after a look at what etcd has now. */
-import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
 import { decodeRecord } from "@drayage/shared/etcd/records.ts";
 import { type Finding, Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
@@ -21,7 +21,13 @@ import { forgetNode } from "../cluster/known-nodes.ts";
 import type { ClusterNode, ClusterView } from "../cluster/view.ts";
 import type { Agents } from "../orders/agent-orders.ts";
 import { obstacles } from "../preflight/findings.ts";
-import { checkDestination, checkPageRoutes, inspectSource, nodeFindings } from "../preflight/preflight.ts";
+import {
+  alreadyThere,
+  checkDestination,
+  checkPageRoutes,
+  inspectSource,
+  nodeFindings,
+} from "../preflight/preflight.ts";
 import { toContainer, toEvent, toNode } from "./to-proto.ts";
 
 /** As with `docker ps`: what has processes. A container that is in its switch is paused. */
@@ -55,6 +61,7 @@ export function clusterService(options: ClusterServiceOptions): RpcService {
       },
       listContainers: async (request, context) => {
         await view.refresh(context.signal);
+        if (request.node !== "") view.node(request.node);
         const containers = view
           .containers()
           .filter(
@@ -99,8 +106,7 @@ async function check(
     request.node === ""
       ? view.nodes().filter((node) => node.record.name !== container.node)
       : [view.node(request.node)];
-  if (request.node === container.node)
-    throw new DrayError("BAD_REQUEST", `${container.name} is on ${request.node} already`);
+  if (request.node === container.node) throw alreadyThere(container);
   const source = await inspectSource(options, container, allowFlags, signal);
   const reachable = nodes.filter((node) => nodeFindings(node).length === 0);
   const routes = checkPageRoutes(options, container.node, reachable, signal);

@@ -1,10 +1,10 @@
 /** Who answers what only the leader may: this process while it leads, else the leader over the wire. */
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { MigrationServiceClient } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import type { Identity } from "@drayage/shared/identity/identity.ts";
 import { type Connection, connect } from "@drayage/shared/rpc/client.ts";
 import type { ClusterView, Leader } from "../cluster/view.ts";
-import { pause } from "../pause.ts";
 import type { SagaSupervisor } from "../saga/supervisor.ts";
 
 export interface Answerers<T> {
@@ -83,7 +83,7 @@ export class LeaderSeat {
 
   /** Before another attempt: whoever did not lead may have been asked because the view was behind. */
   async lookAgain(signal: AbortSignal): Promise<void> {
-    await pause(RETRY_MS, signal);
+    await pauseAtMost(RETRY_MS, signal);
     // An etcd that does not answer is told by the next attempt.
     await this.#view.refreshLeader(signal).catch(() => undefined);
   }

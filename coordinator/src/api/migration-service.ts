@@ -1,5 +1,6 @@
 /** MigrationService: the leader answers; others forward. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { notFound } from "@drayage/shared/errors/not-found.ts";
 import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
 import { readRecord } from "@drayage/shared/etcd/records.ts";
 import {
@@ -138,10 +139,7 @@ async function current(options: MigrationServiceOptions, supervisor: SagaSupervi
   const state = supervisor.feed.get(id);
   if (state !== undefined) return toMigration(state);
   const stored = await readRecord(options.etcd, MigrationRecord, keys.migration(id));
-  if (stored === null)
-    throw new DrayError("NOT_FOUND", `no migration ${id}`, {
-      remedy: "List what there is with `dray migration ls`.",
-    });
+  if (stored === null) throw notFound("migration", id);
   return toMigration({ record: stored.record, progress: undefined });
 }
 

@@ -1,7 +1,7 @@
 /** The container that an order names, by what etcd has now. */
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
-import { pause } from "../pause.ts";
 import type { ClusterView } from "./view.ts";
 
 export type FindView = Pick<ClusterView, "refresh" | "resolve" | "hasJustLost" | "nodes">;
@@ -24,7 +24,7 @@ export async function findContainer(view: FindView, text: string, signal: AbortS
       const mayComeBack = thrown instanceof DrayError && thrown.reason === "NOT_FOUND" && view.hasJustLost(RETURN_MS);
       if (!mayComeBack || signal.aborted || performance.now() > endsAtMs) throw thrown;
     }
-    await pause(RETRY_MS, signal);
+    await pauseAtMost(RETRY_MS, signal);
   }
 }
 

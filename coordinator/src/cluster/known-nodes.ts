@@ -4,6 +4,7 @@
  * coordinators that saw it; an operator may forget it.
  */
 import { once } from "node:events";
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
 import { encodeRecord } from "@drayage/shared/etcd/records.ts";
@@ -11,7 +12,6 @@ import type { Logger } from "@drayage/shared/observe/logger.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { KnownNodeRecord, type NodeRecord } from "@drayage/shared/state/node.ts";
 import type { Leadership } from "../election/leadership.ts";
-import { pause } from "../pause.ts";
 import type { ClusterView } from "./view.ts";
 
 const RETRY_MS = 1_000;
@@ -53,7 +53,7 @@ export async function keepKnownNodes(
       } catch (thrown) {
         if (signal.aborted) break;
         logger.warn({ node: name, reason: toDrayError(thrown).reason }, "a node was not written down, trying again");
-        await pause(RETRY_MS, signal);
+        await pauseAtMost(RETRY_MS, signal);
       }
     }
   } finally {

@@ -1,10 +1,10 @@
 /** A prefix of etcd kept in memory by a watch; what it has never goes back to an earlier state. */
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { EtcdPort, KeyValue, Snapshot, WatchStep } from "@drayage/shared/etcd/etcd-port.ts";
 import { decodeRecord, type Stored } from "@drayage/shared/etcd/records.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
 import type { z } from "zod";
-import { pause } from "../pause.ts";
 
 const RETRY_MS = 500;
 
@@ -73,7 +73,7 @@ export class Mirror<S extends z.ZodType> {
         const error = toDrayError(thrown);
         if (error.reason !== "ETCD_UNAVAILABLE") throw error;
         this.#logger.warn({ reason: error.reason, prefix: this.#prefix }, error.message);
-        await pause(RETRY_MS, signal);
+        await pauseAtMost(RETRY_MS, signal);
       }
     }
   }

@@ -1,5 +1,6 @@
 /** From what a person typed to one container. Pure. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { notFound } from "@drayage/shared/errors/not-found.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
 import type { OwnerRecord } from "@drayage/shared/state/owner.ts";
 
@@ -20,10 +21,7 @@ export function resolveContainer(
   const found = exact.length > 0 || word.length < SHORTEST_PREFIX ? exact : byPrefix(word, inventory);
   const containers = ownedOnly(found, ownerOf);
   const [first] = containers;
-  if (first === undefined)
-    throw new DrayError("NOT_FOUND", `no container ${JSON.stringify(text)}`, {
-      remedy: "List what there is with `dray container ls`.",
-    });
+  if (first === undefined) throw notFound("container", text);
   if (containers.length === 1) return first;
   const list = containers.map((entry) => `${entry.name} (${entry.uuid.slice(0, 12)} on ${entry.node})`).join(", ");
   throw new DrayError("AMBIGUOUS", `${JSON.stringify(text)} may be ${list}`);

@@ -1,5 +1,6 @@
 /** Nodes, containers, owners, migrations and candidates as etcd has them, in memory. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { notFound } from "@drayage/shared/errors/not-found.ts";
 import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
 import type { Stored } from "@drayage/shared/etcd/records.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
@@ -99,10 +100,7 @@ export class ClusterView {
   /** NOT_FOUND if there is none of this name. */
   node(name: string): ClusterNode {
     const found = this.nodes().find((node) => node.record.name === name);
-    if (found === undefined)
-      throw new DrayError("NOT_FOUND", `no node ${JSON.stringify(name)}`, {
-        remedy: "List what there is with `dray node ls`.",
-      });
+    if (found === undefined) throw notFound("node", name);
     return found;
   }
 
@@ -143,10 +141,7 @@ export class ClusterView {
   migration(text: string): MigrationRecord {
     const found = text === "" ? [] : this.migrations().filter((record) => record.id.startsWith(text));
     const [first] = found;
-    if (first === undefined)
-      throw new DrayError("NOT_FOUND", `no migration ${JSON.stringify(text)}`, {
-        remedy: "List what there is with `dray migration ls`.",
-      });
+    if (first === undefined) throw notFound("migration", text);
     if (found.length === 1) return first;
     const exact = found.find((record) => record.id === text);
     if (exact !== undefined) return exact;

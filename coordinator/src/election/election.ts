@@ -3,6 +3,7 @@
  * that was created first leads. The key is created, never overwritten, so its
  * create revision names one term of one leader.
  */
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
 import type { Lease } from "@drayage/shared/etcd/guarded-lease.ts";
@@ -10,7 +11,6 @@ import { encodeRecord } from "@drayage/shared/etcd/records.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
-import { pause } from "../pause.ts";
 import { CandidateRecord, inOrder } from "./candidate.ts";
 import type { Leadership } from "./leadership.ts";
 
@@ -34,7 +34,7 @@ export async function runElection(options: ElectionOptions, signal: AbortSignal)
       if (signal.aborted) return;
       const error = toDrayError(thrown);
       options.logger.warn({ reason: error.reason }, `election: ${error.message}`);
-      await pause(RETRY_MS, signal);
+      await pauseAtMost(RETRY_MS, signal);
     }
   }
 }

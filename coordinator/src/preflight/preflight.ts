@@ -1,5 +1,6 @@
 /** Preflight: asks both agents what stands against a migration, and finds a destination. Touches nothing. */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { notFound } from "@drayage/shared/errors/not-found.ts";
 import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { type Finding, Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
@@ -77,8 +78,10 @@ async function findDestination(
   const { candidates, refusals } = place(task, deps.nodes());
   for (const refusal of refusals) deps.onRefusal(refusal);
   const refused = [...refusals];
-  const refuse = (refusal: Refusal) => {
+  const findings: Finding[] = refusals.map(asFinding);
+  const refuse = (refusal: Refusal, found: readonly Finding[]) => {
     refused.push(refusal);
+    findings.push(...found);
     deps.onRefusal(refusal);
   };
   for (let at = 0; at < candidates.length; at += CANDIDATES_AT_A_TIME) {
@@ -94,23 +97,40 @@ async function findDestination(
         }
         const against = obstacles(found, allowFlags);
         if (against.length === 0) {
-          const findings = [...source.findings, ...found, ...refused.filter(isAnother).map(notChosen)];
-          return { description: source.description, destination: record.name, findings };
+          const others = refused.filter(isAnother).map(notChosen);
+          return {
+            description: source.description,
+            destination: record.name,
+            findings: [...source.findings, ...found, ...others],
+          };
         }
         const why = against.map((finding) => `${finding.message} ${finding.remedy}`.trim()).join(" ");
-        refuse({ node: record.name, filter: "preflight", why });
+        refuse({ node: record.name, filter: "preflight", why }, found);
       } catch (thrown) {
         const error = toDrayError(thrown);
         if (error.reason === "CANCELLED") throw error;
-        refuse({ node: record.name, filter: "preflight", why: error.message });
+        const refusal = { node: record.name, filter: "preflight", why: error.message };
+        refuse(refusal, [{ ...asFinding(refusal), code: "check-failed", remedy: error.remedy }]);
       }
     }
   }
-  throw new DrayError("NO_PLACEMENT", `no node can take ${container.name}: ${showRefusals(refused)}`);
+  throw new DrayError("NO_PLACEMENT", `no node can take ${container.name}: ${showRefusals(refused)}`, { findings });
 }
 
 function isAnother({ filter }: Refusal): boolean {
   return filter !== IS_SOURCE;
+}
+
+/** What a filter of placement says, as preflight would. */
+function asFinding({ node, filter, why }: Refusal): Finding {
+  return {
+    code: `placement-${filter}`,
+    severity: Severity.SEVERITY_BLOCKING,
+    node,
+    message: why,
+    remedy: "",
+    allowFlag: "",
+  };
 }
 
 /** For whoever asks why it is not that node. */
@@ -163,17 +183,17 @@ export async function checkPageRoutes(
 /** The node, if the container can be meant to go there. */
 function demandDestination(nodes: readonly ClusterNode[], container: InventoryRecord, to: string): ClusterNode {
   const node = nodes.find((each) => each.record.name === to);
-  if (node === undefined)
-    throw new DrayError("NOT_FOUND", `no node ${JSON.stringify(to)}`, {
-      remedy: "List what there is with `dray node ls`.",
-    });
-  if (to === container.node) {
-    throw new DrayError("BAD_REQUEST", `${container.name} is on ${to} already`, {
-      remedy: "Name another node with --to, or none.",
-    });
-  }
+  if (node === undefined) throw notFound("node", to);
+  if (to === container.node) throw alreadyThere(container);
   if (node.state === "down") throw new DrayError("AGENT_UNAVAILABLE", `node ${to} is down`, { node: to });
   return node;
+}
+
+/** Its own node is not a destination. */
+export function alreadyThere({ name, node }: InventoryRecord): DrayError {
+  return new DrayError("BAD_REQUEST", `${name} is on ${node} already`, {
+    remedy: "Name another node with --to, or leave out --to: then every other node is looked at.",
+  });
 }
 
 function demandConstraints({ record }: ClusterNode, constraints: readonly Constraint[]): void {
@@ -186,7 +206,7 @@ function demandConstraints({ record }: ClusterNode, constraints: readonly Constr
 
 function demandClear(findings: readonly Finding[], allowFlags: readonly string[], what: string): void {
   const against = obstacles(findings, allowFlags);
-  if (against.length > 0) throw new DrayError("PREFLIGHT", `${what}:\n${showFindings(against)}`);
+  if (against.length > 0) throw new DrayError("PREFLIGHT", `${what}:\n${showFindings(against)}`, { findings });
 }
 
 /** A node's own findings, as a check of the node alone gives them. */

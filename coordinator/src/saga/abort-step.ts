@@ -3,8 +3,9 @@
  * may run; then the destination. If the commit has won meanwhile, nothing is
  * undone and the saga goes forward.
  */
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
-import { backoffMs, pause } from "../pause.ts";
+import { backoffMs } from "./backoff.ts";
 import { isDeposed, orderOf, ownerNow, type SagaContext } from "./context.ts";
 import { endMigration } from "./end.ts";
 import { standingOf } from "./next-step.ts";
@@ -58,7 +59,7 @@ async function abortSource(context: SagaContext): Promise<"running" | "not-runni
       );
     }
     if (performance.now() - startedAt > times.graceMs) await sayUnknown(context);
-    await pause(backoffMs(attempt), leadership.lost);
+    await pauseAtMost(backoffMs(attempt), leadership.lost);
     leadership.lost.throwIfAborted();
   }
 }
@@ -82,7 +83,7 @@ async function abortDestination(context: SagaContext): Promise<void> {
       );
     }
     if (performance.now() - startedAt > times.graceMs) return;
-    await pause(backoffMs(attempt), leadership.lost);
+    await pauseAtMost(backoffMs(attempt), leadership.lost);
     leadership.lost.throwIfAborted();
   }
 }

@@ -2,9 +2,10 @@
  * The steps after the decision: activate and finish. The destination owns the
  * container; nothing here ever brings the source back.
  */
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { type DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Reason } from "@drayage/shared/errors/reason.ts";
-import { backoffMs, pause } from "../pause.ts";
+import { backoffMs } from "./backoff.ts";
 import { noteError } from "./abort-step.ts";
 import { isDeposed, orderOf, ownerNow, type SagaContext } from "./context.ts";
 import { endMigration } from "./end.ts";
@@ -49,7 +50,7 @@ export async function activateStep(context: SagaContext): Promise<void> {
           await sayAway(context, error.message);
         }
       }
-      await pause(backoffMs(attempt), leadership.lost);
+      await pauseAtMost(backoffMs(attempt), leadership.lost);
       leadership.lost.throwIfAborted();
     }
   });
@@ -91,7 +92,7 @@ async function finishOn(context: SagaContext, node: string): Promise<string[]> {
         return [`${node} has not cleaned up yet (${error.message}); its agent does so when it is back`];
       if (waitedMs > times.graceMs) await sayRuns(context, node);
     }
-    await pause(backoffMs(attempt), leadership.lost);
+    await pauseAtMost(backoffMs(attempt), leadership.lost);
     leadership.lost.throwIfAborted();
   }
 }

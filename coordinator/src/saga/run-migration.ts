@@ -3,9 +3,10 @@
  * say it is. Returns when the migration has ended, or when this leader is none
  * any more: then the next one finds it by the same two keys.
  */
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { OwnerRecord } from "@drayage/shared/state/owner.ts";
-import { backoffMs, pause } from "../pause.ts";
+import { backoffMs } from "./backoff.ts";
 import { abortStep, noteError } from "./abort-step.ts";
 import { isDeposed, ownerNow, type SagaContext } from "./context.ts";
 import { endMigration } from "./end.ts";
@@ -31,7 +32,7 @@ export async function runMigration(context: SagaContext): Promise<void> {
         return logger.info({ migration_id: journal.record.id }, `left to the next leader: ${error.message}`);
       // Nothing but etcd or a mistake of ours fails here; both are tried again.
       logger.error({ err: thrown, migration_id: journal.record.id }, "the saga could not go on");
-      await pause(backoffMs(failures++), leadership.lost);
+      await pauseAtMost(backoffMs(failures++), leadership.lost);
     }
   }
 }

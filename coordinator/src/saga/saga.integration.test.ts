@@ -134,6 +134,7 @@ describe("preflight", () => {
     const error = await errorOf(startMigration(api));
     expect(error.reason).toBe("PREFLIGHT");
     expect(error.message).toContain("criu-too-old on n2: CRIU 3.0 is too old. Install CRIU 4.2.");
+    expect(error.findings).toEqual([finding]);
     expect(await cluster.owner()).toBeUndefined();
     expect(cluster.agent("n2").orders).toEqual([]);
   });
@@ -163,6 +164,11 @@ describe("preflight", () => {
     for (const part of ["n1: the container is already there", "n2: CRIU 3.0 is too old", "n3: CRIU 3.0 is too old"]) {
       expect(error.message).toContain(part);
     }
+    expect(error.findings.map(({ code, node }) => `${node} ${code}`)).toEqual([
+      "n1 placement-source",
+      "n2 criu-too-old",
+      "n3 criu-too-old",
+    ]);
   });
 });
 
@@ -301,6 +307,13 @@ describe("the cluster", () => {
     expect((await errorOf(unary(client, client.getContainer, { container: "nothing" }, settings))).reason).toBe(
       "NOT_FOUND",
     );
+    const names = async (node: string) =>
+      (await unary(client, client.listContainers, { node, all: false }, settings)).containers.map(({ name }) => name);
+    expect(await names("n3")).toEqual([]);
+    expect(await errorOf(names("n9"))).toMatchObject({
+      reason: "NOT_FOUND",
+      remedy: "List what there is with `dray node ls`.",
+    });
     const { leader } = await unary(client, client.getVersion, {}, settings);
     expect(leader).toBe("c1");
     const types: string[] = [];
@@ -315,6 +328,11 @@ describe("the cluster", () => {
       settings,
     );
     expect(verdicts).toMatchObject([{ node: "n2", ok: true }]);
+    const own = { container: "redis", node: container?.node ?? "", allowFlags: [] };
+    expect(await errorOf(unary(client, client.check, own, settings))).toMatchObject({
+      message: `redis is on ${own.node} already`,
+      remedy: expect.stringContaining("leave out --to"),
+    });
   });
 
   test("a migration is found by a prefix of its id", async () => {

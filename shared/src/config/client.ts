@@ -4,6 +4,7 @@ import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { DrayError } from "../errors/dray-error.ts";
+import { environmentName } from "./environment.ts";
 import { address } from "./fields.ts";
 import { loadConfig } from "./load.ts";
 
@@ -16,6 +17,9 @@ export const ClientConfigSchema = z.object({
 export type ClientConfig = z.output<typeof ClientConfigSchema>;
 
 const SYSTEM_DIRECTORY = "/etc/drayage";
+
+/** What stands for the file's keys. */
+const VARIABLES = `${environmentName("coordinators")}=HOST:PORT,HOST:PORT and ${environmentName("pkiDirectory")}=DIRECTORY with ca.crt, operator.crt and operator.key (${SYSTEM_DIRECTORY}/pki if not given)`;
 
 export interface ClientConfigSources {
   /** From a flag; wins over DRAYAGE_CONFIG. */
@@ -36,7 +40,7 @@ export async function loadClientConfig(sources: ClientConfigSources = {}): Promi
   } catch (error) {
     if (path !== null || !(error instanceof DrayError)) throw error;
     throw new DrayError("BAD_CONFIG", `no client configuration in ${usual.join(" or ")}: ${error.message}`, {
-      remedy: "Write one of these files, or name another with --config or DRAYAGE_CONFIG.",
+      remedy: `Write one of these files, or name another with --config or DRAYAGE_CONFIG; or do without: ${VARIABLES}.`,
       cause: error,
     });
   }

@@ -175,6 +175,7 @@ describe("client configuration", () => {
     });
     await expect(loadClientConfig({ env })).rejects.toMatchObject({
       message: expect.stringContaining("/etc/drayage/client.yaml"),
+      remedy: expect.stringMatching(/--config or DRAYAGE_CONFIG; .*DRAYAGE_COORDINATORS=.*DRAYAGE_PKI_DIRECTORY=/),
     });
   });
 });

@@ -1,4 +1,5 @@
 /** The one error class; everything thrown on purpose is one of these. */
+import type { Finding } from "../gen/drayage/common/v1/finding.ts";
 import { isReason, REASONS, type Reason, type ReasonMapping } from "./reason.ts";
 
 export interface DrayErrorOptions {
@@ -6,6 +7,8 @@ export interface DrayErrorOptions {
   readonly remedy?: string;
   /** Node on which it happened. */
   readonly node?: string;
+  /** Of preflight, where they are what stands against it. */
+  readonly findings?: readonly Finding[];
   readonly cause?: unknown;
 }
 
@@ -13,6 +16,7 @@ export class DrayError extends Error {
   readonly reason: Reason;
   readonly remedy: string;
   readonly node: string;
+  readonly findings: readonly Finding[];
 
   constructor(reason: Reason, message: string, options: DrayErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -20,6 +24,7 @@ export class DrayError extends Error {
     this.reason = reason;
     this.remedy = options.remedy ?? REASONS[reason].remedy;
     this.node = options.node ?? "";
+    this.findings = options.findings ?? [];
   }
 
   get mapping(): ReasonMapping {
@@ -39,6 +44,10 @@ export function toDrayError(thrown: unknown, fallback: Reason = "INTERNAL"): Dra
 }
 
 /** Rebuilds an error from its parts as they travel in metadata or records. */
-export function drayErrorFromParts(reason: string, message: string, remedy: string, node = ""): DrayError {
-  return new DrayError(isReason(reason) ? reason : "INTERNAL", message, { remedy, node });
+export function drayErrorFromParts(
+  reason: string,
+  message: string,
+  options: Pick<DrayErrorOptions, "remedy" | "node" | "findings">,
+): DrayError {
+  return new DrayError(isReason(reason) ? reason : "INTERNAL", message, options);
 }

@@ -26,7 +26,7 @@ export const REASONS = {
   NOT_FOUND: {
     grpcStatus: status.NOT_FOUND,
     exitCode: 3,
-    remedy: "List what exists with `dray container ls`, `dray node ls` or `dray migration ls`.",
+    remedy: "List what there is with `dray container ls`, `dray node ls` or `dray migration ls`.",
   },
   BAD_CONFIG: {
     grpcStatus: status.FAILED_PRECONDITION,

@@ -2,6 +2,7 @@
 import type { ChannelOptions } from "@grpc/grpc-js";
 import { noop } from "cockatiel";
 import { type Etcd3, EtcdLeaseInvalidError, isRecoverableError } from "etcd3";
+import { pauseAtMost } from "../concurrency/pause.ts";
 import { DrayError } from "../errors/dray-error.ts";
 import type { EtcdIdentity } from "./address-name.ts";
 import { bootTimeMs } from "./boot-clock.ts";
@@ -170,7 +171,7 @@ class Etcd3Client implements EtcdPort {
         if (options.signal?.aborted && thrown === options.signal.reason) throw cancelled(what, thrown);
         const retryable = thrown instanceof Error && (isRecoverableError(thrown) || wasNeverSent(thrown));
         if (!retryable || endsAtMs - Date.now() <= RETRY_PAUSE_MS) throw toEtcdError(thrown, what, false);
-        await pause(RETRY_PAUSE_MS, options.signal);
+        await pauseAtMost(RETRY_PAUSE_MS, options.signal);
       }
     }
   }
@@ -187,7 +188,7 @@ class Etcd3Client implements EtcdPort {
           throw new DrayError("OUTCOME_UNKNOWN", `gave up waiting for ${what}`, { cause: thrown });
         }
         if (!wasNeverSent(thrown) || endsAtMs - Date.now() <= RETRY_PAUSE_MS) throw toEtcdError(thrown, what, true);
-        await pause(RETRY_PAUSE_MS, options.signal);
+        await pauseAtMost(RETRY_PAUSE_MS, options.signal);
       }
     }
   }
@@ -215,7 +216,7 @@ function leaseCalls(client: Etcd3): LeaseCalls {
         isAnswered = true;
       });
       // Repeating it does no harm, and another member may answer while one hangs.
-      const second = pause(HEDGE_MS, undefined).then(() =>
+      const second = pauseAtMost(HEDGE_MS, undefined).then(() =>
         isAnswered ? first : keepAliveOnce(client, leaseId, deadlineMs - HEDGE_MS),
       );
       return await Promise.any([first, second]);
@@ -242,8 +243,4 @@ async function withAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined
     signal.addEventListener("abort", onAbort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });
-}
-
-async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  await withAbort(new Promise((resolve) => setTimeout(resolve, ms)), signal).catch(() => undefined);
 }

@@ -111,7 +111,7 @@ export function failureOf(thrown: unknown): Message<"error"> {
 }
 
 export function errorOf(failed: Message<"error">): DrayError {
-  return drayErrorFromParts(failed.reason, failed.message, failed.remedy, failed.node);
+  return drayErrorFromParts(failed.reason, failed.message, { remedy: failed.remedy, node: failed.node });
 }
 
 /** The highest version that both speak; undefined if there is none. */

@@ -10,6 +10,8 @@ export const PROTOCOL_METADATA = "drayage-protocol";
 export const REASON_METADATA = "drayage-reason";
 export const REMEDY_METADATA = "drayage-remedy";
 export const NODE_METADATA = "drayage-node";
+/** A message Findings. */
+export const FINDINGS_METADATA = "drayage-findings-bin";
 
 /** The highest version that both speak. PROTOCOL_MISMATCH if there is none. */
 export function chooseVersion(ours: readonly number[], theirs: readonly number[]): number {

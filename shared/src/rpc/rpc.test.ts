@@ -8,6 +8,7 @@ import { service as healthDefinition } from "grpc-health-check";
 import { Registry } from "prom-client";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { DrayError } from "../errors/dray-error.ts";
+import { Finding } from "../gen/drayage/common/v1/finding.ts";
 import { HandshakeServiceClient, NegotiateRequest } from "../gen/drayage/common/v1/handshake.ts";
 import {
   ClusterServiceClient,
@@ -168,6 +169,25 @@ describe("calls", () => {
       remedy: "Räume auf, 100 %",
       node: "n2",
     });
+  });
+
+  test("findings arrive with an error, in their order, as far as they fit beside its message", async () => {
+    const findings = Array.from({ length: 300 }, (_, index) =>
+      Finding.fromPartial({ code: `code-${index}`, node: "n2", message: `Kein Platz für ${index}.`.padEnd(60, "x") }),
+    );
+    const message = findings.map((finding) => finding.message).join("\n");
+    const { address } = await serve({
+      version: async () => {
+        throw new DrayError("PREFLIGHT", message, { findings });
+      },
+    });
+    const error = await version(await dial(address)).then(
+      () => undefined,
+      (thrown: unknown) => (thrown instanceof DrayError ? thrown : undefined),
+    );
+    expect(error?.message).toBe(message);
+    expect(error?.findings.length).toBeGreaterThan(100);
+    expect(error?.findings).toEqual(findings.slice(0, error?.findings.length));
   });
 
   test("an unexpected exception tells the caller nothing, and the log everything", async () => {

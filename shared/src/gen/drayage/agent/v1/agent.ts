@@ -151,7 +151,7 @@ export interface SourceDescription {
   imageDiffIds: string[];
   /** Repository tags of the image on the source. */
   imageTags: string[];
-  /** Resident memory of all processes, bytes. */
+  /** The most that a dump writes of the memory of all processes, bytes. */
   memoryBytes: number;
   /** Size of the writable layer, bytes. */
   layerBytes: number;

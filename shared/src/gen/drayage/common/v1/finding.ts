@@ -103,6 +103,15 @@ export interface Finding {
   allowFlag: string;
 }
 
+/**
+ * Findings travel with an error, in the metadata `drayage-findings-bin`: those
+ * of preflight with PREFLIGHT and NO_PLACEMENT.
+ */
+export interface Findings {
+  /** As many as there is room for; the error's message tells of all. */
+  findings: Finding[];
+}
+
 function createBaseFinding(): Finding {
   return { code: "", severity: Severity.SEVERITY_UNSPECIFIED, node: "", message: "", remedy: "", allowFlag: "" };
 }
@@ -252,6 +261,75 @@ export const Finding: MessageFns<Finding> = {
     message.message = object.message ?? "";
     message.remedy = object.remedy ?? "";
     message.allowFlag = object.allowFlag ?? "";
+    return message;
+  },
+};
+
+function createBaseFindings(): Findings {
+  return { findings: [] };
+}
+
+export const Findings: MessageFns<Findings> = {
+  encode(message: Findings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.findings) {
+      Finding.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Findings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.findings.push(Finding.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Findings {
+    return {
+      findings: globalThis.Array.isArray(object?.findings) ? object.findings.map((e: any) => Finding.fromJSON(e)) : [],
+    };
+  },
+
+  toJSON(message: Findings): unknown {
+    const obj: any = {};
+    if (message.findings?.length) {
+      obj.findings = message.findings.map((e) => Finding.toJSON(e));
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<Findings>): Findings {
+    return Findings.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Findings>): Findings {
+    const message = createBaseFindings();
+    message.findings = object.findings?.map((e) => Finding.fromPartial(e)) || [];
     return message;
   },
 };

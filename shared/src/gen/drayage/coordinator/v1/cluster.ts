@@ -2439,7 +2439,10 @@ export const ClusterServiceService = {
     responseSerialize: (value: ForgetNodeResponse): Buffer => Buffer.from(ForgetNodeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ForgetNodeResponse => ForgetNodeResponse.decode(value),
   },
-  /** ListContainers lists the containers of all nodes. */
+  /**
+   * ListContainers lists the containers of all nodes, or of one. NOT_FOUND if
+   * there is no such node.
+   */
   listContainers: {
     path: "/drayage.coordinator.v1.ClusterService/ListContainers" as const,
     requestStream: false as const,
@@ -2510,7 +2513,10 @@ export interface ClusterServiceServer extends UntypedServiceImplementation {
    * agent registers again. NOT_FOUND, or INVALID_ARGUMENT for one that is up.
    */
   forgetNode: handleUnaryCall<ForgetNodeRequest, ForgetNodeResponse>;
-  /** ListContainers lists the containers of all nodes. */
+  /**
+   * ListContainers lists the containers of all nodes, or of one. NOT_FOUND if
+   * there is no such node.
+   */
   listContainers: handleUnaryCall<ListContainersRequest, ListContainersResponse>;
   /**
    * GetContainer gives one container by name, UUID, Docker id, or a unique
@@ -2580,7 +2586,10 @@ export interface ClusterServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ForgetNodeResponse) => void,
   ): ClientUnaryCall;
-  /** ListContainers lists the containers of all nodes. */
+  /**
+   * ListContainers lists the containers of all nodes, or of one. NOT_FOUND if
+   * there is no such node.
+   */
   listContainers(
     request: ListContainersRequest,
     callback: (error: ServiceError | null, response: ListContainersResponse) => void,

@@ -1,4 +1,4 @@
-/** How much memory a dump of processes may write. */
+/** The most that a dump of processes writes of their memory. */
 import { readFile } from "node:fs/promises";
 import { cgroupPids } from "./cgroup.ts";
 import { unlessGone } from "./unless-gone.ts";
@@ -43,7 +43,7 @@ export function dumpBytesLimit(processes: readonly ProcessMemory[]): number {
 }
 
 /** The limit for this cgroup's processes. Those that end meanwhile count nothing. */
-export async function residentBytes(cgroup: string): Promise<number> {
+export async function dumpBytesLimitOf(cgroup: string): Promise<number> {
   const processes = await Promise.all((await cgroupPids(cgroup)).map(memoryOf));
   return dumpBytesLimit(processes);
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { dumpBytesLimit, type ProcessMemory, processMemory } from "./resident-memory.ts";
+import { dumpBytesLimit, type ProcessMemory, processMemory } from "./dump-bytes-limit.ts";
 
 const MAPS = `55d0c0000000-55d0c0021000 r-xp 00001000 fe:00 1234                       /usr/bin/server
 7f0000000000-7f0000400000 rw-s 00000000 00:01 77                         /dev/zero (deleted)
