@@ -59,6 +59,9 @@ function stageRuntime(inputs: BuildInputs, programs: string): void {
     env: inputs.faults ? { CFLAGS: "-DDRAYAGE_FAULTS" } : {},
     remedy: "Check the sources out whole.",
   });
+  runTool(join(inputs.root, "agent/fault-server/build"), [join(programs, "drayage-fault-server")], {
+    remedy: "Check the sources out whole.",
+  });
   // As `criu`, first in the PATH of a dump's runc.
   mkdirSync(join(programs, "guarded"));
   symlinkSync("../drayage-dump-guard", join(programs, "guarded/criu"));
