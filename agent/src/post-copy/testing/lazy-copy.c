@@ -74,20 +74,23 @@ static void answer(const char *id, const char *format, uint64_t value)
 		exit(1);
 }
 
+static uint32_t crc_table[256];
+
+static void make_crc_table(void)
+{
+	for (uint32_t i = 0; i < 256; i++) {
+		crc_table[i] = i;
+		for (int bit = 0; bit < 8; bit++)
+			crc_table[i] = crc_table[i] >> 1 ^ (crc_table[i] & 1 ? 0xedb88320u : 0);
+	}
+}
+
 static uint32_t crc32(const unsigned char *bytes, size_t length)
 {
-	static uint32_t table[256];
 	uint32_t crc = ~0u;
 
-	for (uint32_t i = 0; !table[1] && i < 256; i++) {
-		uint32_t value = i;
-
-		for (int bit = 0; bit < 8; bit++)
-			value = value >> 1 ^ (value & 1 ? 0xedb88320u : 0);
-		__atomic_store_n(&table[i], value, __ATOMIC_RELAXED);
-	}
 	for (size_t i = 0; i < length; i++)
-		crc = crc >> 8 ^ table[(crc ^ bytes[i]) & 0xff];
+		crc = crc >> 8 ^ crc_table[(crc ^ bytes[i]) & 0xff];
 	return ~crc;
 }
 
@@ -288,7 +291,7 @@ int main(int argc, char *argv[])
 	if (argc != 2)
 		return 2;
 	socket_path = argv[1];
-	crc32((const unsigned char *)"", 0);
+	make_crc_table();
 	while (fgets(line, sizeof(line), stdin)) {
 		struct command *command = calloc(1, sizeof(*command));
 		pthread_t thread;
