@@ -59,9 +59,12 @@ function stageRuntime(inputs: BuildInputs, programs: string): void {
     env: inputs.faults ? { CFLAGS: "-DDRAYAGE_FAULTS" } : {},
     remedy: "Check the sources out whole.",
   });
-  runTool(join(inputs.root, "agent/native/build"), [join(programs, "page-memory.node")], {
-    remedy: "Check the sources out whole.",
-  });
+  for (const [build, output] of [
+    ["agent/native/build", "page-memory.node"],
+    ["agent/fault-server/build", "drayage-fault-server"],
+  ] as const) {
+    runTool(join(inputs.root, build), [join(programs, output)], { remedy: "Check the sources out whole." });
+  }
   // As `criu`, first in the PATH of a dump's runc.
   mkdirSync(join(programs, "guarded"));
   symlinkSync("../drayage-dump-guard", join(programs, "guarded/criu"));

@@ -1,0 +1,196 @@
+/** A fault server and a copy that needs it, as processes of this machine; see lazy-copy.c. */
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import { crc32 } from "node:zlib";
+import { runCommand } from "../../host/run-command.ts";
+import { FaultServer, type FaultServerEvents } from "../fault-server.ts";
+import { PAGE_BYTES } from "../protocol.ts";
+
+export const TASK = 7;
+
+export interface Programs {
+  readonly directory: string;
+  readonly server: string;
+  readonly copy: string;
+}
+
+export async function buildPrograms(): Promise<Programs> {
+  const directory = await mkdtemp(join(tmpdir(), "fault-server-"));
+  const server = join(directory, "drayage-fault-server");
+  const copy = join(directory, "lazy-copy");
+  await runCommand([join(import.meta.dirname, "../../../fault-server/build"), server], { deadlineMs: 60_000 });
+  const flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"];
+  await runCommand(["gcc", ...flags, "-o", copy, join(import.meta.dirname, "lazy-copy.c")], { deadlineMs: 60_000 });
+  return { directory, server, copy };
+}
+
+/** Content that differs in every page, and is a function of its address alone. */
+export function content(start: number, pages: number): Buffer {
+  const words = new Uint32Array((pages * PAGE_BYTES) / 4);
+  for (let page = 0; page < pages; page++) {
+    const number = start / PAGE_BYTES + page;
+    let word = (number ^ 0x9e3779b9) >>> 0 || 1;
+    for (let at = 0; at < PAGE_BYTES / 4; at++) {
+      word ^= word << 13;
+      word ^= word >>> 17;
+      word ^= word << 5;
+      words[page * (PAGE_BYTES / 4) + at] = word;
+    }
+  }
+  return Buffer.from(words.buffer);
+}
+
+export const crcOf = (...parts: readonly Uint8Array[]): string => crc32(Buffer.concat(parts)).toString(16);
+export const zeros = (pages: number): Buffer => Buffer.alloc(pages * PAGE_BYTES);
+
+class Copy {
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #answers = new Map<string, { resolve: (text: string) => void; reject: (error: Error) => void }>();
+  readonly #early = new Map<string, string>();
+  #last = 0;
+
+  constructor(program: string, socket: string) {
+    this.#child = spawn(program, [socket], { stdio: ["pipe", "pipe", "inherit"] });
+    createInterface({ input: this.#child.stdout }).on("line", (line) => {
+      const [id = "", ...rest] = line.split(" ");
+      const waiting = this.#answers.get(id);
+      if (waiting === undefined) this.#early.set(id, rest.join(" "));
+      else waiting.resolve(rest.join(" "));
+    });
+    this.#child.once("close", () => {
+      for (const { reject } of this.#answers.values()) reject(new Error("the copy has ended"));
+    });
+  }
+
+  /** All numbers go as hexadecimal. */
+  order(name: string, ...args: readonly number[]): Promise<string> {
+    return this.#order(`${++this.#last}`, name, args);
+  }
+
+  /** In a thread of its own: what waits for memory holds up nothing else. */
+  inThread(name: string, ...args: readonly number[]): Promise<string> {
+    return this.#order(`${++this.#last}&`, name, args);
+  }
+
+  async address(name: string, ...args: readonly number[]): Promise<number> {
+    return Number.parseInt(await this.order(name, ...args), 16);
+  }
+
+  /** The child's answer to come. */
+  async fork(start: number, pages: number): Promise<{ child: Promise<string> }> {
+    const id = `${++this.#last}`;
+    const child = this.#answer(`${id}.child`);
+    await this.#order(id, "fork", [start, pages]);
+    return { child };
+  }
+
+  #order(id: string, name: string, args: readonly number[]): Promise<string> {
+    const answer = this.#answer(id);
+    this.#child.stdin.write(`${[id, name, ...args.map((arg) => arg.toString(16))].join(" ")}\n`);
+    return answer;
+  }
+
+  #answer(id: string): Promise<string> {
+    const early = this.#early.get(id);
+    if (early !== undefined) return Promise.resolve(early);
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    this.#answers.set(id, { resolve, reject });
+    promise.catch(() => undefined);
+    return promise;
+  }
+
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await ended;
+  }
+}
+
+export class Stage implements AsyncDisposable {
+  readonly directory: string;
+  readonly copy: Copy;
+  readonly controlSocket: string;
+  readonly server: ChildProcessByStdio<null, null, Readable>;
+  readonly serverEnded: Promise<number | null>;
+  agent: FaultServer;
+  serverSaid = "";
+
+  private constructor(directory: string, programs: Programs, server: ChildProcessByStdio<null, null, Readable>) {
+    this.directory = directory;
+    this.controlSocket = join(directory, "control");
+    this.server = server;
+    this.serverEnded = once(server, "exit").then(([code]) => code as number | null);
+    server.stderr.on("data", (chunk: Buffer) => {
+      this.serverSaid += chunk.toString();
+    });
+    this.copy = new Copy(programs.copy, join(directory, "lazy-pages.socket"));
+    this.agent = undefined as never;
+  }
+
+  static async open(programs: Programs, events: FaultServerEvents = {}): Promise<Stage> {
+    const directory = await mkdtemp(join(programs.directory, "stage-"));
+    await writeFile(join(directory, "cgroup.freeze"), "0");
+    await writeFile(join(directory, "cgroup.events"), "populated 1\nfrozen 1\n");
+    const argv = [join(directory, "lazy-pages.socket"), join(directory, "control"), directory];
+    const server = spawn(programs.server, argv, { stdio: ["ignore", "ignore", "pipe"] });
+    await runCommand(["sh", "-c", 'until [ -S "$1" ]; do :; done', "sh", join(directory, "control")]);
+    const stage = new Stage(directory, programs, server);
+    stage.agent = await stage.attach(events);
+    return stage;
+  }
+
+  attach(events: FaultServerEvents = {}): Promise<FaultServer> {
+    return FaultServer.attach({ migrationId: "0123456789ab", controlSocket: this.controlSocket, events });
+  }
+
+  /** Memory of the copy, all of it missing, and the restore finished. */
+  async restore(pages: number): Promise<number> {
+    const start = await this.copy.address("map", pages);
+    await this.agent.ranges(TASK, [{ start, pages }]);
+    await this.agent.listen();
+    await this.copy.order("hand-over", TASK);
+    await this.copy.order("finish");
+    await this.agent.restored;
+    return start;
+  }
+
+  /** Sends these pages of the image. */
+  async send(start: number, pages: number, urgent = false): Promise<void> {
+    for (let at = 0; at < pages; at += 256) {
+      const some = Math.min(256, pages - at);
+      const from = start + at * PAGE_BYTES;
+      if (!(await this.agent.pages(TASK, from, content(from, some), urgent)))
+        throw new Error("the connection was lost");
+    }
+  }
+
+  /** The processes of the server: the keeper first. */
+  async serverPids(): Promise<number[]> {
+    const { stdout } = await runCommand(["pgrep", "-f", this.controlSocket], { okCodes: [0, 1] });
+    const pids = stdout.split("\n").filter(Boolean).map(Number);
+    return pids.filter((pid) => pid !== process.pid);
+  }
+
+  async frozen(): Promise<boolean> {
+    return (await readFile(join(this.directory, "cgroup.freeze"), "utf8")) === "1";
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.agent.close();
+    await this.copy.kill();
+    for (const pid of await this.serverPids()) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // Ended by itself meanwhile.
+      }
+    }
+    await rm(this.directory, { recursive: true });
+  }
+}
