@@ -73,7 +73,7 @@ export class TestLab {
 
   /** Where the host sees a file or socket of a running node. */
   async pathFromHost(node: string, path: string): Promise<string> {
-    return `/proc/${await this.#lab.driver.initPid(node)}/root${path}`;
+    return await this.#lab.driver.pathFromHost(node, path);
   }
 
   /** Runs a command in a node that has to succeed; gives its stdout without the last line end. */
