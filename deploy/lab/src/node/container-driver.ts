@@ -23,7 +23,7 @@ import { findInit } from "./init-process.ts";
 import { hasEnded, inCgroup, launch } from "./launch.ts";
 import { NSPAWN_ENVIRONMENT, nspawnArgv } from "./nspawn.ts";
 import { firstFiles, ownFiles } from "./own-files.ts";
-import { awaitServices, commandEnvironment } from "./ready.ts";
+import { awaitServices, NODE_PATH } from "./ready.ts";
 import { installResourceLimits } from "./resource-limits.ts";
 
 const INIT_DEADLINE_MS = 30_000;
@@ -148,8 +148,9 @@ export class ContainerDriver implements NodeDriver {
     const cgroup = join(await labCgroup(this.#id), node);
     const pid = await this.#initPid(node);
     await mkdir(join(cgroup, EXEC_CGROUP), { recursive: true });
+    const environment = [`PATH=${NODE_PATH}`, "HOME=/root", "LANG=C.UTF-8", `TERM=${process.env["TERM"] ?? "dumb"}`];
     return inCgroup(join(cgroup, EXEC_CGROUP), [
-      ...["nsenter", `--target=${pid}`, "--all", "--", "/usr/bin/env", "-i", ...commandEnvironment()],
+      ...["nsenter", `--target=${pid}`, "--all", "--", "/usr/bin/env", "-i", ...environment],
       // When this side is ended, the command in the node is too.
       ...["/usr/bin/setpriv", "--pdeathsig", "TERM", ...argv],
     ]);

@@ -7,11 +7,6 @@ const BOOT_DEADLINE_MS = 120_000;
 /** Where commands from outside find programs. */
 export const NODE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** What a command from outside finds as its environment, as `env -i` takes it. */
-export function commandEnvironment(): string[] {
-  return [`PATH=${NODE_PATH}`, "HOME=/root", "LANG=C.UTF-8", `TERM=${process.env["TERM"] ?? "dumb"}`];
-}
-
 /** Waits for the node's own services and for its Docker. */
 export async function awaitServices(
   driver: Pick<NodeDriver, "command" | "patience">,

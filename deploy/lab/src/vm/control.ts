@@ -8,11 +8,12 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { quote } from "../cluster/client.ts";
 import { run } from "../host/run.ts";
-import { commandEnvironment } from "../node/ready.ts";
 import { exists } from "../rootfs/cache.ts";
 
 const HOST_ADDRESS = "fe80::1/64";
-const NODE_ADDRESS = "fe80::2";
+/** The node's end. */
+export const CONTROL_ADDRESS = "fe80::2";
+export const CONTROL_INTERFACE = "lab0";
 const SSH_PORT = 22;
 /** The kernel of a node answers for a listening daemon; emulated, and beside other nodes, it may take its time. */
 const ANSWER_DEADLINE_MS = 10_000;
@@ -30,7 +31,7 @@ export async function raiseControlPort(port: string, signal?: AbortSignal): Prom
 /** Whether something listens for commands on the other end. */
 export async function takesCommands(port: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host: `${NODE_ADDRESS}%${port}`, port: SSH_PORT });
+    const socket = connect({ host: `${CONTROL_ADDRESS}%${port}`, port: SSH_PORT });
     const answer = (listening: boolean) => {
       socket.destroy();
       resolve(listening);
@@ -99,7 +100,7 @@ export class ControlKeys {
     return [
       ...["ssh", "-F", "none", "-i", this.#host, "-e", "none", terminal ? "-t" : "-T"],
       ...Object.entries(options).flatMap(([name, value]) => ["-o", `${name}=${optionValue(value)}`]),
-      ...[`root@${NODE_ADDRESS}%${port}`, "--", remoteCommand(argv)],
+      ...[`root@${CONTROL_ADDRESS}%${port}`, "--", remoteCommand(argv)],
     ];
   }
 }
@@ -111,12 +112,7 @@ function optionValue(value: string): string {
   return /\s/.test(value) ? `"${value}"` : value;
 }
 
-/** The one line that the node's shell gets: it becomes the command, in the network of the node's init. */
+/** The one line that the node's shell gets and becomes. When this side is ended, the command in the node is too. */
 export function remoteCommand(argv: readonly string[]): string {
-  const words = [
-    ...["exec", "/usr/bin/nsenter", "--net=/proc/1/ns/net", "--", "/usr/bin/env", "-i", ...commandEnvironment()],
-    // When this side is ended, the command in the node is too.
-    ...["/usr/bin/setpriv", "--pdeathsig", "TERM", ...argv],
-  ];
-  return words.map(quote).join(" ");
+  return ["exec", "/usr/bin/setpriv", "--pdeathsig", "TERM", ...argv].map(quote).join(" ");
 }

@@ -3,6 +3,8 @@
  * daemon, a kernel with its modules, and a first root that mounts the disk.
  */
 import { nodeRecipe, type Recipe, type Suite } from "../rootfs/recipe.ts";
+import { NODE_PATH } from "../node/ready.ts";
+import { CONTROL_ADDRESS, CONTROL_INTERFACE } from "./control.ts";
 import { CONTROL_MAC } from "./qemu.ts";
 
 export interface VmRecipe {
@@ -19,8 +21,8 @@ export interface VmRecipe {
 
 const GIB = 1024 ** 3;
 
-/** Host keys, who may come in, and its own configuration are in /etc/lab; the first two are the lab's own. */
-const CONTROL_CONFIG = `ListenAddress ::
+/** It listens on the control link alone, where nobody but the lab's host is. */
+const CONTROL_CONFIG = `ListenAddress ${CONTROL_ADDRESS}%${CONTROL_INTERFACE}
 HostKey /etc/lab/host_key
 AuthorizedKeysFile /etc/lab/authorized_keys
 StrictModes no
@@ -30,26 +32,22 @@ KbdInteractiveAuthentication no
 UsePAM no
 UseDNS no
 MaxStartups 100
+SetEnv PATH=${NODE_PATH} LANG=C.UTF-8
 LogLevel ERROR
 `;
 
-/**
- * Its interface is in a network namespace of its own, so that the node has
- * the one network card that a node of the other kind has. Commands are brought
- * back into the node's namespace; see control.ts.
- */
+/** Its interface has its address from the first root. */
 const CONTROL_UNIT = `[Unit]
 Description=Commands from the lab's host
 DefaultDependencies=no
+StartLimitIntervalSec=0
 
 [Service]
 Type=exec
 RuntimeDirectory=sshd
-ExecStartPre=/usr/bin/ip netns add lab
-ExecStartPre=/usr/bin/ip link set lab0 netns lab
-ExecStartPre=/usr/bin/ip -netns lab address add fe80::2/64 dev lab0 nodad
-ExecStartPre=/usr/bin/ip -netns lab link set lab0 up
-ExecStart=/usr/bin/nsenter --net=/run/netns/lab -- /usr/sbin/sshd -D -e -f /etc/lab/sshd_config
+Restart=always
+RestartSec=1
+ExecStart=/usr/sbin/sshd -D -e -f /etc/lab/sshd_config
 
 [Install]
 WantedBy=multi-user.target
@@ -58,8 +56,25 @@ WantedBy=multi-user.target
 /** Services have the time that an emulated processor takes. */
 const PATIENCE = "[Manager]\nDefaultTimeoutStartSec=600s\nDefaultDeviceTimeoutSec=600s\n";
 
-/** There is no udev: a getty would wait for its device, and interfaces get their names in the first root. */
-const SILENCED_UNITS = ["ssh.service", "ssh.socket", "getty@tty1.service", "serial-getty@ttyS0.service"];
+/**
+ * There is no udev: a getty would wait for its device, and interfaces get their names in the first root. The others only
+ * cost an emulated processor its time.
+ */
+const SILENCED_UNITS = [
+  "ssh.service",
+  "ssh.socket",
+  "getty@tty1.service",
+  "serial-getty@ttyS0.service",
+  "modprobe@configfs.service",
+  "modprobe@drm.service",
+  "modprobe@efi_pstore.service",
+  "modprobe@fuse.service",
+  "systemd-logind.service",
+  "sys-kernel-debug.mount",
+  "sys-kernel-tracing.mount",
+];
+/** Makes units for SSH on sockets that this machine does not have, and complains of it. */
+const SILENCED_GENERATOR = "/etc/systemd/system-generators/systemd-ssh-generator";
 
 const INIT = `#!/bin/busybox sh
 set -e
@@ -73,11 +88,13 @@ for module in $(cat /modules/order); do insmod "/modules/$module"; done
 
 for interface in /sys/class/net/eth*; do
   case $(cat "$interface/address") in
-    ${CONTROL_MAC}) name=lab0 ;;
+    ${CONTROL_MAC}) name=${CONTROL_INTERFACE} ;;
     *) name=host0 ;;
   esac
   ip link set "$(basename "$interface")" name "$name"
 done
+ip address add ${CONTROL_ADDRESS}/64 dev ${CONTROL_INTERFACE}
+ip link set ${CONTROL_INTERFACE} up
 
 mount -t ext4 -o noinit_itable /dev/vda /target
 cp -a /node/. /target/
@@ -109,6 +126,8 @@ export function vmRecipe(suite: Suite): VmRecipe {
         ...node.links,
         "/etc/systemd/system/multi-user.target.wants/lab-control.service": "/etc/systemd/system/lab-control.service",
         ...Object.fromEntries(SILENCED_UNITS.map((unit) => [`/etc/systemd/system/${unit}`, "/dev/null"])),
+        [SILENCED_GENERATOR]: "/dev/null",
+        "/etc/systemd/system/default.target": "/usr/lib/systemd/system/multi-user.target",
       },
     },
     boot: {
