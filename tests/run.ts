@@ -2,12 +2,13 @@
  * Runs the tests and ends with one plain line, `N passed, N failed`, alone and last on stdout; everything else goes to
  * stderr, and last there what failed.
  *
- * usage: tests/run [all | unit | integration | e2e | bench] [--suite forky|trixie] [--keep] [-- vitest arguments]
+ * usage: tests/run [all | unit | integration | e2e | vm | bench] [--suite forky|trixie] [--keep] [-- vitest arguments]
  *
  *   unit         pure logic and loopback; milliseconds each
  *   integration  real etcd, mounts, processes of this host
  *   e2e          one lab of three nodes per suite, forky then trixie
  *   all          those three (the default)
+ *   vm           one lab of two virtual machines, trixie; slow, their processors are emulated
  *   bench        page path, docker exec and downtime; writes tables to dist/bench
  *
  * --keep leaves the lab of the e2e part up, and uses it again the next time.
@@ -21,10 +22,11 @@ import { withLab, withoutStrayLabs } from "./runner/lab-part.ts";
 import { add, closingLine, failureLines, failureOf, NOTHING, type Tally } from "./runner/tally.ts";
 import { runVitest } from "./runner/vitest-part.ts";
 
-const PARTS = ["unit", "integration", "e2e", "bench"] as const;
+const PARTS = ["unit", "integration", "e2e", "vm", "bench"] as const;
 type Part = (typeof PARTS)[number];
 const SUITES: readonly Suite[] = ["forky", "trixie"];
 const BENCH_LAB = "benchmark";
+const VM_LAB = "vm-test";
 const OWN_CONFIG = "tests/vitest.config.ts";
 
 /** What integration tests need of the host beyond what a lab needs. */
@@ -62,17 +64,25 @@ const RUN: Readonly<Record<Part, (options: Options) => Promise<Tally>>> = {
         tally,
         await timed(
           part,
-          () => withLab({ name, suite, faults: true, keep }, signal, () => runVitest(vitest, signal)),
+          () =>
+            withLab({ name, suite, kind: "container", nodes: 3, faults: true, keep }, signal, () =>
+              runVitest(vitest, signal),
+            ),
           signal,
         ),
       );
     }
     return tally;
   },
+  async vm({ suites, keep, more, signal }) {
+    const suite = suites.length === 1 && suites[0] !== undefined ? suites[0] : "trixie";
+    const lab = { name: VM_LAB, suite, kind: "vm", nodes: 2, faults: false, keep } as const;
+    const vitest = { part: "vm", project: "vm", config: OWN_CONFIG, more, environment: { DRAYAGE_LAB: VM_LAB } };
+    return await withLab(lab, signal, () => runVitest(vitest, signal));
+  },
   async bench({ keep, signal }) {
-    return await withLab({ name: BENCH_LAB, suite: "forky", faults: false, keep }, signal, () =>
-      runBenchmarks(BENCH_LAB, signal),
-    );
+    const lab = { name: BENCH_LAB, suite: "forky", kind: "container", nodes: 3, faults: false, keep } as const;
+    return await withLab(lab, signal, () => runBenchmarks(BENCH_LAB, signal));
   },
 };
 

@@ -25,6 +25,17 @@ export default defineConfig({
           hookTimeout: 300_000,
         },
       },
+      {
+        test: {
+          name: "vm",
+          root: import.meta.dirname,
+          include: ["vm/**/*.vm.test.ts"],
+          fileParallelism: false,
+          // Only ends what hangs: the processors of the machines are emulated.
+          testTimeout: 1_800_000,
+          hookTimeout: 1_800_000,
+        },
+      },
     ],
   },
 });

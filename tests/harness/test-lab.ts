@@ -73,19 +73,21 @@ export class TestLab {
 
   /** Where the host sees a file or socket of a running node. */
   async pathFromHost(node: string, path: string): Promise<string> {
-    return `/proc/${await this.#lab.driver.initPid(node)}/root${path}`;
+    return await this.#lab.driver.pathFromHost(node, path);
   }
 
   /** Runs a command in a node that has to succeed; gives its stdout without the last line end. */
   async exec(node: string, argv: readonly string[], options: RunOptions = {}): Promise<string> {
     const label = `${node}: ${argv.slice(0, 6).join(" ").slice(0, 120)}`;
-    const stdout = await run(await this.command(node, argv), { deadlineMs: COMMAND_DEADLINE_MS, label, ...options });
+    const deadlineMs = COMMAND_DEADLINE_MS * this.#lab.driver.patience;
+    const stdout = await run(await this.command(node, argv), { deadlineMs, label, ...options });
     return stdout.replace(/\n$/, "");
   }
 
   /** The same, whatever the exit code. */
   async tryExec(node: string, argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-    return await runRaw(await this.command(node, argv), { deadlineMs: COMMAND_DEADLINE_MS, ...options });
+    const deadlineMs = COMMAND_DEADLINE_MS * this.#lab.driver.patience;
+    return await runRaw(await this.command(node, argv), { deadlineMs, ...options });
   }
 
   async shell(node: string, script: string, ...args: string[]): Promise<string> {

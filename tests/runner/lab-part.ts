@@ -3,26 +3,33 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../deploy/lab/src/host/run.ts";
 import { labsDirectory, REPOSITORY } from "../../deploy/lab/src/lab/layout.ts";
+import type { NodeKind } from "../../deploy/lab/src/node/driver.ts";
 import { labCommand, type Suite } from "../harness/test-lab.ts";
 
 export interface LabPart {
   readonly name: string;
   readonly suite: Suite;
+  readonly kind: NodeKind;
+  readonly nodes: number;
   /** Nodes get the package that has the named fault points. */
   readonly faults: boolean;
   /** Leave the lab up afterwards, to look into it. */
   readonly keep: boolean;
 }
 
+/** Their processors are emulated. */
+const VM_UP_DEADLINE_MS = 3_600_000;
 const DOWN_DEADLINE_MS = 120_000;
 
 /** Runs `body` in a fresh lab of that name, and takes the lab away whatever happens. */
 export async function withLab<T>(part: LabPart, signal: AbortSignal, body: () => Promise<T>): Promise<T> {
-  const { name, suite, faults, keep } = part;
+  const { name, suite, kind, nodes, faults, keep } = part;
   if (!keep) await down(name);
   try {
     const product = faults ? ["--package", await faultyPackage(signal)] : [];
-    await labCommand(["up", "--name", name, "--suite", suite, "--nodes", "3", ...product], { signal });
+    const asked = ["--suite", suite, "--kind", kind, "--nodes", String(nodes)];
+    const patience = kind === "vm" ? { deadlineMs: VM_UP_DEADLINE_MS } : {};
+    await labCommand(["up", "--name", name, ...asked, ...product], { signal, ...patience });
     return await body();
   } finally {
     // Not under the signal: this is what has to happen after an interruption.

@@ -80,7 +80,7 @@ async function awaitQuorum(lab: Lab, signal: AbortSignal): Promise<void> {
   const argv = await lab.driver.command(node.name, etcdctl(["--command-timeout=2s", "get", "quorum"]));
   await waitFor(async () => ((await runRaw(argv, { signal })).exitCode === 0 ? true : undefined), {
     what: "etcd reaches a quorum",
-    deadlineMs: QUORUM_DEADLINE_MS,
+    deadlineMs: QUORUM_DEADLINE_MS * lab.driver.patience,
     everyMs: 100,
     signal,
   });
@@ -120,7 +120,7 @@ async function awaitNodes(lab: Lab, signal: AbortSignal): Promise<void> {
       said = `ready: ${[...ready].join(", ") || "none"}`;
       return names.every((name) => ready.has(name)) ? true : undefined;
     },
-    { what: "all nodes are ready", deadlineMs: UNIT_DEADLINE_MS, everyMs: 250, signal },
+    { what: "all nodes are ready", deadlineMs: UNIT_DEADLINE_MS * lab.driver.patience, everyMs: 250, signal },
   ).catch((error: unknown) => {
     if (!(error instanceof LabError)) throw error;
     throw new LabError("timeout", `${error.message} (${said})`, {
@@ -134,7 +134,7 @@ async function awaitNodes(lab: Lab, signal: AbortSignal): Promise<void> {
 async function startUnit(lab: Lab, { name }: NodePlan, unit: string, signal: AbortSignal): Promise<void> {
   await runInNode(lab, name, ["systemctl", "daemon-reload"], { signal });
   const start = await lab.driver.command(name, ["systemctl", "enable", "--now", "--quiet", unit]);
-  const { exitCode } = await runRaw(start, { signal, deadlineMs: UNIT_DEADLINE_MS });
+  const { exitCode } = await runRaw(start, { signal, deadlineMs: UNIT_DEADLINE_MS * lab.driver.patience });
   if (exitCode === 0) return;
   const journal = ["journalctl", "--unit", unit, "--lines=15", "--no-pager", "--output=cat"];
   const said = await runRaw(await lab.driver.command(name, journal), { signal });

@@ -18,7 +18,7 @@ export async function admitNode(lab: Lab, node: NodePlan, signal?: AbortSignal):
   const [coordinator = ""] = coordinatorAddresses(lab.plan);
   const token = await requestToken(lab, node, signal);
   const join = ["drayage", "join", "--coordinator", coordinator, "--token", "-", "--node", node.name];
-  await runInNode(lab, node.name, join, { signal, deadlineMs: JOIN_DEADLINE_MS, stdin: token });
+  await runInNode(lab, node.name, join, { signal, deadlineMs: JOIN_DEADLINE_MS * lab.driver.patience, stdin: token });
 }
 
 /** Asks again as long as no leader is elected: the coordinators have only just been started. */
@@ -26,11 +26,14 @@ async function requestToken(lab: Lab, node: NodePlan, signal: AbortSignal | unde
   const argv = await lab.driver.command(firstNode(lab.plan).name, ["drayage", "pki", "token", "--node", node.name]);
   return waitFor(
     async () => {
-      const { exitCode, stdout, stderr } = await runRaw(argv, { signal, deadlineMs: JOIN_DEADLINE_MS });
+      const { exitCode, stdout, stderr } = await runRaw(argv, {
+        signal,
+        deadlineMs: JOIN_DEADLINE_MS * lab.driver.patience,
+      });
       if (exitCode === 0) return stdout.trim();
       if (exitCode === EXIT.unavailable) return undefined;
       throw new LabError("failed", `no join token for ${node.name}: ${stderr.trim()}`);
     },
-    { what: `a join token for ${node.name}`, deadlineMs: JOIN_DEADLINE_MS, everyMs: 250, signal },
+    { what: `a join token for ${node.name}`, deadlineMs: JOIN_DEADLINE_MS * lab.driver.patience, everyMs: 250, signal },
   );
 }

@@ -53,7 +53,7 @@ export async function installPackage(
   if (stdout.trim() === product.sha256) return;
   await writeInNode(lab, node, PACKAGE_FILE, createReadStream(product.path), { signal });
   const install = ["env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--install", PACKAGE_FILE];
-  await runInNode(lab, node, install, { signal, deadlineMs: INSTALL_DEADLINE_MS });
+  await runInNode(lab, node, install, { signal, deadlineMs: INSTALL_DEADLINE_MS * lab.driver.patience });
   await runInNode(lab, node, ["rm", PACKAGE_FILE], { signal });
   await writeInNode(lab, node, INSTALLED_FILE, `${product.sha256}\n`, { signal });
   progress.of(node).step("package installed");

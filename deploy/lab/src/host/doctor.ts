@@ -1,14 +1,15 @@
 /** What this machine lacks for a lab, each with the remedy. Nothing is changed. */
 import { readFile, statfs } from "node:fs/promises";
-import { totalmem } from "node:os";
+import { freemem, totalmem } from "node:os";
 import { dirname } from "node:path";
 import { hasCode } from "../errors.ts";
 import { labsDirectory } from "../lab/layout.ts";
 import { unifiedRoot } from "../node/cgroup.ts";
 import { cacheDirectory, exists } from "../rootfs/cache.ts";
+import { MEMORY_MIB } from "../vm/qemu.ts";
 import { KERNEL_PROBES, runProbe } from "./kernel-probes.ts";
 import { findMirror } from "./mirror.ts";
-import { missingRequirements } from "./requirements.ts";
+import { KIND_REQUIREMENTS, missingRequirements, REQUIREMENTS, type Requirement } from "./requirements.ts";
 import { runRaw } from "./run.ts";
 import { lowLimits } from "./sysctl.ts";
 
@@ -25,6 +26,8 @@ export interface Finding {
 const GIB = 1024 ** 3;
 const DISK_WANTED_BYTES = 8 * GIB;
 const MEMORY_WANTED_BYTES = 4 * GIB;
+/** What QEMU takes beside the memory of its machine. */
+const EMULATOR_GIB = 0.5;
 const OVERLAY_MAGIC = 0x794c7630;
 const TMPFS_MAGIC = 0x01021994;
 
@@ -34,7 +37,7 @@ function ok(check: string, detail = ""): Finding {
 
 export async function examineHost(signal?: AbortSignal): Promise<Finding[]> {
   const findings = [
-    await programs(),
+    await programs("programs", [...REQUIREMENTS, ...KIND_REQUIREMENTS.container]),
     await mirror(),
     await cgroups(),
     await machineId(),
@@ -44,15 +47,37 @@ export async function examineHost(signal?: AbortSignal): Promise<Finding[]> {
     await forwardFilter(signal),
   ];
   for (const probe of KERNEL_PROBES) findings.push(await runProbe(probe, signal));
+  return [...findings, ...(await virtualMachines())];
+}
+
+/** What only nodes of kind vm need: none of it is missing for a lab. */
+async function virtualMachines(): Promise<Finding[]> {
+  const lack = (check: string, detail: string, remedy: string): Finding => ({ check, verdict: "note", detail, remedy });
+  const findings = [await programs("vm nodes: programs", KIND_REQUIREMENTS.vm)];
+  for (const [needs, remedy] of [
+    ["/dev/net/tun", "modprobe tun, or boot a kernel that has it; Debian's does"],
+    ["/proc/sys/net/ipv6", "boot without ipv6.disable=1: commands get into a machine over IPv6"],
+  ] as const) {
+    findings.push((await exists(needs)) ? ok(`vm nodes: ${needs}`) : lack(`vm nodes: ${needs}`, "not there", remedy));
+  }
+  if (process.arch !== "x64") {
+    findings.push(lack("vm nodes: processor", `${process.arch}: only x64 is emulated`, "use an x64 host"));
+  }
+  const perNode = MEMORY_MIB / 1024 + EMULATOR_GIB;
+  const nodes = Math.floor(freemem() / GIB / perNode);
+  const detail = `${(freemem() / GIB).toFixed(1)} GiB free, a node takes up to ${perNode}`;
+  findings.push(
+    nodes >= 2 ? ok("vm nodes: memory", detail) : lack("vm nodes: memory", detail, "end something, or use --nodes 1"),
+  );
   return findings;
 }
 
-async function programs(): Promise<Finding> {
-  const missing = await missingRequirements();
-  if (missing.length === 0) return ok("programs");
+async function programs(check: string, requirements: readonly Requirement[]): Promise<Finding> {
+  const missing = await missingRequirements(requirements);
+  if (missing.length === 0) return ok(check);
   const packages = [...new Set(missing.map((requirement) => requirement.package))].join(" ");
   return {
-    check: "programs",
+    check,
     verdict: "note",
     detail: `missing: ${missing.map(({ needs, why }) => `${needs} (${why})`).join(", ")}`,
     remedy: `lab up installs them, or: apt-get install ${packages}`,

@@ -2,6 +2,7 @@
 import { access } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { LabError } from "../errors.ts";
+import type { NodeKind } from "../node/driver.ts";
 import type { Progress } from "../progress.ts";
 import { exists } from "../rootfs/cache.ts";
 import { run, succeeds } from "./run.ts";
@@ -20,18 +21,33 @@ export const REQUIREMENTS: readonly Requirement[] = [
     package: "debian-archive-keyring",
     why: "proves packages",
   },
-  { needs: "systemd-nspawn", package: "systemd-container", why: "runs the nodes" },
   { needs: "ip", package: "iproute2", why: "makes the bridge" },
   { needs: "bridge", package: "iproute2", why: "cuts ports" },
   { needs: "tc", package: "iproute2", why: "shapes links" },
   { needs: "nft", package: "nftables", why: "probes the kernel" },
-  { needs: "nsenter", package: "util-linux", why: "runs commands in nodes" },
   { needs: "modprobe", package: "kmod", why: "loads kernel modules" },
   { needs: "tar", package: "tar", why: "copies files" },
   { needs: "dpkg-deb", package: "dpkg", why: "builds the packages" },
   { needs: "gcc", package: "gcc", why: "builds drayage-runc" },
   { needs: "/usr/include/stdlib.h", package: "libc6-dev", why: "builds drayage-runc" },
 ];
+
+/** What one kind of node needs besides. */
+export const KIND_REQUIREMENTS: Readonly<Record<NodeKind, readonly Requirement[]>> = {
+  container: [
+    { needs: "systemd-nspawn", package: "systemd-container", why: "runs the nodes" },
+    { needs: "nsenter", package: "util-linux", why: "runs commands in nodes" },
+  ],
+  vm: [
+    { needs: "qemu-system-x86_64", package: "qemu-system-x86", why: "runs the nodes" },
+    { needs: "qemu-img", package: "qemu-utils", why: "makes their disks" },
+    { needs: "mke2fs", package: "e2fsprogs", why: "makes the disk of all" },
+    { needs: "depmod", package: "kmod", why: "sorts the modules of their kernel" },
+    { needs: "xz", package: "xz-utils", why: "unpacks the modules of their kernel" },
+    { needs: "ssh", package: "openssh-client", why: "runs commands in nodes" },
+    { needs: "ssh-keygen", package: "openssh-client", why: "makes keys for that" },
+  ],
+};
 
 const SYSTEM_PATH = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
@@ -54,7 +70,7 @@ async function isThere(needs: string): Promise<boolean> {
   return false;
 }
 
-/** Installs what is not there with apt-get; by default all that the lab needs. */
+/** Installs what is not there with apt-get; by default what every lab needs. */
 export async function installMissing(
   progress: Progress,
   signal?: AbortSignal,

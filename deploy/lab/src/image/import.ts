@@ -55,7 +55,7 @@ export async function importImage(
   await run(await lab.driver.command(node, ["docker", "import", ...changes, "-", `${name}:latest`]), {
     signal,
     stdin: createReadStream(archive),
-    deadlineMs: IMPORT_DEADLINE_MS,
+    deadlineMs: IMPORT_DEADLINE_MS * lab.driver.patience,
   });
   progress.of(node).step(`image ${name} imported`);
 }

@@ -4,6 +4,7 @@ import { LabError } from "../errors.ts";
 import { lockOrRefuse } from "../host/lock.ts";
 import { ContainerDriver } from "../node/container-driver.ts";
 import type { NodeDriver, NodeKind, NodeSpec } from "../node/driver.ts";
+import { VmDriver } from "../node/vm-driver.ts";
 import { type LabLayout, labLayout } from "./layout.ts";
 import { type LabState, type NodeRecord, readState, writeState } from "./state.ts";
 
@@ -21,10 +22,11 @@ export interface LabNode {
 }
 
 export function createDriver(kind: NodeKind, layout: LabLayout): NodeDriver {
-  if (kind === "vm") {
-    throw new LabError("usage", "nodes of kind vm are not yet in this version", { remedy: "use --kind container" });
-  }
-  return new ContainerDriver({ id: labId(layout.directory), nodesDirectory: layout.nodesDirectory });
+  const { nodesDirectory, keysDirectory } = layout;
+  const id = labId(layout.directory);
+  return kind === "vm"
+    ? new VmDriver({ id, nodesDirectory, keysDirectory })
+    : new ContainerDriver({ id, nodesDirectory });
 }
 
 export function assembleLab(layout: LabLayout, state: LabState): Lab {

@@ -12,6 +12,8 @@ export interface LabLayout {
   readonly directory: string;
   readonly stateFile: string;
   readonly nodesDirectory: string;
+  /** Keys with which commands get into virtual machines. */
+  readonly keysDirectory: string;
   /** Programs for the host, such as `dray`. */
   readonly binDirectory: string;
   /** The operator's certificates and client configuration. */
@@ -34,6 +36,7 @@ export function labLayout(name: string): LabLayout {
     directory,
     stateFile: join(directory, "lab.json"),
     nodesDirectory: join(directory, "nodes"),
+    keysDirectory: join(directory, "keys"),
     binDirectory: join(directory, "bin"),
     clientDirectory: join(directory, "client"),
   };

@@ -6,7 +6,7 @@ import { firstNode } from "../cluster/members.ts";
 import { type ProductPackage, productPackage } from "../cluster/package.ts";
 import { LabError } from "../errors.ts";
 import { lockOrWait } from "../host/lock.ts";
-import { installMissing } from "../host/requirements.ts";
+import { installMissing, KIND_REQUIREMENTS } from "../host/requirements.ts";
 import { raiseLimits } from "../host/sysctl.ts";
 import { together } from "../host/together.ts";
 import { ensureImage } from "../image/build.ts";
@@ -16,7 +16,7 @@ import type { NodeKind } from "../node/driver.ts";
 import type { Progress } from "../progress.ts";
 import type { Suite } from "../rootfs/recipe.ts";
 import { isAnythingLeft, tearDown } from "./down.ts";
-import { assembleLab, createDriver, type Lab, labNodes, lockLab } from "./lab.ts";
+import { assembleLab, type Lab, labNodes, lockLab } from "./lab.ts";
 import { type LabLayout, labLayout } from "./layout.ts";
 import { bootNode } from "./node-control.ts";
 import { type LabState, readState, writeState } from "./state.ts";
@@ -38,14 +38,15 @@ const DEFAULTS = { nodes: 3, kind: "container", suite: "forky", cluster: true } 
 
 export async function up(options: UpOptions, progress: Progress, signal: AbortSignal): Promise<Lab> {
   const layout = labLayout(options.name);
-  createDriver(options.kind ?? DEFAULTS.kind, layout);
   nodeNames(options.nodes ?? DEFAULTS.nodes);
   await using _lock = await lockLab(layout);
   await installMissing(progress, signal);
   await raiseLimits(progress);
   const present = await presentState(layout, progress);
+  if (present !== undefined) refuseDifference(options, present);
+  const kind = present?.kind ?? options.kind ?? DEFAULTS.kind;
+  await installMissing(progress, signal, KIND_REQUIREMENTS[kind]);
   if (present !== undefined) {
-    refuseDifference(options, present);
     const lab = assembleLab(layout, present);
     await complete(lab, options, progress, signal);
     return lab;

@@ -40,6 +40,11 @@ export async function ensureBridge(plan: AddressPlan, signal?: AbortSignal): Pro
   await run(["ip", "link", "set", bridge, "up"], { signal });
 }
 
+/** Makes an interface of the host a port of the bridge. */
+export async function joinBridge(port: string, bridge: string, signal?: AbortSignal): Promise<void> {
+  await run(["ip", "link", "set", port, "master", bridge, "up"], { signal });
+}
+
 export async function removeInterface(name: string): Promise<void> {
   if (!(await interfaceExists(name))) return;
   const { exitCode } = await runRaw(["ip", "link", "delete", name]);

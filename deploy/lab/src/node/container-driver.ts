@@ -4,13 +4,13 @@
  * overlay each; Docker's own directories come from the host's file system,
  * because overlay2 does not stack on an overlay.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { mkdir, open, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { type AddressPlan, machineName, type NodePlan } from "../address/plan.ts";
+import { dirname, join } from "node:path";
+import { machineName, type NodePlan } from "../address/plan.ts";
 import { LabError } from "../errors.ts";
 import { isMountPoint, unmountBelow } from "../host/mounts.ts";
-import { run, runRaw } from "../host/run.ts";
+import { run } from "../host/run.ts";
 import { waitFor } from "../host/wait.ts";
 import { interfaceExists, removeInterface, setPortForwarding } from "../network/bridge.ts";
 import type { Progress } from "../progress.ts";
@@ -18,14 +18,15 @@ import { ensureRootfs } from "../rootfs/build.ts";
 import { exists } from "../rootfs/cache.ts";
 import { nodeRecipe, type Suite } from "../rootfs/recipe.ts";
 import { createNodeCgroup, killCgroup, labCgroup, processesIn, removeCgroup } from "./cgroup.ts";
-import type { NodeDriver, NodeSpec, NodeState } from "./driver.ts";
+import { type NodeDriver, nodeIsOff, type NodeSpec, type NodeState } from "./driver.ts";
 import { findInit } from "./init-process.ts";
+import { hasEnded, inCgroup, launch } from "./launch.ts";
 import { NSPAWN_ENVIRONMENT, nspawnArgv } from "./nspawn.ts";
+import { firstFiles, ownFiles } from "./own-files.ts";
+import { awaitServices, NODE_PATH } from "./ready.ts";
 import { installResourceLimits } from "./resource-limits.ts";
 
 const INIT_DEADLINE_MS = 30_000;
-const BOOT_DEADLINE_MS = 120_000;
-const NODE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Appears when systemd takes orders. */
 const INIT_SOCKET = "run/systemd/private";
 /** Commands run from outside live here: inside the node's tree, outside its services. */
@@ -39,6 +40,7 @@ export interface ContainerDriverOptions {
 
 export class ContainerDriver implements NodeDriver {
   readonly kind = "container";
+  readonly patience = 1;
   readonly #id: string;
   readonly #nodesDirectory: string;
 
@@ -67,7 +69,8 @@ export class ContainerDriver implements NodeDriver {
       const options = `lowerdir=${base},upperdir=${join(directory, "upper")},workdir=${join(directory, "work")}`;
       await run(["mount", "-t", "overlay", "-o", options, "overlay", root], { signal });
     }
-    await writeNodeFiles(root, spec);
+    await writeFiles(root, ownFiles(spec));
+    await writeFiles(root, await missingIn(root, firstFiles(spec)));
     await installResourceLimits(root, signal);
     const cgroup = await createNodeCgroup(await labCgroup(this.#id), plan.name);
     const console = await open(join(directory, "console.log"), "a");
@@ -111,18 +114,7 @@ export class ContainerDriver implements NodeDriver {
   }
 
   async awaitReady({ plan }: NodeSpec, signal?: AbortSignal): Promise<void> {
-    const options = { signal, deadlineMs: BOOT_DEADLINE_MS };
-    // Both are queued by the boot already: this waits for the end of their jobs, whatever etcd or an agent still wait for.
-    const start = await this.command(plan.name, ["systemctl", "start", "lab-network.service", "docker.service"]);
-    const { exitCode, stderr } = await runRaw(start, options);
-    if (exitCode !== 0) {
-      const failed = await run(
-        await this.command(plan.name, ["systemctl", "--failed", "--plain", "--no-legend"]),
-        options,
-      );
-      throw new LabError("failed", `${plan.name} does not boot: ${stderr.trim()}\n  ${failed.trim()}`);
-    }
-    await run(await this.command(plan.name, ["docker", "info", "--format", "{{.ServerVersion}}"]), options);
+    await awaitServices(this, plan.name, signal);
   }
 
   async powerCut({ plan }: Pick<NodeSpec, "plan">): Promise<void> {
@@ -141,15 +133,20 @@ export class ContainerDriver implements NodeDriver {
     return (await processesIn(cgroup)).length > 0 ? "booting" : "off";
   }
 
-  async initPid(node: string): Promise<number> {
+  async pathFromHost(node: string, path: string): Promise<string> {
+    return `/proc/${await this.#initPid(node)}/root${path}`;
+  }
+
+  /** Pid of the node's init as the host sees it; an error when the node is off. */
+  async #initPid(node: string): Promise<number> {
     const pid = await findInit(join(await labCgroup(this.#id), node));
-    if (pid !== undefined) return pid;
-    throw new LabError("unavailable", `${node} is off`, { remedy: `start it with: lab start ${node}` });
+    if (pid === undefined) throw nodeIsOff(node);
+    return pid;
   }
 
   async command(node: string, argv: readonly string[]): Promise<string[]> {
     const cgroup = join(await labCgroup(this.#id), node);
-    const pid = await this.initPid(node);
+    const pid = await this.#initPid(node);
     await mkdir(join(cgroup, EXEC_CGROUP), { recursive: true });
     const environment = [`PATH=${NODE_PATH}`, "HOME=/root", "LANG=C.UTF-8", `TERM=${process.env["TERM"] ?? "dumb"}`];
     return inCgroup(join(cgroup, EXEC_CGROUP), [
@@ -160,53 +157,18 @@ export class ContainerDriver implements NodeDriver {
   }
 }
 
-/** The argv that enters a cgroup and then becomes the given command. */
-function inCgroup(cgroup: string, argv: readonly string[]): string[] {
-  return ["/bin/sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup, ...argv];
-}
-
-/** Starts a process that outlives this one; returns when it is in its cgroup, where a kill finds it. */
-async function launch(
-  cgroup: string,
-  argv: readonly string[],
-  env: NodeJS.ProcessEnv,
-  outputFd: number,
-): Promise<ChildProcess> {
-  const [file = "", ...args] = inCgroup(cgroup, argv);
-  const child = spawn(file, args, { env, detached: true, stdio: ["ignore", outputFd, outputFd] });
-  await new Promise<void>((resolve, reject) => {
-    child.once("spawn", resolve);
-    child.once("error", reject);
-  });
-  await waitFor(async () => ((await processesIn(cgroup)).length > 0 || hasEnded(child) ? true : undefined), {
-    what: `${file} enters ${cgroup}`,
-    deadlineMs: INIT_DEADLINE_MS,
-    everyMs: 5,
-  });
-  return child;
-}
-
-function hasEnded(child: ChildProcess): boolean {
-  return child.exitCode !== null || child.signalCode !== null;
-}
-
-/** What differs from node to node, written into its root before it boots. */
-async function writeNodeFiles(root: string, spec: NodeSpec): Promise<void> {
-  const { plan, network } = spec;
-  await mkdir(join(root, "etc/lab"), { recursive: true });
-  await writeFile(join(root, "etc/hostname"), `${plan.name}\n`);
-  await writeFile(join(root, "etc/hosts"), hostsFile(network));
-  await writeFile(
-    join(root, "etc/lab/network"),
-    `LAB_ADDRESS=${plan.ipv4}/${network.prefixLength}\nLAB_GATEWAY=${network.hostIpv4}\n`,
-  );
-  if (spec.imageStore === "containerd" && !(await exists(join(root, "etc/docker/daemon.json")))) {
-    await mkdir(join(root, "etc/docker"), { recursive: true });
-    await writeFile(join(root, "etc/docker/daemon.json"), '{ "features": { "containerd-snapshotter": true } }\n');
+async function writeFiles(root: string, files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), text);
   }
 }
 
-export function hostsFile(network: AddressPlan): string {
-  const nodes = network.nodes.map(({ name, ipv4 }) => `${ipv4} ${name}`);
-  return ["127.0.0.1 localhost", "::1 localhost", `${network.hostIpv4} lab-host`, ...nodes, ""].join("\n");
+async function missingIn(
+  root: string,
+  files: Readonly<Record<string, string>>,
+): Promise<Readonly<Record<string, string>>> {
+  const missing: Record<string, string> = {};
+  for (const [path, text] of Object.entries(files)) if (!(await exists(join(root, path)))) missing[path] = text;
+  return missing;
 }

@@ -3,6 +3,7 @@
  * (bridge, ports, cluster, images) is the same for every kind.
  */
 import type { AddressPlan, NodePlan } from "../address/plan.ts";
+import { LabError } from "../errors.ts";
 import type { Progress } from "../progress.ts";
 import type { Suite } from "../rootfs/recipe.ts";
 
@@ -22,8 +23,15 @@ export interface NodeSpec {
   readonly imageStore: "graphdriver" | "containerd";
 }
 
+export function nodeIsOff(node: string): LabError {
+  return new LabError("unavailable", `${node} is off`, { remedy: `start it with: lab start ${node}` });
+}
+
 export interface NodeDriver {
   readonly kind: NodeKind;
+
+  /** How many times as long as on the host's own processor what runs in a node may take; deadlines are multiplied. */
+  readonly patience: number;
 
   /** Builds or finds what all nodes have in common, and gives its path. Slow the first time. */
   prepare(suite: Suite, progress: Progress, signal?: AbortSignal): Promise<string>;
@@ -46,8 +54,11 @@ export interface NodeDriver {
 
   state(node: string): Promise<NodeState>;
 
-  /** Pid of the node's init as the host sees it; an error when the node is off. */
-  initPid(node: string): Promise<number>;
+  /**
+   * Where the host sees a file or a socket of a running node; an error where
+   * it does not. `command` reads and writes files of every kind of node.
+   */
+  pathFromHost(node: string, path: string): Promise<string>;
 
   /** The command of the host that runs `argv` in the node, with stdin, stdout, stderr and exit code passed through. */
   command(node: string, argv: readonly string[]): Promise<string[]>;
