@@ -17,6 +17,12 @@
  * container's cgroup directory. Without a guard (nobody may trace, say) CRIU runs all the same:
  * what is lost is the protection against its violent end.
  *
+ * A dump that is to leave private memory where it is (`lazy-pages`) would have
+ * CRIU serve that memory on a TCP port, to whoever comes first, and hold the
+ * processes by ptrace meanwhile. The agent reads it from the frozen processes
+ * themselves, so DRAYAGE_PAGE_SOCKET names the descriptor on which CRIU finds
+ * its client at once (`ps-socket`), who says that nothing is wanted.
+ *
  * Before that, the dump waits for the word if DRAYAGE_WORD_FROM names a process
  * whose standard input brings it (agent/src/host/waiting-unit.ts): what runc
  * does before it needs CRIU is done by then, while the container still runs.
@@ -27,10 +33,12 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -164,8 +172,25 @@ static bool wait_for_word(pid_t from)
 	return !memcmp(text, word, sizeof(word) - 1);
 }
 
+/*
+ * PS_IOV_CLOSE of criu/page-xfer.c, in the longer of its two layouts: of the
+ * shorter one the rest stays unread. The client's end stays open in CRIU, which
+ * answers it.
+ */
+static bool provide_page_client(int fd)
+{
+	static const uint32_t close_command[8] = {0x1023};
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
+		return false;
+	return write(ends[0], close_command, sizeof(close_command)) == sizeof(close_command) &&
+	       ends[1] != fd && dup2(ends[1], fd) == fd && !close(ends[1]);
+}
+
 static int as_criu(int argc, char *argv[])
 {
+	const char *page_socket = getenv("DRAYAGE_PAGE_SOCKET");
 	const char *cgroup = getenv("DRAYAGE_DUMP_CGROUP"), *word_from = getenv("DRAYAGE_WORD_FROM");
 	int request = criu_request(argc, argv);
 
@@ -179,6 +204,10 @@ static int as_criu(int argc, char *argv[])
 	/* Before there is a guard, which would freeze the container of a dump that is called off. */
 	if (word_from && !wait_for_word(atoi(word_from)))
 		return 125;
+	if (page_socket && !provide_page_client(atoi(page_socket))) {
+		fprintf(stderr, "drayage-dump-guard: no socket for CRIU's pages: %s\n", strerror(errno));
+		return 125;
+	}
 	if (cgroup)
 		post_guard(cgroup);
 	return become_true_criu(argv);

@@ -25,8 +25,11 @@ export interface DumpOptions {
   readonly runcPath?: string;
   /** Largest deleted file that is carried, bytes. Default 1 GiB. */
   readonly ghostLimitBytes?: number;
-  /** Port on the loopback of the page server that takes the memory; without it, it is written into imageDirectory. */
-  readonly pageServerPort?: number;
+  /**
+   * Where memory goes: to a page server on this port of the loopback, or nowhere as far as it may be fetched later
+   * (private memory; the images then say which). By default into imageDirectory.
+   */
+  readonly memory?: { readonly pageServerPort: number } | "lazy";
   /** Paths in the container that its processes watch with inotify. Default none. */
   readonly watchedPaths?: readonly string[];
   readonly deadlineMs: number;
@@ -38,6 +41,9 @@ const GHOST_LIMIT_BYTES = 1 << 30;
 const REFREEZE_LIMIT_MS = 10_000;
 /** Where a `criu` is whose violent end leaves the container frozen; see agent/runc/guarded-criu.c. */
 const GUARDED_CRIU = "/usr/lib/drayage/guarded/criu";
+
+/** Descriptor of CRIU's that neither it nor runc use; see guarded-criu.c. */
+const PAGE_SOCKET = 61;
 
 /** The transient unit of a migration's dump; an agent that is restarted finds and stops it by this name. */
 export function dumpUnit(migrationId: string): string {
@@ -91,16 +97,18 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   if (container === null) throw new DrayError("NOT_FOUND", `runc has no container ${dockerId.slice(0, 12)}`);
   for (const directory of [imageDirectory, workDirectory]) await mkdir(directory, { recursive: true, mode: 0o700 });
   const config = join(workDirectory, "criu.conf");
-  await writeFile(config, criuDumpConfig(options.ghostLimitBytes ?? GHOST_LIMIT_BYTES, options.watchedPaths ?? []), {
-    mode: 0o600,
-  });
+  const lines = criuDumpConfig(options.ghostLimitBytes ?? GHOST_LIMIT_BYTES, options.watchedPaths ?? []);
+  const isLazy = options.memory === "lazy";
+  await writeFile(config, isLazy ? `${lines}ps-socket ${PAGE_SOCKET}\n` : lines, { mode: 0o600 });
 
   const cgroupMode = knowsIgnoreCgroups(await runcVersion(runcPath)) ? ["--manage-cgroups-mode", "ignore"] : [];
   const places = ["--image-path", imageDirectory, "--work-path", workDirectory];
   const features = ["--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk", ...cgroupMode];
-  const pageServer =
-    options.pageServerPort === undefined ? [] : ["--page-server", `127.0.0.1:${options.pageServerPort}`];
-  const argv = [runcPath, "--root", runcRoot, "checkpoint", ...places, ...features, ...pageServer, dockerId];
+  const argv = [
+    ...[runcPath, "--root", runcRoot, "checkpoint", ...places, ...features],
+    ...memoryFlags(options.memory),
+    dockerId,
+  ];
   await demandGuard();
   const unit = await startUnit(argv, {
     unit: dumpUnit(options.migrationId),
@@ -108,6 +116,7 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
       CRIU_CONFIG_FILE: config,
       PATH: `${dirname(GUARDED_CRIU)}:${process.env["PATH"] ?? ""}`,
       DRAYAGE_DUMP_CGROUP: container.cgroup,
+      ...(isLazy ? { DRAYAGE_PAGE_SOCKET: String(PAGE_SOCKET) } : {}),
     },
     signal: options.signal,
   });
@@ -128,6 +137,11 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
     stats: async () => parseDumpStats(await readFile(join(workDirectory, "stats-dump"))),
     discard: () => unit.discard(),
   };
+}
+
+function memoryFlags(memory: DumpOptions["memory"]): string[] {
+  if (memory === undefined) return [];
+  return memory === "lazy" ? ["--lazy-pages"] : ["--page-server", `127.0.0.1:${memory.pageServerPort}`];
 }
 
 /** Without it the dump would begin at once. */

@@ -263,7 +263,7 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
       imageDirectory: target.imageDirectory,
       workDirectory: target.workDirectory,
       runcRoot: host.config.runcRoot,
-      pageServerPort: memory.port,
+      memory: { pageServerPort: memory.port },
       watchedPaths: watched,
       deadlineMs: DUMP_DEADLINE_MS,
       signal,
