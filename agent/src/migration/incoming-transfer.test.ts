@@ -31,7 +31,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 function file(kind: string, name: string, content: string | Buffer): IncomingFile {
-  return { kind, name, metadata: {}, sizeBytes: undefined, content: Readable.from([Buffer.from(content)]) };
+  return { kind, name, metadata: {}, sizeBytes: undefined, content: Readable.from([Buffer.from(content)]), say: () => undefined };
 }
 
 function bundle(files: { name: string; bytes: number; bundled: boolean }[], contents = ""): IncomingFile {

@@ -62,7 +62,7 @@ export function readableSource(readable: Readable): FrameSource {
 
 /**
  * Chunks that somebody makes one after the other, perhaps in the same memory: each has been copied before the next is
- * asked for. Frames are filled, so a maker that stops for long should have nothing to say meanwhile.
+ * asked for. Frames are filled as far as they can be; after an empty chunk what there is goes on its way, before a wait.
  */
 export function chunkSource(made: AsyncIterable<Buffer>): FrameSource {
   const chunks = made[Symbol.asyncIterator]();
@@ -75,6 +75,7 @@ export function chunkSource(made: AsyncIterable<Buffer>): FrameSource {
           const next = await chunks.next();
           if (next.done === true) break;
           rest = next.value;
+          if (rest.length === 0 && filled > 0) break;
         }
         const taken = rest.copy(space, filled);
         rest = rest.subarray(taken);

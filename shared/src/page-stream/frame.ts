@@ -47,6 +47,7 @@ export const FRAME_TYPES = {
   compressedData: 13,
   inquiry: 14,
   offer: 15,
+  word: 16,
 } as const;
 
 export type FrameType = keyof typeof FRAME_TYPES;

@@ -84,7 +84,10 @@ export class IncomingConnection {
     const { kind, name, metadata, sizeBytes } = opening;
     const stream: Stream = { content, sizeBytes, closed: false };
     this.#streams.set(streamId, stream);
-    const receiving = this.#receive(streamId, { kind, name, metadata, sizeBytes, content }).finally(() =>
+    const say = (word: JsonValue) => {
+      if (this.#streams.has(streamId)) this.#socket.send("word", streamId, { word });
+    };
+    const receiving = this.#receive(streamId, { kind, name, metadata, sizeBytes, content, say }).finally(() =>
       this.#receiving.delete(receiving),
     );
     this.#receiving.add(receiving);

@@ -70,6 +70,8 @@ const schemas = {
   delivered: z.object({ bytes: count, reply: json }),
   error: failure,
   credit: z.object({ bytes: count.min(1) }),
+  /** From the receiver to the sender, about one file: what it wants next, in words of their own. */
+  word: z.object({ word: json }),
   ping: z.object({}),
   bye: z.object({}),
 } as const;

@@ -69,6 +69,10 @@ export class OutgoingFile {
     this.#wake();
   }
 
+  onWord({ word }: Message<"word">): void {
+    this.#options.onWord?.(word);
+  }
+
   onDelivered({ bytes, reply }: Message<"delivered">): void {
     if (bytes === this.#sentBytes) this.#settled.resolve({ bytes, reply });
     else

@@ -145,6 +145,8 @@ class OutgoingConnection implements TransferConnection {
     switch (frame.type) {
       case "credit":
         return file?.onCredit(decodeMessage("credit", frame));
+      case "word":
+        return file?.onWord(decodeMessage("word", frame));
       case "delivered":
         return file?.onDelivered(decodeMessage("delivered", frame));
       case "error":

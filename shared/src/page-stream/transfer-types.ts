@@ -27,6 +27,8 @@ export interface SendOptions {
   readonly signal?: AbortSignal;
   /** Called with the bytes of this file handed to the socket so far: now and then, ten times a second at most, and at its end. */
   readonly onProgress?: (sentBytes: number) => void;
+  /** Called with what the receiver says about this file while it receives it. */
+  readonly onWord?: (word: JsonValue) => void;
 }
 
 export interface SendResult {
@@ -56,7 +58,7 @@ export interface TransferTarget {
 export interface TransferConnection {
   /** Resolves when the receiver has accepted the whole file; rejects with the receiver's DrayError, or the sender's. */
   send(file: FileDescription, source: Readable | FileSource, options?: SendOptions): Promise<SendResult>;
-  /** As `send`, of chunks that are made one after the other; the maker may use a chunk's memory again for the next. */
+  /** As `send`, of chunks that are made one after the other; the maker may use a chunk's memory again for the next, and sends an empty one before it waits. */
   sendChunks(file: FileDescription, chunks: AsyncIterable<Buffer>, options?: SendOptions): Promise<SendResult>;
   /** Changes the cap for everything sent from now on; undefined lifts it. */
   setBandwidthLimit(bytesPerSecond: number | undefined): void;
@@ -79,6 +81,8 @@ export interface IncomingFile {
    * were found right, and fails with a DrayError when the sender failed, the connection was lost or a check failed.
    */
   readonly content: Readable;
+  /** Tells the sender something, at most 512 KiB as JSON. Nothing happens once the file has ended. */
+  say(word: JsonValue): void;
 }
 
 /** Leave to send: one migration, one sending agent. */

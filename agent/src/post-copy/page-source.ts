@@ -1,0 +1,147 @@
+/**
+ * Sends the memory of a container that stands frozen, in the order in which its copy wants it: pages for which a thread
+ * waits first, with those behind them; all others in between, but never so many ahead that a wanted page would have to
+ * wait behind them.
+ *
+ * The processes stay as they are, whoever of us ends: another source may begin anew at any time.
+ */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { TaskMemory } from "../memory/container-memory.ts";
+import { BATCH_PAGES, type Known, PageBatch } from "../memory/page-batch.ts";
+import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
+import { PageSet } from "./page-set.ts";
+import { PAGE_BYTES } from "./protocol.ts";
+import type { PageTriple, Word } from "./words.ts";
+
+/** Pages that go with one that is waited for: what lies behind it is likely to be wanted next. */
+const PREFETCH_PAGES = 16;
+/** Pages on their way that nobody waits for. On one gigabit a second that is 17 ms. */
+const AHEAD_PAGES = 512;
+
+/** Before a wait: what is there goes on its way. */
+const FLUSH = Buffer.alloc(0);
+
+interface Task {
+  readonly memory: TaskMemory;
+  readonly missing: PageSet;
+}
+
+interface Place {
+  readonly task: number;
+  readonly address: number;
+}
+
+export class PageSource {
+  readonly #batch: PageBatch;
+  readonly #tasks = new Map<number, Task>();
+  readonly #faults: Place[] = [];
+  /** Where the pages that nobody waits for are taken from. */
+  #next: Place | undefined;
+  #aheadPages = 0;
+  #complete = false;
+  #failure: Error | undefined;
+  #wake = Promise.withResolvers<void>();
+
+  /** With `known`, pages that the last round has are told without their content. */
+  constructor(memories: Iterable<TaskMemory>, known: Known | null) {
+    this.#batch = new PageBatch(new MemoryStreamEncoder(), known);
+    for (const memory of memories) this.#tasks.set(memory.task.innerPid, { memory, missing: new PageSet() });
+  }
+
+  get sentPages(): number {
+    return this.#batch.sentPages;
+  }
+
+  onWord(word: Word): void {
+    if ("missing" in word) this.#each(word.missing, ({ missing }, range) => missing.add(range));
+    else if ("dropped" in word) this.#each(word.dropped, ({ missing }, range) => missing.delete(range));
+    else if ("fault" in word) this.#faults.push({ task: word.fault[0], address: word.fault[1] });
+    else if ("taken" in word) this.#aheadPages -= word.taken;
+    else this.#complete = true;
+    this.#awake();
+  }
+
+  /** Ends the chunks with this error. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+    this.#awake();
+  }
+
+  /** The memory stream; each chunk is to be used before the next is asked for, and after an empty one nothing held back. */
+  async *chunks(): AsyncGenerator<Buffer> {
+    while (!this.#complete) {
+      if (this.#failure !== undefined) throw this.#failure;
+      this.#wake = Promise.withResolvers();
+      const place = this.#wanted() ?? this.#background();
+      if (place !== undefined) {
+        yield* this.#send(place);
+        continue;
+      }
+      yield FLUSH;
+      if (!this.#complete && this.#failure === undefined) await this.#wake.promise;
+    }
+    yield* this.#batch.end();
+  }
+
+  /** The next page that a thread waits for, with those behind it. */
+  #wanted(): { place: Place; pages: number } | undefined {
+    for (let fault = this.#faults.shift(); fault !== undefined; fault = this.#faults.shift()) {
+      const task = this.#demandTask(fault.task);
+      // Where it was sent already it may be lost: it is asked for again only then.
+      const pages = Math.max(1, task.missing.runFrom(fault.address, PREFETCH_PAGES));
+      this.#next = { task: fault.task, address: fault.address + pages * PAGE_BYTES };
+      return { place: fault, pages };
+    }
+    return undefined;
+  }
+
+  #background(): { place: Place; pages: number } | undefined {
+    if (this.#aheadPages >= AHEAD_PAGES) return undefined;
+    const tasks = [...this.#tasks.entries()];
+    const now = this.#next?.task;
+    const order = [...tasks.filter(([pid]) => pid === now), ...tasks.filter(([pid]) => pid !== now)];
+    for (const [pid, { missing }] of order) {
+      const address = missing.nextFrom(pid === now ? (this.#next?.address ?? 0) : 0);
+      if (address === undefined) continue;
+      const pages = missing.runFrom(address, BATCH_PAGES);
+      this.#next = { task: pid, address: address + pages * PAGE_BYTES };
+      return { place: { task: pid, address }, pages };
+    }
+    return undefined;
+  }
+
+  *#send({ place, pages }: { place: Place; pages: number }): Generator<Buffer> {
+    const { memory, missing } = this.#demandTask(place.task);
+    yield* this.#batch.open(memory.privateImage);
+    const range = { start: place.address, pages };
+    missing.delete(range);
+    this.#aheadPages += pages;
+    for (let done = 0; done < pages; ) {
+      const address = place.address + done * PAGE_BYTES;
+      const space = this.#batch.space(address, pages - done);
+      const bytes = memory.read(address, space);
+      if (bytes < space.length) {
+        throw new DrayError("INTERNAL", `page ${(address + bytes).toString(16)} of process ${place.task} is unreadable`);
+      }
+      this.#batch.add(address, bytes / PAGE_BYTES);
+      done += bytes / PAGE_BYTES;
+      if (this.#batch.isFull) yield* this.#batch.drain();
+    }
+    yield* this.#batch.drain();
+    yield FLUSH;
+  }
+
+  #each(triples: readonly PageTriple[], body: (task: Task, range: { start: number; pages: number }) => void): void {
+    for (const [pid, start, pages] of triples) body(this.#demandTask(pid), { start, pages });
+  }
+
+  #demandTask(pid: number): Task {
+    const task = this.#tasks.get(pid);
+    if (task === undefined) throw new DrayError("CORRUPT_STREAM", `the container has no process ${pid}`);
+    return task;
+  }
+
+  #awake(): void {
+    this.#wake.resolve();
+  }
+}
