@@ -143,7 +143,7 @@ test("the same images come of the same memory", async () => {
 
 test("a dump that fails of its page server leaves the container as it was", async () => {
   await stage.lab.docker(stage.source, "pause", dockerId);
-  // There is one already: the second range of files cannot be made.
+  // Stands in the way of the first image.
   await stage.lab.exec(stage.source, ["touch", `${OURS}/pages-65537.img`]);
   const [file = "", ...args] = await stage.lab.command(stage.source, [NODE, PROGRAM, OURS]);
   const server = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });

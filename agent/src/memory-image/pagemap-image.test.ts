@@ -59,12 +59,12 @@ describe("a pagemap image", () => {
     );
   });
 
-  test("is what CRIU 4.2.1 writes, but for the count that older ones read", () => {
+  test("is laid out as by CRIU from 4.2 on, but for the count that older ones read", () => {
     // vaddr 0x7ffd1e9c5000, compat_nr_pages 0, flags PRESENT, nr_pages 3.
-    const ofCriu = withEntry(0x08, 0x80, 0xa0, 0xf1, 0xf4, 0xd1, 0xff, 0x1f, 0x10, 0, 0x20, 4, 0x28, 3);
+    const laidOut = withEntry(0x08, 0x80, 0xa0, 0xf1, 0xf4, 0xd1, 0xff, 0x1f, 0x10, 0, 0x20, 4, 0x28, 3);
     const range = { vaddr: 0x7ffd_1e9c_5000, pages: 3, flags: PRESENT };
-    expect(parsePagemap(ofCriu)).toEqual({ pagesId: 1, ranges: [range] });
-    const ours = Buffer.from(ofCriu);
+    expect(parsePagemap(laidOut)).toEqual({ pagesId: 1, ranges: [range] });
+    const ours = Buffer.from(laidOut);
     ours[ours.length - 5] = 3;
     expect(encode(1, [range]).toString("hex")).toBe(ours.toString("hex"));
   });

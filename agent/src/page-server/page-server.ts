@@ -14,6 +14,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from "node:n
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type ImageId, LAZY, type PageRange, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { ownerOfConnection } from "./connection-owner.ts";
+import { withLargeReads } from "./large-reads.ts";
 import { encodeCloseAnswer, encodeOpenAnswer, encodeParentAnswer } from "./protocol.ts";
 import { type PageEvent, PageStreamDecoder } from "./stream-decoder.ts";
 
@@ -168,14 +169,13 @@ class Client {
   #failure: unknown;
 
   constructor(socket: Socket, sink: PageSink) {
-    this.#socket = socket;
+    this.#socket = withLargeReads(socket, (bytes) => this.#take(bytes));
     this.#sink = sink;
-    socket.on("data", (chunk: Buffer) => this.#take(chunk));
-    socket.on("end", () => this.#guard(() => this.#decoder.finish()));
-    socket.on("error", (cause) => {
+    this.#socket.on("end", () => this.#guard(() => this.#decoder.finish()));
+    this.#socket.on("error", (cause) => {
       this.fail(new DrayError("CORRUPT_STREAM", `CRIU's page stream: broken off: ${cause.message}`, { cause }));
     });
-    socket.resume();
+    this.#socket.resume();
   }
 
   get done(): Promise<PageTotals> {
@@ -189,7 +189,7 @@ class Client {
     this.#socket.destroy();
     const reject = () => this.#outcome.reject(error);
     if (this.#pending === undefined) reject();
-    else this.#pending.then(reject, reject);
+    else this.#pending.then(reject);
   }
 
   #guard(action: () => void): void {
@@ -201,22 +201,20 @@ class Client {
     }
   }
 
-  #take(chunk: Buffer): void {
+  /** A promise, which does not fail, as long as the bytes are in use. */
+  #take(bytes: Buffer): Promise<void> | undefined {
     this.#guard(() => {
-      const waiting = this.#handOn(this.#decoder.decode(chunk));
+      const waiting = this.#handOn(this.#decoder.decode(bytes));
       if (waiting === undefined) return;
-      this.#socket.pause();
       const since = performance.now();
-      const pending = waiting.finally(() => {
-        this.#totals.sinkMs += performance.now() - since;
-        this.#pending = undefined;
-      });
-      this.#pending = pending;
-      pending.then(
-        () => this.#guard(() => this.#socket.resume()),
-        (error: unknown) => this.fail(error),
-      );
+      this.#pending = waiting
+        .finally(() => {
+          this.#totals.sinkMs += performance.now() - since;
+          this.#pending = undefined;
+        })
+        .catch((error: unknown) => this.fail(error));
     });
+    return this.#pending;
   }
 
   /** A promise only where there is something to wait for. */
