@@ -17,6 +17,7 @@
 #define MAX_QUEUED_BYTES (4u << 20)
 #define FINISH_LIMIT_MS 1000
 #define DROPPED_AT_ONCE 1024
+#define FROZEN "the container has been frozen, see the log of the fault server"
 
 static int connection = -1;
 static uint32_t watched_for;
@@ -85,6 +86,12 @@ static void disconnect(void)
 	in.have = 0;
 	in.placing = false;
 	dropped.count = 0;
+}
+
+void control_begin(void)
+{
+	connection = -1;
+	disconnect();
 }
 
 static void update_watch(void)
@@ -298,6 +305,8 @@ void control_state(void)
 		for (struct image *image = shared->images; image; image = image->next)
 			queue_remaining(image);
 	queue_frame(MSG_STATE_END, NULL, 0, NULL, 0);
+	if (shared->frozen)
+		queue_frame(MSG_TROUBLE, FROZEN, strlen(FROZEN), NULL, 0);
 	if (shared->listening)
 		ask_again();
 	send_queued();

@@ -169,7 +169,7 @@ static void apply(struct space *space, const struct uffd_msg *message, uint64_t 
 	}
 }
 
-void events_apply(void)
+static void events_apply(void)
 {
 	for (int i = 0; i < EVENTS_AT_ONCE; i++) {
 		struct uffd_msg *message = &shared->events[i];
@@ -179,6 +179,12 @@ void events_apply(void)
 		message->event = 0;
 	}
 	control_flush_dropped();
+}
+
+void events_begin(void)
+{
+	in_doubt = true;
+	events_apply();
 }
 
 void events_read(struct space *space)

@@ -175,8 +175,8 @@ size_t bitmap_bytes(uint64_t pages);
 
 /* events.c */
 void events_read(struct space *space);
-/* What is left in the shared slots. */
-void events_apply(void);
+/* Applies what a predecessor has left. */
+void events_begin(void);
 /* True while something is still in doubt. */
 bool settle_doubts(void);
 
@@ -212,6 +212,8 @@ void criu_accept(void);
 void criu_read(void);
 
 /* control.c */
+/* In a process that has perhaps been forked from one with a connection, of which it has not the descriptor. */
+void control_begin(void);
 void control_accept(void);
 void control_ready(uint32_t events);
 /* True: more input may be at hand without the kernel telling so. */

@@ -26,7 +26,7 @@
 #define GO_FD 3
 /* A worker that ends sooner has not got over what its predecessor died of. */
 #define SHORT_LIFE_US 1000000
-#define MAX_RESTARTS 5
+#define MAX_RESTARTS 20
 #define RESTART_DELAY_S 1
 #define SEIZED_LIMIT_MS 2000
 

@@ -44,7 +44,7 @@
  *              are over (both in microseconds), u64 how many are over. Four
  *              times a second at most, when something has changed.
  *   TROUBLE    UTF-8: the kernel refuses pages; the container has been frozen,
- *              the server goes on trying.
+ *              the server goes on trying. Told again on every connection.
  *   REFUSED    UTF-8: what the agent has said makes no sense. The server closes
  *              the connection.
  *   DONE       empty: nothing is missing anywhere. The server lets go of the

@@ -72,6 +72,7 @@ static void begin(void)
 	keeper_fd = syscall(SYS_pidfd_open, shared->keeper, 0);
 	if (epoll_fd < 0)
 		give_up("no epoll");
+	control_begin();
 	watch_keeper();
 	watch(shared->control_listener, WATCH_CONTROL_LISTENER, NULL, EPOLLIN);
 	if (shared->criu_listener >= 0)
@@ -86,7 +87,7 @@ static void begin(void)
 			watch(space->uffd, WATCH_SPACE, space, EPOLLIN);
 		}
 	}
-	events_apply();
+	events_begin();
 	criu_read();
 }
 

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { runCommand } from "../../host/run-command.ts";
 import { FaultServer, type FaultServerEvents } from "../fault-server.ts";
@@ -184,12 +185,10 @@ export class Stage implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.agent.close();
     await this.copy.kill();
-    for (const pid of await this.serverPids()) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // Ended by itself meanwhile.
-      }
+    // Without anything to lose it ends by itself, whichever of its processes are left.
+    while ((await this.serverPids()).length > 0) {
+      await runCommand(["pkill", "-TERM", "-f", this.controlSocket], { okCodes: [0, 1] });
+      await delay(50);
     }
     await rm(this.directory, { recursive: true });
   }
