@@ -46,6 +46,8 @@ export function toMigration({ record, progress }: MigrationState): Migration {
     progress,
     findings: record.findings.map(fromFindingRecord),
     cancelRequested: record.cancelRequested,
+    phaseStartedAtMs: record.phaseStartedAtMs ?? 0,
+    frozenMs: record.frozenMs ?? undefined,
   };
 }
 

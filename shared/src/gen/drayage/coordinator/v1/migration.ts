@@ -261,6 +261,16 @@ export interface Migration {
   findings: Finding[];
   /** A cancel was asked for. */
   cancelRequested: boolean;
+  /**
+   * When the present phase began, milliseconds since the Unix epoch; 0 if that
+   * is not known.
+   */
+  phaseStartedAtMs: number;
+  /**
+   * How long the container stood still on the source before it ran there
+   * again, ms; absent if that is not known, or has not come.
+   */
+  frozenMs?: number | undefined;
 }
 
 /** MigrationError is what ended a migration. */
@@ -382,6 +392,8 @@ function createBaseMigration(): Migration {
     progress: undefined,
     findings: [],
     cancelRequested: false,
+    phaseStartedAtMs: 0,
+    frozenMs: undefined,
   };
 }
 
@@ -446,6 +458,12 @@ export const Migration: MessageFns<Migration> = {
     }
     if (message.cancelRequested !== false) {
       writer.uint32(160).bool(message.cancelRequested);
+    }
+    if (message.phaseStartedAtMs !== 0) {
+      writer.uint32(169).double(message.phaseStartedAtMs);
+    }
+    if (message.frozenMs !== undefined) {
+      writer.uint32(177).double(message.frozenMs);
     }
     return writer;
   },
@@ -623,6 +641,22 @@ export const Migration: MessageFns<Migration> = {
             message.cancelRequested = reader.bool();
             continue;
           }
+          case 21: {
+            if (tag !== 169) {
+              break;
+            }
+
+            message.phaseStartedAtMs = reader.double();
+            continue;
+          }
+          case 22: {
+            if (tag !== 177) {
+              break;
+            }
+
+            message.frozenMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -691,6 +725,16 @@ export const Migration: MessageFns<Migration> = {
         : isSet(object.cancel_requested)
         ? globalThis.Boolean(object.cancel_requested)
         : false,
+      phaseStartedAtMs: isSet(object.phaseStartedAtMs)
+        ? globalThis.Number(object.phaseStartedAtMs)
+        : isSet(object.phase_started_at_ms)
+        ? globalThis.Number(object.phase_started_at_ms)
+        : 0,
+      frozenMs: isSet(object.frozenMs)
+        ? globalThis.Number(object.frozenMs)
+        : isSet(object.frozen_ms)
+        ? globalThis.Number(object.frozen_ms)
+        : undefined,
     };
   },
 
@@ -756,6 +800,12 @@ export const Migration: MessageFns<Migration> = {
     if (message.cancelRequested !== false) {
       obj.cancelRequested = message.cancelRequested;
     }
+    if (message.phaseStartedAtMs !== 0) {
+      obj.phaseStartedAtMs = floatToJson(message.phaseStartedAtMs);
+    }
+    if (message.frozenMs !== undefined) {
+      obj.frozenMs = floatToJson(message.frozenMs);
+    }
     return obj;
   },
 
@@ -788,6 +838,8 @@ export const Migration: MessageFns<Migration> = {
       : undefined;
     message.findings = object.findings?.map((e) => Finding.fromPartial(e)) || [];
     message.cancelRequested = object.cancelRequested ?? false;
+    message.phaseStartedAtMs = object.phaseStartedAtMs ?? 0;
+    message.frozenMs = object.frozenMs ?? undefined;
     return message;
   },
 };
