@@ -168,7 +168,7 @@ describe("dray events", () => {
     expect([code, stdout]).toEqual([0, "1\n2\n3\n"]);
     const [lost, back, ...more] = stderr.trimEnd().split("\n");
     expect(lost).toMatch(/^c1 \(127\.0\.0\.1:\d+\) does not answer \(leaving\); trying (127\.0\.0\.1:\d+(, )?){2}$/);
-    expect(back).toMatch(/^c2 \(127\.0\.0\.1:\d+\) answers, after \d+ ms$/);
+    expect(back).toMatch(/^c2 \(127\.0\.0\.1:\d+\) answers, after [\d.]+ m?s$/);
     expect(more).toEqual([]);
   });
 });
@@ -210,7 +210,28 @@ describe("dray migration", () => {
     });
     expect((await cluster.dray(["migration", "ls", "--limit", "5", "-q"])).stdout).toBe("a1b2c3d4e5f6\n");
     expect((await cluster.dray(["migration", "ls", "--limit", "0"])).code).toBe(2);
-    expect((await cluster.dray(["migration", "inspect", "a1"])).stdout).toContain("downtime:     100 ms");
+    expect((await cluster.dray(["migration", "inspect", "a1"])).stdout).toMatch(/^downtime: +100 ms$/m);
+  });
+
+  it("inspect shows the phase that runs now; and of one that was rolled back, how long it stood still", async () => {
+    const running = { outcome: Outcome.OUTCOME_UNSPECIFIED, phase: "sync", phaseStartedAtMs: 1.7e12 };
+    const rolledBack = { outcome: Outcome.OUTCOME_ROLLED_BACK, frozenMs: 412.34 };
+    await cluster.coordinator("c1", {
+      migrations: {
+        getMigration: async ({ id }) => ({
+          migration: Migration.fromPartial({ ...migration, ...(id === "running" ? running : rolledBack) }),
+        }),
+      },
+    });
+    const inspect = async (...args: string[]) => (await cluster.dray(["migration", "inspect", ...args])).stdout;
+    expect(await inspect("running")).toMatch(/^sync +\+.+ runs$/m);
+    expect(JSON.parse(await inspect("running", "--json"))).toMatchObject({
+      phase: "sync",
+      phase_started_at: "2023-11-14T22:13:20.000Z",
+      frozen_ms: null,
+    });
+    expect(await inspect("back")).toMatch(/^stood still: +412 ms$/m);
+    expect(JSON.parse(await inspect("back", "--json"))).toMatchObject({ phase_started_at: "", frozen_ms: 412.3 });
   });
 });
 

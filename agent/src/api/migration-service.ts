@@ -65,11 +65,11 @@ export function migrationService(host: AgentHost, migrations: Migrations): RpcSe
         // Unknown here means that it never began: the container was not touched.
         if (migration === undefined) {
           migrations.refuse(id);
-          return { sourceRunning: true, epoch: 0 };
+          return { sourceRunning: true, epoch: 0, steps: [], frozenMs: 0 };
         }
         if (migration instanceof DestinationMigration) {
           await migration.abort(request.reason);
-          return { sourceRunning: false, epoch: 0 };
+          return { sourceRunning: false, epoch: 0, steps: migration.steps, frozenMs: 0 };
         }
         return migration.abort(request.reason);
       },

@@ -55,6 +55,8 @@ export const SourceEntry = z.object({
       lockedAtMs: z.number(),
     })
     .nullable(),
+  /** How long the container stood still before it ran here again; known when `aborted`. */
+  frozenMs: z.number().default(0),
 });
 export type SourceEntry = z.infer<typeof SourceEntry>;
 

@@ -21,6 +21,7 @@ function entry(state: SourceEntry["state"], error = ""): SourceEntry {
     state,
     dockerId: "d",
     frozen: null,
+    frozenMs: 0,
   };
 }
 

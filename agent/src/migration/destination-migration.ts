@@ -11,6 +11,7 @@ import type {
   ReserveRequest,
   ReserveResponse,
 } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import { type Logger, migrationLogger } from "@drayage/shared/observe/logger.ts";
 import type { DestinationEntry, DestinationState } from "../journal/entry.ts";
 import type { AgentHost } from "./agent-host.ts";
@@ -41,6 +42,7 @@ export class DestinationMigration {
   private readonly host: AgentHost;
   private readonly logger: Logger;
   private readonly record: DestinationRecord;
+  private readonly times: PhaseTime[] = [];
   private readonly reservation: Reservation;
   private readonly preparation: Preparation;
   private readonly activation: Activation;
@@ -53,7 +55,7 @@ export class DestinationMigration {
     const { migrationId } = entry;
     const logger = migrationLogger(host.logger, migrationId, { role: "destination" });
     const record = new DestinationRecord(host, entry);
-    const context = { host, record, phases: { migrationId, node, logger, metrics, times: [] } };
+    const context = { host, record, phases: { migrationId, node, logger, metrics, times: this.times } };
     const container = new DestinationContainer(context);
     const start = new HeldStart(logger);
     const thaw = new ThawInReserve(logger);
@@ -85,6 +87,11 @@ export class DestinationMigration {
 
   get entry(): DestinationEntry {
     return this.record.entry;
+  }
+
+  /** What has been done here so far, and for how long. */
+  get steps(): PhaseTime[] {
+    return [...this.times];
   }
 
   /** Authorises the transfer and, if the image is here, creates the container. Idempotent until `holding`. */

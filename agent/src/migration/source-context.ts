@@ -6,6 +6,7 @@ import type { PersistOptions } from "./persist.ts";
 import type { PhaseContext } from "./run-phase.ts";
 import { SourceContainer } from "./source-container.ts";
 import type { SourceRecord } from "./source-record.ts";
+import { Standstill } from "./standstill.ts";
 
 const PERSIST_MS = 2_000;
 /** Where only a person can find out, who is to find more than this in the log. */
@@ -19,6 +20,8 @@ export interface SourceContext {
   readonly transfer: OutgoingTransfer;
   /** For `runPhase`. */
   readonly phases: PhaseContext;
+  /** Of the container, until it runs here again. */
+  readonly standstill: Standstill;
   /** For `persist`. */
   readonly persistence: PersistOptions;
 }
@@ -34,6 +37,7 @@ export function sourceContext(host: AgentHost, record: SourceRecord): SourceCont
     container: new SourceContainer(host, entry),
     transfer: new OutgoingTransfer(host, entry, logger),
     phases: { migrationId: entry.migrationId, node, logger, metrics, times: [] },
+    standstill: new Standstill(),
     persistence: {
       stopping,
       logger,

@@ -7,7 +7,12 @@
 import { Once } from "@drayage/shared/concurrency/once.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
-import type { SwitchResult, SyncRequest, SyncResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type {
+  AbortResponse,
+  SwitchResult,
+  SyncRequest,
+  SyncResult,
+} from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { SourceEntry } from "../journal/entry.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
@@ -98,9 +103,12 @@ export class SourceMigration {
    * Back to before the migration. Resolves with whether the container runs
    * here; it does not if the commit had won. Idempotent.
    */
-  async abort(reason: string): Promise<{ sourceRunning: boolean; epoch: number }> {
-    const { host, record, container } = this.context;
-    if (this.entry.state === "finished") return { sourceRunning: false, epoch: this.entry.epoch + 1 };
+  async abort(reason: string): Promise<AbortResponse> {
+    const { host, record, container, phases } = this.context;
+    const ended = (sourceRunning: boolean, epoch: number): AbortResponse => {
+      return { sourceRunning, epoch, steps: [...phases.times], frozenMs: this.entry.frozenMs };
+    };
+    if (this.entry.state === "finished") return ended(false, this.entry.epoch + 1);
     this.isCalledOff = true;
     const cancelled = new DrayError("CANCELLED", reason);
     await this.syncRun?.cancel(cancelled);
@@ -109,9 +117,9 @@ export class SourceMigration {
     const verdict = await host.ownership.abortAsSource(record.question, host.stopping);
     await faultPoint("source.after-own-transaction");
     const { isOpen, epoch } = wayBackOf(verdict, this.entry, host.node);
-    if (!isOpen) return { sourceRunning: false, epoch };
+    if (!isOpen) return ended(false, epoch);
     if (this.entry.state !== "aborted") await this.endOnce(() => reviveSource(this.context, reason, this.refreezing));
-    return { sourceRunning: await container.isRunning(), epoch };
+    return ended(await container.isRunning(), epoch);
   }
 
   /** After a restart of the agent: what was half done is undone, what was sent waits for its verdict. */

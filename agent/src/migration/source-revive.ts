@@ -22,22 +22,24 @@ const DUMP_PATIENCE_MS = 60_000;
  * when nothing freezes the container any more.
  */
 export async function reviveSource(context: SourceContext, reason: string, refrozen: Promise<unknown>): Promise<void> {
-  const { host, record, transfer, phases } = context;
+  const { host, record, transfer, phases, standstill } = context;
   const { frozen } = record.entry;
   await record.transition("aborting", { error: reason });
   await refrozen.catch(() => undefined);
   if (frozen !== null) await runPhase(phases, "revive", () => runAgain(context, frozen));
   await transfer.release();
-  await record.transition("aborted");
+  await record.transition("aborted", { frozenMs: standstill.lastedMs });
   host.metrics.rollbacksTotal.inc({ outcome: "rolled_back" });
 }
 
-async function runAgain(context: SourceContext, { restartPolicy }: NonNullable<SourceEntry["frozen"]>): Promise<void> {
+async function runAgain(context: SourceContext, frozen: NonNullable<SourceEntry["frozen"]>): Promise<void> {
   const { docker } = context.host;
-  const { record, container } = context;
+  const { record, container, standstill } = context;
+  const { restartPolicy } = frozen;
   const { dockerId, migrationId } = record.entry;
   await endTransientUnit(dumpUnit(migrationId), DUMP_PATIENCE_MS);
   const inspect = await container.inspect();
+  if (inspect?.State.Paused) standstill.beganAtMost(Date.now() - frozen.lockedAtMs);
   if (inspect?.State.Running) {
     // runc resumes only what is frozen, and pauses only what is not. After a crash the freezer may have been
     // shut behind Docker's back, or opened by a CRIU that was stopped in the middle.
@@ -50,6 +52,7 @@ async function runAgain(context: SourceContext, { restartPolicy }: NonNullable<S
   } else {
     await unblockMac(migrationId);
   }
+  standstill.end();
   if (inspect === null) return;
   await docker.updateRestartPolicy(dockerId, restartPolicy);
   // It died with its host while the policy was off: what Docker would have done at its start is still to do.

@@ -99,7 +99,7 @@ export async function switchSource(
     // Not by the signal: set late, it would undo the policy that the way back has set.
     host.docker.updateRestartPolicy(dockerId, { Name: "no" }),
   );
-  const outcome = await goFirst(() => runSwitchSteps(host, target, connection, phases, report, signal));
+  const outcome = await goFirst(() => runSwitchSteps(context, target, connection, report, signal));
   const { transferBytesTotal, transferWireBytesTotal, checkpointSizeBytes } = host.metrics;
   transferBytesTotal.inc({ direction: "sent", kind: "pages" }, outcome.memoryBytes);
   transferWireBytesTotal.inc({ direction: "sent" }, outcome.wireBytes);
@@ -145,10 +145,9 @@ async function findTarget(
 
 /** Runs the steps. Postcondition on success: frozen, locked, everything delivered. */
 async function runSwitchSteps(
-  host: AgentHost,
+  { host, phases, standstill }: SourceContext,
   target: SwitchTarget,
   connection: TransferConnection,
-  phases: PhaseContext,
   report: Report,
   cancelled: AbortSignal,
 ): Promise<SwitchOutcome> {
@@ -165,6 +164,7 @@ async function runSwitchSteps(
     await step("hold-connections", () => holdConnections(host, lock, signal));
     await faultPoint("source.before-freeze");
     const lockedAtMs = Date.now();
+    standstill.begin();
     await step("freeze", async () => {
       // Through Docker, so that it knows: health checks would fail otherwise.
       // Not by the signal: a pause that Docker carries out after nobody waits any more would undo the revival.

@@ -16,6 +16,7 @@ const wayBack = (verdict: Verdict, state: SourceState) => {
     error: "",
     dockerId: "d",
     frozen: null,
+    frozenMs: 0,
   };
   return wayBackOf(verdict, entry, "n1");
 };

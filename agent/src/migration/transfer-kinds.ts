@@ -12,6 +12,8 @@ export const TRANSFER_KINDS = {
   memoryRound: "memory-round",
   /** The memory that the dump has found, less what the last round has: the same. */
   memory: "memory",
+  /** Private memory of the frozen container, as its copy wants it: a memory stream in any order; see post-copy/words.ts. */
+  postCopy: "post-copy",
   /** One file of CRIU's that is large, or is sent while CRIU still writes it. */
   criuImage: "criu-image",
   /** Manifest of all of CRIU's files, and the small ones themselves; see image-bundle.ts. */

@@ -113,7 +113,7 @@ function migrationRow(migration: Migration): string[] {
 function migrationLines(migration: Migration): string[] {
   const document = migrationDocument(migration);
   const { error } = document;
-  const phases = layOutTable(["PHASE", "ON", "STARTED", "DURATION"], phaseRows(migration));
+  const phases = phaseRows(migration);
   const rounds = layOutTable(
     ["ROUND", "SENT", "PAGES", "DIRTY", "DURATION"],
     migration.rounds.map((round, index) => [
@@ -138,6 +138,7 @@ function migrationLines(migration: Migration): string[] {
       ["reason", document.reason],
       ["started", showTime(migration.startedAtMs)],
       ["downtime", durationOf(document.downtime_ms)],
+      ["stood still", durationOf(document.frozen_ms)],
       ["total", durationOf(document.total_ms)],
       ["memory", amountOf(document.memory_bytes)],
       ["wire", amountOf(document.wire_bytes)],
@@ -150,7 +151,7 @@ function migrationLines(migration: Migration): string[] {
           ] as const)
         : []),
     ]),
-    ...(migration.phases.length > 0 ? ["", ...phases] : []),
+    ...(phases.length > 0 ? ["", ...layOutTable(["PHASE", "ON", "STARTED", "DURATION"], phases)] : []),
     ...(migration.rounds.length > 0 ? ["", ...rounds] : []),
     ...(document.findings.length > 0 ? ["", ...findingLines(document.findings)] : []),
   ];

@@ -16,6 +16,7 @@ export const EXAMPLES = {
     // These are null as long as they are not known.
     outcome: "",
     downtime_ms: 0,
+    frozen_ms: 0,
     total_ms: 0,
   },
 } as const;

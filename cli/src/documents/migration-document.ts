@@ -12,12 +12,16 @@ export interface MigrationDocument {
   readonly destination: string;
   readonly mode: string;
   readonly phase: string;
+  /** When the present phase began; empty if that is not known. */
+  readonly phase_started_at: string;
   /** "completed", "rolled_back", "failed", "unknown"; null while it is under way. */
   readonly outcome: OutcomeName | null;
   readonly reason: string;
   readonly started_at: string;
   /** From the freeze on the source to the thaw on the destination; null if that is not known, or has not come. */
   readonly downtime_ms: number | null;
+  /** How long it stood still on the source before it ran there again; null if that is not known, or has not come. */
+  readonly frozen_ms: number | null;
   /** Null while it is under way. */
   readonly total_ms: number | null;
   readonly rounds: readonly {
@@ -86,10 +90,12 @@ export function migrationDocument(migration: Migration): MigrationDocument {
     destination: migration.destination,
     mode: modeName(migration.mode),
     phase: migration.phase,
+    phase_started_at: timestamp(migration.phaseStartedAtMs),
     outcome: outcomeName(migration.outcome),
     reason: migration.reason,
     started_at: timestamp(migration.startedAtMs),
     downtime_ms: known(migration.downtimeMs),
+    frozen_ms: migration.frozenMs === undefined ? null : tenths(migration.frozenMs),
     total_ms: known(migration.totalMs),
     rounds: migration.rounds.map((round) => ({
       bytes: round.bytes,

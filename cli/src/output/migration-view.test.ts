@@ -1,8 +1,8 @@
-import { Migration } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
+import { Migration, Outcome } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import { expect, test } from "vitest";
 import type { Terminal } from "../terminal.ts";
 import { liveView } from "./live-view.ts";
-import { phaseLines, phaseRows } from "./migration-view.ts";
+import { endLine, phaseLines, phaseRows } from "./migration-view.ts";
 
 const time = (name: string, startedAtMs: number, durationMs: number, node = "n1") => ({
   name,
@@ -22,6 +22,33 @@ test("phases stand by their beginning, and below each what the agents did in it"
     ["switch", "n1 (coordinator)", "+300 ms", "1.00 s"],
     ["  dump", "n2", "+300 ms", "80 ms"],
   ]);
+});
+
+test("the phase that runs now stands last, with where it is", () => {
+  const running = {
+    phase: "switch",
+    startedAtMs: 1000,
+    phaseStartedAtMs: 1300,
+    phases: [time("sync", 1010, 200)],
+    progress: { step: "send-memory", doneBytes: 12e6, totalBytes: 80e6 },
+  };
+  expect(phaseRows(Migration.fromPartial(running)).slice(1)).toEqual([
+    ["switch", "", "+300 ms", "runs"],
+    ["  send-memory 12.0 MB of 80.0 MB", "", "", ""],
+  ]);
+  // Between two phases, and after the last.
+  const ended = { ...running, phases: [...running.phases, time("switch", 1300, 90)], progress: undefined };
+  expect(phaseRows(Migration.fromPartial(ended))).toHaveLength(2);
+  expect(phaseRows(Migration.fromPartial({ ...running, phase: "done" }))).toHaveLength(1);
+});
+
+test("a container that was moved in vain has stood still for as long as is known", () => {
+  const rolledBack = { container: "web", source: "n1", outcome: Outcome.OUTCOME_ROLLED_BACK };
+  expect(endLine(Migration.fromPartial(rolledBack))).toBe("web was not migrated; it runs on n1 as before");
+  expect(endLine(Migration.fromPartial({ ...rolledBack, frozenMs: 0 }))).not.toContain("stood still");
+  expect(endLine(Migration.fromPartial({ ...rolledBack, frozenMs: 412.4 }))).toBe(
+    "web was not migrated; it runs on n1 as before, after it had stood still for 412 ms",
+  );
 });
 
 test("what somebody called off has not failed", () => {

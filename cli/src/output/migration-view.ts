@@ -40,18 +40,34 @@ export function phaseLines(migration: Migration): PhaseLine[] {
  * What took how long, by its beginning: name, where, since the migration's beginning, duration. The phases are the
  * leading coordinator's; below each, what the agents did in it, as far as the clocks of the hosts agree.
  */
-export function phaseRows({ phases, startedAtMs }: Migration): string[][] {
+export function phaseRows(migration: Migration): string[][] {
+  const { phases, startedAtMs } = migration;
   const isPhase = (name: string) => name === "abort" || (PHASES as readonly string[]).includes(name);
   // At the same moment a phase stands before its steps.
   const byBeginning = phases.toSorted(
     (one, other) => one.startedAtMs - other.startedAtMs || Number(isPhase(other.name)) - Number(isPhase(one.name)),
   );
-  return byBeginning.map(({ name, node, startedAtMs: beganAtMs, durationMs }) => [
+  const ended = byBeginning.map(({ name, node, startedAtMs: beganAtMs, durationMs }) => [
     isPhase(name) ? name : `  ${name}`,
     isPhase(name) ? `${node} (coordinator)` : node,
-    `+${showDuration(Math.max(0, beganAtMs - startedAtMs))}`,
+    since(startedAtMs, beganAtMs),
     showDuration(durationMs),
   ]);
+  return [...ended, ...presentRows(migration)];
+}
+
+/** The phase that runs now, and where it is. */
+function presentRows(migration: Migration): string[][] {
+  const { phase, phases, startedAtMs, phaseStartedAtMs, progress } = migration;
+  const hasEnded = phases.some(({ name, startedAtMs: beganAtMs }) => name === phase && beganAtMs === phaseStartedAtMs);
+  if (phase === "done" || phaseStartedAtMs === 0 || hasEnded) return [];
+  const where = progressText(migration);
+  const row = [phase, "", since(startedAtMs, phaseStartedAtMs), "runs"];
+  return progress === undefined || where === "" ? [row] : [row, [`  ${where}`, "", "", ""]];
+}
+
+function since(startedAtMs: number, beganAtMs: number): string {
+  return `+${showDuration(Math.max(0, beganAtMs - startedAtMs))}`;
 }
 
 /** "dump 12 MB of 80 MB, pages": where the present phase is. */
@@ -77,6 +93,11 @@ export function titleLine(migration: Migration): string {
   );
 }
 
+/** For a container that runs where it was: what its clients may have seen of the attempt. */
+function standstillText({ frozenMs }: Migration): string {
+  return frozenMs === undefined || frozenMs === 0 ? "" : `, after it had stood still for ${showDuration(frozenMs)}`;
+}
+
 /** How it ended, in one sentence. */
 export function endLine(migration: Migration): string {
   const { container, source, destination } = migration;
@@ -87,7 +108,7 @@ export function endLine(migration: Migration): string {
       return printable(`${container} runs on ${destination}: ${times}, ${bytes}`);
     }
     case "rolled_back":
-      return printable(`${container} was not migrated; it runs on ${source} as before`);
+      return printable(`${container} was not migrated; it runs on ${source} as before${standstillText(migration)}`);
     case "failed":
       return printable(`the migration of ${container} failed, and it does not run on ${source}`);
     case "unknown":

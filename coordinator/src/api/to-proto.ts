@@ -47,6 +47,8 @@ export function toMigration({ record, progress }: MigrationState): Migration {
     findings: record.findings.map(fromFindingRecord),
     cancelRequested: record.cancelRequested,
     decisions: record.decisions,
+    phaseStartedAtMs: record.phaseStartedAtMs ?? 0,
+    frozenMs: record.frozenMs ?? undefined,
   };
 }
 

@@ -5,10 +5,12 @@
  */
 import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { AbortResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { backoffMs } from "./backoff.ts";
 import { isDeposed, orderOf, ownerNow, type SagaContext } from "./context.ts";
 import { endMigration } from "./end.ts";
 import { standingOf } from "./next-step.ts";
+import { withSteps } from "./phase-times.ts";
 import { runPhase } from "./run-phase.ts";
 
 const ABORT_MS = 60_000;
@@ -46,9 +48,13 @@ async function abortSource(context: SagaContext): Promise<"running" | "not-runni
     try {
       const request = { order: orderOf(context), reason: journal.record.error?.message ?? "" };
       const answer = await agents.of(source).abort(request, { deadlineMs: ABORT_MS, signal: leadership.lost });
+      noteSteps(context, answer);
       const after = standingOf(journal.record, await ownerNow(context));
       if (after === "committed" || after === "destination-runs") return "commit-won";
-      if (after === "source-runs" || after === "not-entered") return answer.sourceRunning ? "running" : "not-running";
+      if (after === "source-runs" || after === "not-entered") {
+        if (answer.sourceRunning) journal.note({ frozenMs: answer.frozenMs });
+        return answer.sourceRunning ? "running" : "not-running";
+      }
       logger.warn({ migration_id: journal.record.id, standing: after }, "the source has not decided yet");
     } catch (thrown) {
       const error = toDrayError(thrown);
@@ -64,6 +70,11 @@ async function abortSource(context: SagaContext): Promise<"running" | "not-runni
   }
 }
 
+/** What the agent did, up to here and back. */
+function noteSteps({ journal }: SagaContext, { steps }: AbortResponse): void {
+  journal.note({ phases: withSteps(journal.record.phases, steps) });
+}
+
 /** The source has decided; what remains on the destination is rubbish, which its agent also removes by itself. */
 async function abortDestination(context: SagaContext): Promise<void> {
   const { journal, agents, leadership, logger, times } = context;
@@ -72,7 +83,10 @@ async function abortDestination(context: SagaContext): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     try {
       const request = { order: orderOf(context), reason: journal.record.error?.message ?? "" };
-      await agents.of(destination).abort(request, { deadlineMs: ABORT_MS, signal: leadership.lost });
+      noteSteps(
+        context,
+        await agents.of(destination).abort(request, { deadlineMs: ABORT_MS, signal: leadership.lost }),
+      );
       return;
     } catch (thrown) {
       const error = toDrayError(thrown);

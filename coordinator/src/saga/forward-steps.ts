@@ -18,6 +18,7 @@ import { orderOf, type SagaContext } from "./context.ts";
 import { drain } from "./drain.ts";
 import { VERDICT_DEADLINE_MS } from "./journal.ts";
 import { preCopyOrder } from "./mode.ts";
+import { withSteps } from "./phase-times.ts";
 import { runPhase } from "./run-phase.ts";
 
 const INSPECT_MS = 60_000;
@@ -120,7 +121,7 @@ async function freezeAndRestore(context: SagaContext): Promise<SwitchResult> {
     // Leaves neither order under way behind a failure of the other.
     ended.abort(new DrayError("CANCELLED", "the switch has ended"));
     await Promise.allSettled([prepared]);
-    journal.note({ phases: [...journal.record.phases, ...steps] });
+    journal.note({ phases: withSteps(journal.record.phases, steps) });
   }
 }
 

@@ -10,6 +10,7 @@ import { noteError } from "./abort-step.ts";
 import { isDeposed, orderOf, ownerNow, type SagaContext } from "./context.ts";
 import { endMigration } from "./end.ts";
 import { standingOf } from "./next-step.ts";
+import { withSteps } from "./phase-times.ts";
 import { runPhase } from "./run-phase.ts";
 
 const ACTIVATE_MS = 60_000;
@@ -31,7 +32,7 @@ export async function activateStep(context: SagaContext): Promise<void> {
           .of(destination)
           .activate(request, { deadlineMs: ACTIVATE_MS, signal: leadership.lost });
         noteThaw(context, answer.thawedAtMs);
-        journal.note({ phases: [...journal.record.phases, ...answer.steps] });
+        journal.note({ phases: withSteps(journal.record.phases, answer.steps) });
         return;
       } catch (thrown) {
         const error = toDrayError(thrown);

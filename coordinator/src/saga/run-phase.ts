@@ -24,8 +24,9 @@ export async function runPhase<T>(
   const startedAtMs = Date.now();
   const startedAt = performance.now();
   journal.progress(undefined);
-  if (options.journal === "within") journal.note({ phase: name });
-  else if (journal.record.phase !== name) await journal.write(`phase-${name}`, { phase: name });
+  const begun = { phase: name, phaseStartedAtMs: startedAtMs };
+  if (options.journal === "within" || journal.record.phase === name) journal.note(begun);
+  else await journal.write(`phase-${name}`, begun);
   logger.info("phase begins");
   const tell = () =>
     events.add({

@@ -235,6 +235,9 @@ describe("the way back", () => {
     const { last } = await runToEnd();
     expect(last.error?.reason).toBe("CRIU_RESTORE_FAILED");
     expect(last.outcome).toBe(Outcome.OUTCOME_ROLLED_BACK);
+    expect(last.frozenMs).toBe(250);
+    const steps = last.phases.map(({ name, node }) => `${name} on ${node}`);
+    expect(steps).toEqual(expect.arrayContaining(["revive on n1", "restore on n2", "abort on c1"]));
   });
 
   test("cancel before the commit rolls back", async () => {

@@ -289,14 +289,15 @@ export class FakeAgent {
     if (!isSource) {
       if (before.node === node) world.breaches.push("the destination was told to abort what it owns");
       world.set(node, "none");
-      return { sourceRunning: false, epoch: 0 };
+      return { sourceRunning: false, epoch: 0, steps: [this.#time("restore")], frozenMs: 0 };
     }
     const { record } = await changeOwner(etcd, UUID, (now) => abort(now, now.epoch, node, migrationId), {
       deadlineMs: 10_000,
     });
     const mayRun = record?.node === node && record.state === "running";
+    const frozenMs = world.get(node) === "frozen" ? 250 : 0;
     if (mayRun) world.set(node, "running");
-    return { sourceRunning: mayRun, epoch: record?.epoch ?? 0 };
+    return { sourceRunning: mayRun, epoch: record?.epoch ?? 0, steps: [this.#time("revive")], frozenMs };
   }
 
   async #owner(): Promise<OwnerRecord | undefined> {

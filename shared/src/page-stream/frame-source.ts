@@ -66,13 +66,14 @@ export function readableSource(readable: Readable): FrameSource {
  */
 export function chunkSource(made: AsyncIterable<Buffer>): FrameSource {
   const chunks = made[Symbol.asyncIterator]();
+  const closed = Promise.withResolvers<{ readonly done: true; readonly value?: undefined }>();
   let rest: Buffer = Buffer.alloc(0);
   return {
     async fill(space) {
       let filled = 0;
       while (filled < space.length) {
         if (rest.length === 0) {
-          const next = await chunks.next();
+          const next = await Promise.race([chunks.next(), closed.promise]);
           if (next.done === true) break;
           rest = next.value;
           if (rest.length === 0 && filled > 0) break;
@@ -84,7 +85,9 @@ export function chunkSource(made: AsyncIterable<Buffer>): FrameSource {
       return filled;
     },
     async close() {
-      await chunks.return?.();
+      closed.resolve({ done: true });
+      // Its maker may be waiting for something; it ends when that has come.
+      chunks.return?.().catch(() => undefined);
     },
   };
 }

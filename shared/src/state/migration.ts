@@ -59,6 +59,8 @@ export const MigrationRecord = z.object({
   /** Owner epoch E in which the switch happens. */
   epoch: z.number().int(),
   phase: z.enum(MIGRATION_PHASES),
+  /** The leader's wall clock; null before the first that the saga runs. */
+  phaseStartedAtMs: z.number().nullable().default(null),
   /** Absent while under way. */
   outcome: z.enum(OUTCOMES).nullable(),
   reason: z.string(),
@@ -72,6 +74,8 @@ export const MigrationRecord = z.object({
   lockedAtMs: z.number().nullable().default(null),
   /** Thaw on the destination minus lock on the source: two wall clocks, off by their difference. */
   downtimeMs: z.number().nullable(),
+  /** How long the container stood still on the source before it ran there again; null if that is not known. */
+  frozenMs: z.number().nullable().default(null),
   totalMs: z.number().nullable(),
   rounds: z.array(RoundRecord),
   /** What was decided on the way, for people. */

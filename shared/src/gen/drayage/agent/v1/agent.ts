@@ -447,6 +447,16 @@ export interface AbortResponse {
   sourceRunning: boolean;
   /** The owner epoch after the source's own transaction; 0 on the destination. */
   epoch: number;
+  /**
+   * Times of all steps on this side, those that failed and the way back
+   * included; of before a restart of the agent they are lost.
+   */
+  steps: PhaseTime[];
+  /**
+   * On the source: how long the container stood still before it ran again, ms;
+   * after a restart of the agent at most so long. 0 if it was not frozen.
+   */
+  frozenMs: number;
 }
 
 /** GetStatusRequest names a migration. */
@@ -3664,7 +3674,7 @@ export const AbortRequest: MessageFns<AbortRequest> = {
 };
 
 function createBaseAbortResponse(): AbortResponse {
-  return { sourceRunning: false, epoch: 0 };
+  return { sourceRunning: false, epoch: 0, steps: [], frozenMs: 0 };
 }
 
 export const AbortResponse: MessageFns<AbortResponse> = {
@@ -3674,6 +3684,12 @@ export const AbortResponse: MessageFns<AbortResponse> = {
     }
     if (message.epoch !== 0) {
       writer.uint32(16).uint64(message.epoch);
+    }
+    for (const v of message.steps) {
+      PhaseTime.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.frozenMs !== 0) {
+      writer.uint32(33).double(message.frozenMs);
     }
     return writer;
   },
@@ -3707,6 +3723,22 @@ export const AbortResponse: MessageFns<AbortResponse> = {
             message.epoch = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.steps.push(PhaseTime.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.frozenMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3727,6 +3759,12 @@ export const AbortResponse: MessageFns<AbortResponse> = {
         ? globalThis.Boolean(object.source_running)
         : false,
       epoch: isSet(object.epoch) ? globalThis.Number(object.epoch) : 0,
+      steps: globalThis.Array.isArray(object?.steps) ? object.steps.map((e: any) => PhaseTime.fromJSON(e)) : [],
+      frozenMs: isSet(object.frozenMs)
+        ? globalThis.Number(object.frozenMs)
+        : isSet(object.frozen_ms)
+        ? globalThis.Number(object.frozen_ms)
+        : 0,
     };
   },
 
@@ -3738,6 +3776,12 @@ export const AbortResponse: MessageFns<AbortResponse> = {
     if (message.epoch !== 0) {
       obj.epoch = Math.round(message.epoch);
     }
+    if (message.steps?.length) {
+      obj.steps = message.steps.map((e) => PhaseTime.toJSON(e));
+    }
+    if (message.frozenMs !== 0) {
+      obj.frozenMs = floatToJson(message.frozenMs);
+    }
     return obj;
   },
 
@@ -3748,6 +3792,8 @@ export const AbortResponse: MessageFns<AbortResponse> = {
     const message = createBaseAbortResponse();
     message.sourceRunning = object.sourceRunning ?? false;
     message.epoch = object.epoch ?? 0;
+    message.steps = object.steps?.map((e) => PhaseTime.fromPartial(e)) || [];
+    message.frozenMs = object.frozenMs ?? 0;
     return message;
   },
 };

@@ -261,6 +261,18 @@ export interface Migration {
   findings: Finding[];
   /** A cancel was asked for. */
   cancelRequested: boolean;
+  /**
+   * When the present phase began, milliseconds since the Unix epoch; 0 if that
+   * is not known.
+   */
+  phaseStartedAtMs: number;
+  /**
+   * How long the container stood still on the source before it ran there
+   * again, ms; absent if that is not known, or has not come.
+   */
+  frozenMs?:
+    | number
+    | undefined;
   /** What was decided on the way, and why, with the numbers; for people. */
   decisions: string[];
 }
@@ -389,6 +401,8 @@ function createBaseMigration(): Migration {
     progress: undefined,
     findings: [],
     cancelRequested: false,
+    phaseStartedAtMs: 0,
+    frozenMs: undefined,
     decisions: [],
   };
 }
@@ -455,8 +469,14 @@ export const Migration: MessageFns<Migration> = {
     if (message.cancelRequested !== false) {
       writer.uint32(160).bool(message.cancelRequested);
     }
+    if (message.phaseStartedAtMs !== 0) {
+      writer.uint32(169).double(message.phaseStartedAtMs);
+    }
+    if (message.frozenMs !== undefined) {
+      writer.uint32(177).double(message.frozenMs);
+    }
     for (const v of message.decisions) {
-      writer.uint32(170).string(v!);
+      writer.uint32(186).string(v!);
     }
     return writer;
   },
@@ -635,7 +655,23 @@ export const Migration: MessageFns<Migration> = {
             continue;
           }
           case 21: {
-            if (tag !== 170) {
+            if (tag !== 169) {
+              break;
+            }
+
+            message.phaseStartedAtMs = reader.double();
+            continue;
+          }
+          case 22: {
+            if (tag !== 177) {
+              break;
+            }
+
+            message.frozenMs = reader.double();
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
               break;
             }
 
@@ -710,6 +746,16 @@ export const Migration: MessageFns<Migration> = {
         : isSet(object.cancel_requested)
         ? globalThis.Boolean(object.cancel_requested)
         : false,
+      phaseStartedAtMs: isSet(object.phaseStartedAtMs)
+        ? globalThis.Number(object.phaseStartedAtMs)
+        : isSet(object.phase_started_at_ms)
+        ? globalThis.Number(object.phase_started_at_ms)
+        : 0,
+      frozenMs: isSet(object.frozenMs)
+        ? globalThis.Number(object.frozenMs)
+        : isSet(object.frozen_ms)
+        ? globalThis.Number(object.frozen_ms)
+        : undefined,
       decisions: globalThis.Array.isArray(object?.decisions)
         ? object.decisions.map((e: any) => globalThis.String(e))
         : [],
@@ -778,6 +824,12 @@ export const Migration: MessageFns<Migration> = {
     if (message.cancelRequested !== false) {
       obj.cancelRequested = message.cancelRequested;
     }
+    if (message.phaseStartedAtMs !== 0) {
+      obj.phaseStartedAtMs = floatToJson(message.phaseStartedAtMs);
+    }
+    if (message.frozenMs !== undefined) {
+      obj.frozenMs = floatToJson(message.frozenMs);
+    }
     if (message.decisions?.length) {
       obj.decisions = message.decisions;
     }
@@ -813,6 +865,8 @@ export const Migration: MessageFns<Migration> = {
       : undefined;
     message.findings = object.findings?.map((e) => Finding.fromPartial(e)) || [];
     message.cancelRequested = object.cancelRequested ?? false;
+    message.phaseStartedAtMs = object.phaseStartedAtMs ?? 0;
+    message.frozenMs = object.frozenMs ?? undefined;
     message.decisions = object.decisions?.map((e) => e) || [];
     return message;
   },
