@@ -1,6 +1,7 @@
 /** drayage.agent.v1.MigrationService: orders in, state machines behind. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import {
+  type FetchResponse,
   MigrationServiceService,
   type PrepareResponse,
   type SwitchResponse,
@@ -41,16 +42,21 @@ export function migrationService(host: AgentHost, migrations: Migrations): RpcSe
 
       async *prepare(request, { signal }): AsyncGenerator<PrepareResponse> {
         const destination = await migrations.existingDestination(await migrations.admit(request.order));
-        yield* answers(destination.prepare(), signal, (progress, result) => ({ progress, result }));
+        yield* answers(destination.prepare(request.postCopy), signal, (progress, result) => ({ progress, result }));
       },
 
       async *switch(request, { signal }): AsyncGenerator<SwitchResponse> {
         const source = await migrations.existingSource(await migrations.admit(request.order));
-        yield* answers(source.switch(), signal, (progress, result) => ({ progress, result }));
+        yield* answers(source.switch(request.postCopy), signal, (progress, result) => ({ progress, result }));
       },
 
       async activate(request) {
         return (await migrations.existingDestination(await migrations.admit(request.order))).activate();
+      },
+
+      async *fetch(request, { signal }): AsyncGenerator<FetchResponse> {
+        const destination = await migrations.existingDestination(await migrations.admit(request.order));
+        yield* answers(destination.fetch(), signal, (progress, result) => ({ progress, result }));
       },
 
       async finish(request) {

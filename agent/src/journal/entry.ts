@@ -19,6 +19,7 @@ const DESTINATION_STATES = [
   "holding",
   "prepared",
   "activating",
+  "fetching",
   "running",
   "finished",
   "declining",
@@ -55,6 +56,15 @@ export const SourceEntry = z.object({
       lockedAtMs: z.number(),
     })
     .nullable(),
+  /** How the copy is reached that fetches its memory from here; null if everything was sent before. */
+  postCopy: z
+    .object({
+      transferToken: z.string(),
+      pageAddresses: z.array(z.string()),
+      bandwidthBytesPerSecond: z.number(),
+    })
+    .nullable()
+    .default(null),
   /** How long the container stood still before it ran here again; known when `aborted`. */
   frozenMs: z.number().default(0),
 });
@@ -73,6 +83,8 @@ export const DestinationEntry = z.object({
   /** The source's description, JSON, for a restart in the middle. */
   descriptionJson: z.string(),
   thawedAtMs: z.number().nullable(),
+  /** The copy fetches private memory after it runs: what the source shows when it comes to bring it. Null if it has all. */
+  postCopy: z.object({ transferToken: z.string() }).nullable().default(null),
 });
 export type DestinationEntry = z.infer<typeof DestinationEntry>;
 

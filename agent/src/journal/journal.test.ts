@@ -22,6 +22,7 @@ function entry(state: SourceEntry["state"], error = ""): SourceEntry {
     dockerId: "d",
     frozen: null,
     frozenMs: 0,
+    postCopy: null,
   };
 }
 

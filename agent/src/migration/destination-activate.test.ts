@@ -36,6 +36,7 @@ describe("a copy that died before it was thawed", () => {
         imageDirectory: "/i",
         descriptionJson: "{}",
         thawedAtMs: null,
+        postCopy: null,
       },
     );
     const done: string[] = [];

@@ -5,19 +5,28 @@
 import { Once } from "@drayage/shared/concurrency/once.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
-import type { ActivateResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import type { ActivateResponse, FetchResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { isBeingStarted } from "../docker/start-under-way.ts";
 import { goFirst } from "../host/go-first.ts";
 import { runCommand } from "../host/run-command.ts";
 import { layerDirectory } from "../layer/layer.ts";
 import { announce } from "../network-lock/announce.ts";
 import { unblockMac } from "../network-lock/mac-block.ts";
+import type { Progress } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
+import type { DestinationState } from "../journal/entry.ts";
+import type { PageFetch } from "../post-copy/page-fetch.ts";
+import { PAGE_BYTES } from "../post-copy/protocol.ts";
 import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationEnding } from "./destination-end.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import type { HeldStart } from "./held-start.ts";
+import { JoinableRun, type Report } from "./joinable-run.ts";
 import type { PreparedThaw, ThawInReserve } from "./prepared-thaw.ts";
 import { runPhase } from "./run-phase.ts";
+
+const PROGRESS_MS = 200;
+/** States in which the copy has been thawed, for good. */
+const HAS_RUN: ReadonlySet<DestinationState> = new Set(["fetching", "running", "finished"]);
 
 /** Less than the leader waits for an answer to Activate. */
 const SYNC_DEADLINE_MS = 30_000;
@@ -27,12 +36,14 @@ export interface ActivationParts {
   readonly start: Pick<HeldStart, "hasEnded" | "wasCalled">;
   readonly thaw: Pick<ThawInReserve, "take">;
   readonly ending: Pick<DestinationEnding, "abort">;
+  readonly fetch: Pick<PageFetch, "begin" | "complete" | "progress">;
 }
 
 export class Activation {
   readonly #context: DestinationContext;
   readonly #parts: ActivationParts;
   readonly #once = new Once<ActivateResponse>();
+  #fetchRun: JoinableRun<FetchResult> | undefined;
 
   constructor(context: DestinationContext, parts: ActivationParts) {
     this.#context = context;
@@ -63,8 +74,8 @@ export class Activation {
 
   async #activate(): Promise<ActivateResponse> {
     const { host, record, phases } = this.#context;
-    const { dockerId, containerName, migrationId, uuid, epoch, state, thawedAtMs } = record.entry;
-    if ((state === "running" || state === "finished") && thawedAtMs !== null) return { thawedAtMs, steps: [] };
+    const { dockerId, containerName, migrationId, state, thawedAtMs } = record.entry;
+    if (HAS_RUN.has(state) && thawedAtMs !== null) return { thawedAtMs, steps: [], fetching: state === "fetching" };
     if (state === "declining" || (this.#isUntouched() && !(await this.#copyStands()))) {
       await this.decline();
       throw new DrayError("NOT_OWNER", `the prepared copy of ${containerName} had died before it was thawed`, {
@@ -89,10 +100,58 @@ export class Activation {
       thawed = thawedAtMs ?? Date.now();
     });
     await faultPoint("destination.after-thaw");
-    await Promise.all([this.#announceEndpoints(ready), this.#syncLayer()]);
-    await runPhase(phases, "confirm-running", () => host.ownership.confirmRunning(uuid, epoch + 1, host.stopping));
+    if (record.entry.postCopy !== null) {
+      await Promise.all([this.#announceEndpoints(ready), record.transition("fetching", { thawedAtMs: thawed })]);
+      return { thawedAtMs: thawed, steps: phases.times.slice(before), fetching: true };
+    }
+    await Promise.all([this.#announceEndpoints(ready), this.#confirm()]);
     await record.transition("running", { thawedAtMs: thawed });
-    return { thawedAtMs: thawed, steps: phases.times.slice(before) };
+    return { thawedAtMs: thawed, steps: phases.times.slice(before), fetching: false };
+  }
+
+  /**
+   * Of a copy that runs and fetches its memory: resolves when all is here, and
+   * etcd says that it runs. Rejects only with the end of the agent, or if the
+   * memory can never be whole: the copy stands frozen then.
+   */
+  fetch(): JoinableRun<FetchResult> {
+    this.#fetchRun ??= new JoinableRun((report) => this.#fetch(report));
+    return this.#fetchRun;
+  }
+
+  async #fetch(report: Report): Promise<FetchResult> {
+    const { record, phases } = this.#context;
+    const { fetch } = this.#parts;
+    const before = phases.times.length;
+    if (record.entry.state === "fetching") {
+      await runPhase(phases, "fetch-memory", async () => {
+        fetch.begin();
+        const timer = setInterval(() => report(fetchProgress(fetch.progress)), PROGRESS_MS);
+        try {
+          await fetch.complete;
+        } finally {
+          clearInterval(timer);
+        }
+      });
+      await this.#confirm();
+      await record.transition("running");
+    }
+    const { placedPages, faults } = fetch.progress;
+    return {
+      steps: phases.times.slice(before),
+      bytes: placedPages * PAGE_BYTES,
+      faults: faults?.faults ?? 0,
+      longestWaitMs: (faults?.longestWaitUs ?? 0) / 1000,
+      meanWaitMs: (faults?.meanWaitUs ?? 0) / 1000,
+    };
+  }
+
+  /** What the container has on disk is on it, and etcd says that it runs here: the source may go. */
+  async #confirm(): Promise<void> {
+    const { host, record, phases } = this.#context;
+    const { uuid, epoch } = record.entry;
+    await this.#syncLayer();
+    await runPhase(phases, "confirm-running", () => host.ownership.confirmRunning(uuid, epoch + 1, host.stopping));
   }
 
   /** Nothing has begun to thaw the copy: the gate notes that before it does. */
@@ -141,4 +200,14 @@ export class Activation {
       phases.logger.warn({ err: toDrayError(thrown) }, "the new place of the addresses was not announced");
     }
   }
+}
+
+function fetchProgress({ placedPages, missingPages, faults }: PageFetch["progress"]): Progress {
+  const waits = faults === null || faults.faults === 0 ? "" : `, ${faults.faults} waits of ${faults.meanWaitUs} us`;
+  return {
+    step: "fetch-memory",
+    doneBytes: placedPages * PAGE_BYTES,
+    totalBytes: missingPages * PAGE_BYTES,
+    message: `the container runs${waits}`,
+  };
 }

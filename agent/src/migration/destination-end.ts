@@ -2,6 +2,7 @@
 import { Once } from "@drayage/shared/concurrency/once.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { unblockMac } from "../network-lock/mac-block.ts";
+import type { PageFetch } from "../post-copy/page-fetch.ts";
 import type { DestinationContainer } from "./destination-container.ts";
 import type { Preparation } from "./destination-prepare.ts";
 import type { DestinationContext } from "./destination-record.ts";
@@ -15,6 +16,7 @@ export interface EndingParts {
   readonly container: Pick<DestinationContainer, "find" | "setRestartPolicy" | "startIfItDied">;
   readonly reservation: Pick<Reservation, "callOff" | "giveUp">;
   readonly preparation: Pick<Preparation, "cancel">;
+  readonly fetch: Pick<PageFetch, "discard" | "close">;
   readonly start: Pick<HeldStart, "ends">;
   readonly thaw: Pick<ThawInReserve, "discard">;
 }
@@ -48,13 +50,14 @@ export class DestinationEnding {
 
   async #runFinish(): Promise<void> {
     const { host, record } = this.#context;
-    const { container, reservation, start } = this.#parts;
+    const { container, reservation, fetch, start } = this.#parts;
     const { dockerId, migrationId } = record.entry;
     await start.ends();
     const isHere = await container.setRestartPolicy();
     await host.gate.disarm(dockerId);
     await unblockMac(migrationId);
     if (isHere) await container.startIfItDied();
+    await fetch.close();
     await reservation.giveUp();
     await record.transition("finished");
     this.#ended.abort();
@@ -63,7 +66,7 @@ export class DestinationEnding {
   async #runAbort(reason: string): Promise<void> {
     const { docker, gate, identities } = this.#context.host;
     const { record } = this.#context;
-    const { container, reservation, preparation, start, thaw } = this.#parts;
+    const { container, reservation, preparation, fetch, start, thaw } = this.#parts;
     // All was removed before the attempt that says so failed.
     if (record.entry.state === "aborted") return this.#ended.abort();
     await record.transition("aborting", { error: reason });
@@ -78,6 +81,7 @@ export class DestinationEnding {
       await gate.disarm(dockerId);
       await identities.forget(dockerId);
     }
+    await fetch.discard();
     await unblockMac(record.entry.migrationId);
     await reservation.giveUp();
     await record.transition("aborted");

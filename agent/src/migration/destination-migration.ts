@@ -7,6 +7,7 @@ import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Reason } from "@drayage/shared/errors/reason.ts";
 import type {
   ActivateResponse,
+  FetchResult,
   PrepareResult,
   ReserveRequest,
   ReserveResponse,
@@ -14,6 +15,8 @@ import type {
 import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import { type Logger, migrationLogger } from "@drayage/shared/observe/logger.ts";
 import type { DestinationEntry, DestinationState } from "../journal/entry.ts";
+import { PageFetch } from "../post-copy/page-fetch.ts";
+import { faultServerPlace } from "../post-copy/server-unit.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { Activation } from "./destination-activate.ts";
 import { DestinationContainer } from "./destination-container.ts";
@@ -26,15 +29,19 @@ import type { JoinableRun } from "./joinable-run.ts";
 import type { Verdict } from "./ownership.ts";
 import { complainUnless, persist } from "./persist.ts";
 import { ThawInReserve } from "./prepared-thaw.ts";
+import { lastRound, roundDirectory } from "./round-directories.ts";
 
 /** From here on etcd may say that the copy is to run. */
 const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set([
   "prepared",
   "activating",
+  "fetching",
   "running",
   "finished",
   "declining",
 ]);
+/** A fault server may hold the memory of the copy. */
+const MAY_FETCH: ReadonlySet<DestinationState> = new Set(["holding", "prepared", "activating", "fetching", "declining"]);
 /** Answers after which asking again brings no committed copy to life. */
 const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_OWNER", "NOT_FOUND", "CRIU_RESTORE_FAILED", "CANCELLED"]);
 
@@ -47,6 +54,7 @@ export class DestinationMigration {
   private readonly preparation: Preparation;
   private readonly activation: Activation;
   private readonly ending: DestinationEnding;
+  private readonly fetching: PageFetch;
   /** Settles when what etcd has decided has been carried out; never rejects. */
   private deciding: Promise<void> = Promise.resolve();
 
@@ -59,17 +67,26 @@ export class DestinationMigration {
     const container = new DestinationContainer(context);
     const start = new HeldStart(logger);
     const thaw = new ThawInReserve(logger);
-    const reservation = new Reservation(context, container);
+    const { imageDirectory } = entry;
+    const fetch = new PageFetch({
+      lastRound: async () => {
+        const round = await lastRound(imageDirectory);
+        return round === null ? null : roundDirectory(imageDirectory, round);
+      },
+      onTrouble: (message) => logger.error({ phase: "post-copy" }, message),
+    });
+    const reservation = new Reservation(context, container, fetch);
     const { transfer } = reservation;
     const onPrepared = () => this.awaitOwnVerdict();
-    const preparation = new Preparation(context, { container, transfer, start, thaw, onPrepared });
-    const ending = new DestinationEnding(context, { container, reservation, preparation, start, thaw });
+    const preparation = new Preparation(context, { container, transfer, reservation, fetch, start, thaw, onPrepared });
+    const ending = new DestinationEnding(context, { container, reservation, preparation, fetch, start, thaw });
     this.host = host;
     this.logger = logger;
     this.record = record;
     this.reservation = reservation;
     this.preparation = preparation;
-    this.activation = new Activation(context, { container, start, thaw, ending });
+    this.activation = new Activation(context, { container, start, thaw, ending, fetch });
+    this.fetching = fetch;
     this.ending = ending;
   }
 
@@ -105,8 +122,8 @@ export class DestinationMigration {
    * when the source may switch. On failure nothing of the copy runs; the
    * leader's Abort cleans up.
    */
-  prepare(): JoinableRun<PrepareResult> {
-    return this.preparation.join();
+  prepare(postCopy: boolean): JoinableRun<PrepareResult> {
+    return this.preparation.join(postCopy);
   }
 
   /** Thaws the committed copy. Idempotent. NOT_OWNER while etcd does not name this node. */
@@ -118,7 +135,16 @@ export class DestinationMigration {
         `container ${this.entry.containerName} is not committed to this node (${verdict.kind})`,
       );
     }
-    return this.activation.activate();
+    const answer = await this.activation.activate();
+    if (answer.fetching) this.fetchAll();
+    return answer;
+  }
+
+  /** In a post-copy: follows the memory of the copy that runs. CANCELLED before it does. */
+  fetch(): JoinableRun<FetchResult> {
+    const { state } = this.entry;
+    if (state !== "fetching" && state !== "running" && state !== "finished") throw this.record.outOfTurn("Fetch");
+    return this.activation.fetch();
   }
 
   /** After "running": policy back, files gone. Idempotent. */
@@ -156,7 +182,12 @@ export class DestinationMigration {
    * the leader has closed the migration.
    */
   async recover(): Promise<void> {
+    await this.recoverFetch();
     switch (this.entry.state) {
+      case "fetching":
+        this.fetchAll();
+        this.followClosing();
+        return;
       case "prepared":
       case "activating":
       case "reserving":
@@ -180,6 +211,21 @@ export class DestinationMigration {
     }
   }
 
+  /** The fault server has outlived the agent; the source comes again with the token of the journal. */
+  private async recoverFetch(): Promise<void> {
+    const { state, postCopy, migrationId } = this.entry;
+    if (postCopy === null || !MAY_FETCH.has(state)) return;
+    this.reservation.authorise();
+    await this.fetching.attach(faultServerPlace(this.host.config, migrationId)).catch((thrown: unknown) => {
+      this.logger.error({ err: toDrayError(thrown) }, "the fault server of the copy is not reached");
+    });
+  }
+
+  /** Everything the copy lacks, whoever waits for it. */
+  private fetchAll(): void {
+    this.activation.fetch().result.catch(complainUnless(this.host.stopping, this.logger));
+  }
+
   /** What etcd says decides, with or without a leader. */
   private awaitOwnVerdict(): void {
     const signal = AbortSignal.any([this.host.stopping, this.ending.ended]);
@@ -199,7 +245,7 @@ export class DestinationMigration {
   /** Throws only what may pass: nobody else may be left to ask for it again. */
   private async activateUnlessLost(): Promise<void> {
     try {
-      await this.activation.activate();
+      if ((await this.activation.activate()).fetching) this.fetchAll();
     } catch (thrown) {
       if (this.host.stopping.aborted || !COPY_IS_LOST.has(toDrayError(thrown).reason)) throw thrown;
       this.logger.error({ err: toDrayError(thrown) }, "the committed copy cannot be brought to life");
@@ -218,6 +264,8 @@ export class DestinationMigration {
   private async tidyUp(): Promise<void> {
     // What etcd has decided over a prepared copy is carried out first.
     if (this.entry.state === "prepared" || this.entry.state === "activating") await this.deciding;
+    // Not before all memory is here, however long that takes.
+    if (this.entry.state === "fetching") await this.activation.fetch().result;
     switch (this.entry.state) {
       case "running":
         return this.persist(async () => void (await this.finish()));
@@ -229,6 +277,7 @@ export class DestinationMigration {
         return this.persist(() => this.ending.abort(this.entry.error));
       case "prepared":
       case "activating":
+      case "fetching":
       case "declining":
       case "finished":
       case "aborted":

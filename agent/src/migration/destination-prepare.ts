@@ -8,15 +8,19 @@ import type { PrepareResult } from "@drayage/shared/gen/drayage/agent/v1/agent.t
 import { goFirst } from "../host/go-first.ts";
 import { destinationFiles } from "../network-lock/destination-files.ts";
 import { blockMac } from "../network-lock/mac-block.ts";
+import type { PageFetch } from "../post-copy/page-fetch.ts";
+import { faultServerPlace } from "../post-copy/server-unit.ts";
 import type { RestoreSession } from "../runtime-gate/runtime-gate.ts";
 import { withKeptLog } from "./criu-failure.ts";
 import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationContext } from "./destination-record.ts";
+import type { Reservation } from "./destination-reserve.ts";
 import { type Endpoint, macsByParent } from "./endpoints.ts";
 import type { HeldStart } from "./held-start.ts";
 import type { IncomingTransfer } from "./incoming-transfer.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
 import type { ThawInReserve } from "./prepared-thaw.ts";
+import { detachRounds } from "./round-directories.ts";
 import { runPhase } from "./run-phase.ts";
 
 /** How long `create` waits for this agent, and the restore for its images and pages. */
@@ -49,7 +53,9 @@ interface Limit {
 
 export interface PreparationParts {
   readonly container: Pick<DestinationContainer, "endpoints">;
-  readonly transfer: Pick<IncomingTransfer, "complete" | "restorable" | "imageBytes">;
+  readonly transfer: Pick<IncomingTransfer, "complete" | "restorable" | "imageBytes" | "expectNoMemory">;
+  readonly reservation: Pick<Reservation, "transferToken">;
+  readonly fetch: Pick<PageFetch, "start" | "expect">;
   readonly start: HeldStart;
   readonly thaw: Pick<ThawInReserve, "prepare">;
   /** Called when `prepared` is durable. */
@@ -67,8 +73,8 @@ export class Preparation {
   }
 
   /** Begins, or joins what has begun. Reports the step "held" when the source may switch. On failure nothing of the copy runs. */
-  join(): JoinableRun<PrepareResult> {
-    this.#run ??= new JoinableRun((report, signal) => this.#prepare(report, signal));
+  join(postCopy: boolean): JoinableRun<PrepareResult> {
+    this.#run ??= new JoinableRun((report, signal) => this.#prepare(postCopy, report, signal));
     return this.#run;
   }
 
@@ -77,16 +83,20 @@ export class Preparation {
     await this.#run?.cancel(reason);
   }
 
-  async #prepare(report: Report, signal: AbortSignal): Promise<PrepareResult> {
+  async #prepare(postCopy: boolean, report: Report, signal: AbortSignal): Promise<PrepareResult> {
     const { host, record, phases } = this.#context;
-    const { container, transfer, start, thaw, onPrepared } = this.#parts;
+    const { container, transfer, reservation, start, thaw, onPrepared } = this.#parts;
     const { dockerId, migrationId, imageDirectory, state } = record.entry;
     if (state === "prepared") return { dockerId, steps: phases.times };
     if (state !== "reserved" || dockerId === "") throw record.outOfTurn("Prepare");
     const step = (name: string) => report({ step: name, doneBytes: 0, totalBytes: 0, message: "" });
     const endpoints = await container.endpoints();
-    await record.transition("holding", { macs: endpoints.map(({ mac }) => mac) });
-    const session = await runPhase(phases, "hold-create", () => this.#hold(endpoints, signal));
+    await record.transition("holding", {
+      macs: endpoints.map(({ mac }) => mac),
+      postCopy: postCopy ? { transferToken: reservation.transferToken } : null,
+    });
+    if (postCopy) transfer.expectNoMemory();
+    const session = await runPhase(phases, "hold-create", () => this.#hold(postCopy, endpoints, signal));
     step("held");
     await goFirst(async () => {
       const received = runPhase(phases, "receive-images", () => start.whileHeld(transfer.complete, signal));
@@ -113,7 +123,7 @@ export class Preparation {
   }
 
   /** Behind its lock from the first moment, Docker's start of it waits in the gate. */
-  async #hold(endpoints: readonly Endpoint[], signal: AbortSignal): Promise<RestoreSession> {
+  async #hold(postCopy: boolean, endpoints: readonly Endpoint[], signal: AbortSignal): Promise<RestoreSession> {
     const { docker, gate } = this.#context.host;
     const { dockerId, migrationId } = this.#context.record.entry;
     for (const [parent, macs] of macsByParent(endpoints)) await blockMac({ migrationId, parent, macs }, signal);
@@ -128,7 +138,9 @@ export class Preparation {
       imageDirectory,
       workDirectory: `${imageDirectory}-work`,
       criuOptions: connectionsOf(endpoints),
+      lazyPages: postCopy,
     });
+    if (postCopy) await this.#startFaultServer(armed, signal);
     // Not by the way: what runc cannot do here is to be known before anything stands still, and it mounts volumes into
     // the copy's root for a moment, in which the rest of the layer must not be written there.
     await this.#orFailedRestore(armed, armed.runcReady(signal), signal, {
@@ -138,14 +150,32 @@ export class Preparation {
     return armed;
   }
 
+  /** Waits for CRIU, and for the memory of a copy that is not there yet. */
+  async #startFaultServer(session: RestoreSession, signal: AbortSignal): Promise<void> {
+    const { record, host } = this.#context;
+    const { state } = session;
+    if (state.name !== "released") throw record.outOfTurn("a fault server");
+    const { migrationId } = record.entry;
+    const { workDirectory, cgroup } = state.restore;
+    await this.#parts.fetch.start({ ...faultServerPlace(host.config, migrationId), workDirectory, cgroup }, signal);
+  }
+
   /** Begins while memory is still on its way: CRIU's preparations need none. */
   async #restore(session: RestoreSession, received: Promise<void>, signal: AbortSignal): Promise<void> {
+    const { imageDirectory, postCopy } = this.#context.record.entry;
+    if (postCopy !== null) await this.#orFailedRestore(session, this.#expectFaults(imageDirectory), signal);
     await session.imagesComplete();
     await this.#orFailedRestore(session, received, signal);
     await faultPoint("destination.before-pages-complete");
     await session.pagesComplete();
     const deadlineMs = restoreDeadlineMs(this.#parts.transfer.imageBytes);
     await this.#orFailedRestore(session, session.prepared, signal, { deadlineMs, what: "CRIU has not restored" });
+  }
+
+  /** Rounds of memory are no parents of these images: what the copy has of them it fetches, too. */
+  async #expectFaults(imageDirectory: string): Promise<void> {
+    await detachRounds(imageDirectory);
+    await this.#parts.fetch.expect(imageDirectory);
   }
 
   /** Waits while the start is held; says what CRIU says if it was its restore that failed, or TIMEOUT after the limit. */

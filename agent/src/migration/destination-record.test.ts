@@ -23,6 +23,7 @@ const RESERVING: DestinationEntry = {
   imageDirectory: "/i",
   descriptionJson: "{}",
   thawedAtMs: null,
+  postCopy: null,
 };
 
 describe("DestinationRecord", () => {

@@ -22,6 +22,7 @@ import type { AgentHost } from "./agent-host.ts";
 import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import { IncomingTransfer } from "./incoming-transfer.ts";
+import type { PageFetch } from "../post-copy/page-fetch.ts";
 import { bundleRoot } from "./oci-bundle.ts";
 import { makeRoundDirectory, removeRoundDirectories } from "./round-directories.ts";
 import {
@@ -53,6 +54,7 @@ export async function journalReserving(host: AgentHost, request: ReserveRequest)
     imageDirectory: await makeTransitDirectory(transit, order.migrationId, destinationDemand(description)),
     descriptionJson: JSON.stringify(SourceDescription.toJSON(description)),
     thawedAtMs: null,
+    postCopy: null,
   };
   await faultPoint("destination.before-journal-reserving");
   try {
@@ -69,12 +71,14 @@ export class Reservation {
   readonly transfer: IncomingTransfer;
   readonly #context: DestinationContext;
   readonly #container: DestinationContainer;
-  readonly #token = randomBytes(32).toString("base64url");
+  /** Of a post-copy under way it is in the journal: the source may come again when this process is another. */
+  readonly #token: string;
   readonly #orders = new Serial();
   #authorisation: Authorisation | undefined;
 
-  constructor(context: DestinationContext, container: DestinationContainer) {
+  constructor(context: DestinationContext, container: DestinationContainer, fetch: Pick<PageFetch, "receive">) {
     this.#context = context;
+    this.#token = context.record.entry.postCopy?.transferToken ?? randomBytes(32).toString("base64url");
     this.#container = container;
     this.transfer = new IncomingTransfer({
       imageDirectory: context.record.entry.imageDirectory,
@@ -82,12 +86,30 @@ export class Reservation {
       image: (content) => this.#receiveImage(content),
       layer: (content) => this.#receiveLayer(content),
       layerRest: (content) => this.#receiveLayerRest(content),
+      postCopy: (file) => fetch.receive(file),
     });
   }
 
   /** Authorises the transfer and, if the image is here, creates the container. Idempotent until `holding`. */
   reserve(): Promise<ReserveResponse> {
     return this.#orders.run(() => this.#reserve());
+  }
+
+  /** Lets the source in with the token. Idempotent. */
+  authorise(): void {
+    const { host, record } = this.#context;
+    const { migrationId, peerNode } = record.entry;
+    this.#authorisation ??= host.transferServer.authorise({
+      token: this.#token,
+      migrationId,
+      peerName: peerNode,
+      receive: (file) => this.transfer.receive(file),
+    });
+  }
+
+  /** What the source shows. */
+  get transferToken(): string {
+    return this.#token;
   }
 
   /** Lets nothing more in. Resolves when no Reserve is under way either: an abort must not overtake it. */
@@ -109,16 +131,11 @@ export class Reservation {
 
   async #reserve(): Promise<ReserveResponse> {
     const { host, record } = this.#context;
-    const { state, migrationId, peerNode } = record.entry;
+    const { state } = record.entry;
     if (state !== "reserving" && state !== "reserved") throw record.outOfTurn("Reserve");
     const imagePresent = (await findImage(host.docker, this.#container.image)) !== undefined;
     if (imagePresent) await this.#container.ensure();
-    this.#authorisation ??= host.transferServer.authorise({
-      token: this.#token,
-      migrationId,
-      peerName: peerNode,
-      receive: (file) => this.transfer.receive(file),
-    });
+    this.authorise();
     if (record.entry.state === "reserving") await record.transition("reserved");
     return { transferToken: this.#token, pageAddresses: host.pageAddresses, imagePresent };
   }

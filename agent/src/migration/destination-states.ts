@@ -9,6 +9,9 @@
  *       └────────────┴──────────┴──────────┴────────────┴────────────┴─► aborting ─► aborted
  *                                   verdict: aborted (from prepared on), or any failure before
  *
+ *   activating ─► fetching: thawed, and private memory is still with the source (post-copy)
+ *   fetching ─► running: all of it is here. There is no way back from it: the copy has run
+ *
  *   prepared ─► declining ─► aborting: committed, but the copy has died before it was thawed
  *   activating ─► declining: the same, seen by an agent that was restarted before the thaw
  *
@@ -24,7 +27,8 @@ export const DESTINATION_TRANSITIONS: Transitions<DestinationState> = {
   reserved: ["holding", "aborting"],
   holding: ["prepared", "aborting"],
   prepared: ["activating", "declining", "aborting"],
-  activating: ["running", "declining", "aborting"],
+  activating: ["running", "declining", "fetching", "aborting"],
+  fetching: ["running"],
   running: ["finished", "aborting"],
   finished: [],
   declining: ["aborting"],

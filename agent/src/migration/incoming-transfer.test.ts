@@ -26,12 +26,20 @@ beforeEach(async () => {
     image: drain,
     layer: drain,
     layerRest: drain,
+    postCopy: async ({ content }) => drain(content),
   });
 });
 afterEach(() => rm(directory, { recursive: true }));
 
 function file(kind: string, name: string, content: string | Buffer): IncomingFile {
-  return { kind, name, metadata: {}, sizeBytes: undefined, content: Readable.from([Buffer.from(content)]), say: () => undefined };
+  return {
+    kind,
+    name,
+    metadata: {},
+    sizeBytes: undefined,
+    content: Readable.from([Buffer.from(content)]),
+    say: () => undefined,
+  };
 }
 
 function bundle(files: { name: string; bytes: number; bundled: boolean }[], contents = ""): IncomingFile {
@@ -106,6 +114,16 @@ describe("IncomingTransfer", () => {
     await transfer.receive(parts.layer());
     expect(await isRestorable()).toBe(restorable);
     await transfer.receive(parts.memory());
+    expect(await isRestorable()).toBe(true);
+  });
+
+  it("is complete without memory where that is fetched later", async () => {
+    await transfer.receive(parts.bundle());
+    await transfer.receive(parts.layer());
+    await transfer.receive(parts.tmpfs());
+    expect(await isComplete()).toBe(false);
+    transfer.expectNoMemory();
+    expect(await isComplete()).toBe(true);
     expect(await isRestorable()).toBe(true);
   });
 

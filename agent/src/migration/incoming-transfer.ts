@@ -25,6 +25,8 @@ export interface TransferSink {
   image(content: Readable): Promise<void>;
   layer(content: Readable): Promise<void>;
   layerRest(content: Readable): Promise<void>;
+  /** Pages for a copy that runs. */
+  postCopy(file: IncomingFile): Promise<void>;
 }
 
 export class IncomingTransfer {
@@ -36,6 +38,8 @@ export class IncomingTransfer {
   private rounds = 0;
   private memoryBytes = 0;
   private memoryDone = false;
+  /** Private memory is fetched later; none comes before. */
+  private isPostCopy = false;
   private readonly completeNow = Promise.withResolvers<void>();
   private readonly restorableNow = Promise.withResolvers<void>();
 
@@ -51,6 +55,12 @@ export class IncomingTransfer {
   /** Resolves when a restore can begin and wait for what is still missing: pages of memory. */
   get restorable(): Promise<void> {
     return this.restorableNow.promise;
+  }
+
+  /** No memory comes before the copy runs: what is complete without it, is. */
+  expectNoMemory(): void {
+    this.isPostCopy = true;
+    this.look();
   }
 
   /** Bytes of CRIU's files and of memory so far. */
@@ -77,6 +87,8 @@ export class IncomingTransfer {
         this.memoryBytes += await receiveMemory(file.content, this.sink.imageDirectory);
         this.memoryDone = true;
         return this.look();
+      case TRANSFER_KINDS.postCopy:
+        return this.sink.postCopy(file);
       case TRANSFER_KINDS.criuImage:
         return this.receiveCriuFile(file);
       case TRANSFER_KINDS.criuBundle:
@@ -127,7 +139,8 @@ export class IncomingTransfer {
     if (files.some(({ name }) => !this.received.has(name))) return;
     // System V shared memory is read back with its namespace, pages and all, before CRIU has asked whether it may.
     const readsPagesEarly = files.some(({ name, bytes }) => isSystemVMemoryImage(name) && bytes > MAGIC_BYTES);
-    if (this.memoryDone || !readsPagesEarly) this.restorableNow.resolve();
-    if (this.memoryDone) this.completeNow.resolve();
+    const memoryDone = this.memoryDone || this.isPostCopy;
+    if (memoryDone || !readsPagesEarly) this.restorableNow.resolve();
+    if (memoryDone) this.completeNow.resolve();
   }
 }

@@ -10,6 +10,9 @@ import type { DigestTable } from "../memory/digest-table.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
 
+/** How a destination's page socket is reached. */
+export type TransferAddress = Pick<SyncRequest, "transferToken" | "pageAddresses" | "bandwidthBytesPerSecond">;
+
 /** What the destination has of the container's memory. */
 export interface SentMemory {
   readonly digests: DigestTable;
@@ -25,6 +28,7 @@ export class OutgoingTransfer {
   readonly #migrationId: string;
   readonly #peerNode: string;
   #connected: TransferConnection | undefined;
+  #target: TransferAddress | undefined;
   /** Of the writable layer, what has been sent. */
   baseline: LayerManifest = EMPTY_MANIFEST;
   /** Undefined if no memory is sent before the switch. */
@@ -44,19 +48,37 @@ export class OutgoingTransfer {
     return this.#connected;
   }
 
+  /** How the destination was reached, to be journaled if it is to be reached again. */
+  get target(): TransferAddress | undefined {
+    return this.#target;
+  }
+
   /** The signal, or the end of the agent, breaks the connection whenever it fires. */
-  async connect(request: SyncRequest, signal: AbortSignal): Promise<TransferConnection> {
-    const { bandwidthBytesPerSecond } = request;
+  async connect(target: TransferAddress, signal: AbortSignal): Promise<TransferConnection> {
+    const { transferToken, pageAddresses, bandwidthBytesPerSecond } = target;
+    this.#target = { transferToken, pageAddresses, bandwidthBytesPerSecond };
     this.#connected = await connectTransfer({
       identity: this.#host.identity,
-      addresses: request.pageAddresses,
+      addresses: pageAddresses,
       peerName: this.#peerNode,
-      token: request.transferToken,
+      token: transferToken,
       migrationId: this.#migrationId,
       signal: AbortSignal.any([this.#host.stopping, signal]),
       ...(bandwidthBytesPerSecond > 0 ? { bandwidthLimitBytesPerSecond: bandwidthBytesPerSecond } : {}),
     });
     return this.#connected;
+  }
+
+  /** The connection that there is, or a new one. */
+  async reconnect(target: TransferAddress, signal: AbortSignal): Promise<TransferConnection> {
+    return this.#connected ?? (await this.connect(target, signal));
+  }
+
+  /** Gives up the connection, which is of no use any more. */
+  async disconnect(): Promise<void> {
+    const connection = this.#connected;
+    this.#connected = undefined;
+    await connection?.close().catch((thrown: unknown) => this.#logger.debug({ err: thrown }, "closing the transfer"));
   }
 
   /** For CRIU's images without the memory, which is never written here. NO_SPACE if there is no room. */
@@ -69,10 +91,7 @@ export class OutgoingTransfer {
 
   /** Everything, whichever process of the agent has made it. */
   async release(): Promise<void> {
-    await this.#connected
-      ?.close()
-      .catch((thrown: unknown) => this.#logger.debug({ err: thrown }, "closing the transfer"));
-    this.#connected = undefined;
+    await this.disconnect();
     // It may name hundreds of thousands of files, and this object stays for questions asked late.
     this.baseline = EMPTY_MANIFEST;
     this.sentMemory = undefined;

@@ -21,6 +21,7 @@ import { type SourceContext, sourceContext } from "./source-context.ts";
 import { finishSource } from "./source-finish.ts";
 import { SourceRecord } from "./source-record.ts";
 import { ensureFrozen, reviveSource } from "./source-revive.ts";
+import { servePages } from "./source-post-copy.ts";
 import { switchSource } from "./source-switch.ts";
 import { syncSource } from "./source-sync.ts";
 import { SourceWatch } from "./source-watch.ts";
@@ -74,8 +75,8 @@ export class SourceMigration {
    * `aborted`), unless etcd did not answer: then it stays frozen in `aborting`
    * and goes on asking.
    */
-  switch(): JoinableRun<SwitchResult> {
-    this.switchRun ??= new JoinableRun((report, signal) => this.runSwitch(report, signal));
+  switch(postCopy: boolean): JoinableRun<SwitchResult> {
+    this.switchRun ??= new JoinableRun((report, signal) => this.runSwitch(postCopy, report, signal));
     return this.switchRun;
   }
 
@@ -134,10 +135,16 @@ export class SourceMigration {
         this.refreezing = persist(() => ensureFrozen(this.context), persistence);
         await this.refreezing;
         this.watch.awaitVerdict();
+        this.serve();
         return;
       default:
         await persist(async () => void (await this.abort("the agent was restarted in the middle")), persistence);
     }
+  }
+
+  /** In `sent`: the copy fetches its memory from here until it has all, or the migration has ended here. */
+  private serve(): void {
+    void servePages(this.context, AbortSignal.any([this.context.host.stopping, this.settled.signal]));
   }
 
   private async runSync(request: SyncRequest, report: Report, signal: AbortSignal): Promise<SyncResult> {
@@ -147,7 +154,7 @@ export class SourceMigration {
     return syncSource(this.context, request, report, signal);
   }
 
-  private async runSwitch(report: Report, signal: AbortSignal): Promise<SwitchResult> {
+  private async runSwitch(postCopy: boolean, report: Report, signal: AbortSignal): Promise<SwitchResult> {
     const { host, logger, persistence, transfer } = this.context;
     if (this.isCalledOff || this.entry.state !== "synced" || transfer.connection === undefined) {
       throw new DrayError("CANCELLED", `the source is in state ${this.entry.state}, not ready for a switch`, {
@@ -155,8 +162,9 @@ export class SourceMigration {
       });
     }
     try {
-      const result = await switchSource(this.context, transfer.connection, report, signal);
+      const result = await switchSource(this.context, transfer.connection, postCopy, report, signal);
       this.watch.awaitVerdict();
+      this.serve();
       return result;
     } catch (thrown) {
       const error = toDrayError(thrown);

@@ -9,7 +9,7 @@ import type { Question } from "./ownership.ts";
 import { SOURCE_TRANSITIONS } from "./source-states.ts";
 
 /** What of an entry may become known on the way. */
-type Facts = Partial<Pick<SourceEntry, "frozen" | "frozenMs" | "error">>;
+type Facts = Partial<Pick<SourceEntry, "frozen" | "postCopy" | "frozenMs" | "error">>;
 
 export class SourceRecord {
   readonly #host: AgentHost;
@@ -36,6 +36,7 @@ export class SourceRecord {
       error: "",
       dockerId: request.dockerId,
       frozen: null,
+      postCopy: null,
       frozenMs: 0,
     };
     await faultPoint("source.before-journal-syncing");

@@ -62,6 +62,8 @@ interface SwitchTarget {
   readonly baseline: LayerManifest;
   /** What the destination has of its memory; undefined if nothing. */
   readonly sentMemory: SentMemory | undefined;
+  /** Private memory stays where it is: the copy will fetch it. */
+  readonly postCopy: boolean;
   readonly imageDirectory: string;
   readonly workDirectory: string;
 }
@@ -80,13 +82,14 @@ interface SwitchOutcome {
 export async function switchSource(
   context: SourceContext,
   connection: TransferConnection,
+  postCopy: boolean,
   report: Report,
   signal: AbortSignal,
 ): Promise<SwitchResult> {
-  const { host, record, phases } = context;
+  const { host, record, phases, transfer } = context;
   const { dockerId } = record.entry;
   const inspect = await host.docker.inspectContainer(dockerId, { signal });
-  const target = await findTarget(context, inspect, signal);
+  const target = await findTarget(context, inspect, postCopy, signal);
   await record.transition("switching", {
     frozen: {
       pid: target.pid,
@@ -104,7 +107,7 @@ export async function switchSource(
   transferBytesTotal.inc({ direction: "sent", kind: "pages" }, outcome.memoryBytes);
   transferWireBytesTotal.inc({ direction: "sent" }, outcome.wireBytes);
   checkpointSizeBytes.observe(outcome.memoryBytes);
-  await record.transition("sent");
+  await record.transition("sent", { postCopy: postCopy ? (transfer.target ?? null) : null });
   return { ...outcome, steps: [...phases.times] };
 }
 
@@ -112,6 +115,7 @@ export async function switchSource(
 async function findTarget(
   { host, record, container, transfer }: SourceContext,
   inspect: ContainerInspect,
+  postCopy: boolean,
   signal: AbortSignal,
 ): Promise<SwitchTarget> {
   const { docker } = host;
@@ -139,6 +143,7 @@ async function findTarget(
     layer: await layerDirectory(docker, dockerId, signal),
     baseline: transfer.baseline,
     sentMemory: transfer.sentMemory,
+    postCopy,
     ...directories,
   };
 }
@@ -182,19 +187,21 @@ async function runSwitchSteps(
     const { memory } = ready;
     const dump = step("dump", () => runDump(host, target, ready.dump));
     // A CRIU that has ended badly may never have come to its memory.
-    dump.catch((thrown: unknown) => memory.fail(toDrayError(thrown)));
-    const sendMemory = step("send-memory", () => memory.send(connection, report, signal));
+    dump.catch((thrown: unknown) => memory?.fail(toDrayError(thrown)));
+    const sendMemory =
+      memory === null ? Promise.resolve() : step("send-memory", () => memory.send(connection, report, signal));
     const images = dump.then(() => sendImages(connection, target.imageDirectory, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
     const account = dump.then(() => accountForDump(ready.dump, phases));
-    await allSettled([dump, sendMemory, images, layerRest, account], ending);
+    const [, , , , stats] = await allSettled([dump, sendMemory, images, layerRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
-    const bytes = memory.sentPages * PAGE_BYTES;
     const wireBytes = connection.wireBytes - wireBytesBefore;
+    const pages = memory?.sentPages ?? stats?.pagesWritten ?? 0;
+    const bytes = pages * PAGE_BYTES;
     return {
-      rounds: [{ bytes, pages: memory.sentPages, durationMs, dirtyBytes: bytes, wireBytes }],
-      memoryBytes: memory.seenPages * PAGE_BYTES,
+      rounds: [{ bytes, pages, durationMs, dirtyBytes: bytes, wireBytes }],
+      memoryBytes: (memory?.seenPages ?? pages + (stats?.pagesLazy ?? 0)) * PAGE_BYTES,
       wireBytes,
       lockedAtMs,
     };
@@ -214,18 +221,19 @@ async function runDump(host: AgentHost, target: SwitchTarget, dump: PreparedDump
 }
 
 /** What CRIU says of its own work, for logs and metrics: no reason to fail if it cannot be read. */
-async function accountForDump(dump: PreparedDump, { logger, metrics }: PhaseContext): Promise<void> {
+async function accountForDump(dump: PreparedDump, { logger, metrics }: PhaseContext): Promise<DumpStats | null> {
   let stats: DumpStats;
   try {
     stats = await dump.stats();
   } catch (thrown) {
     logger.warn({ err: toDrayError(thrown) }, "CRIU's statistics of the dump cannot be read");
-    return;
+    return null;
   }
   const { memdumpUs, memwriteUs, pagesScanned, pagesWritten } = stats;
   logger.info({ pages_scanned: pagesScanned, pages_written: pagesWritten }, "CRIU has dumped");
   metrics.criuDurationSeconds.observe({ operation: "dump-memory" }, memdumpUs / 1e6);
   metrics.criuDurationSeconds.observe({ operation: "write-memory" }, memwriteUs / 1e6);
+  return stats;
 }
 
 /** Programs that have been started and wait: what they do takes milliseconds then, their start has taken its tens before. */
@@ -233,7 +241,8 @@ interface Ready {
   readonly drop: PreparedRules;
   readonly block: PreparedRules;
   readonly dump: PreparedDump;
-  readonly memory: DumpedMemory;
+  /** Null if the copy will fetch it. */
+  readonly memory: DumpedMemory | null;
   /** The container has files on storage that the destination has, too. */
   readonly sharedStorage: boolean;
   discard(): void;
@@ -252,18 +261,20 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
     drop.discard();
   };
   try {
-    const memory = await listenForMemory(target.sentMemory, {
-      deadlineMs: DUMP_DEADLINE_MS,
-      signal,
-      onRefused: (message) => host.logger.warn({ migration_id: migrationId }, `refused: ${message}`),
-    });
+    const memory = target.postCopy
+      ? null
+      : await listenForMemory(target.sentMemory, {
+          deadlineMs: DUMP_DEADLINE_MS,
+          signal,
+          onRefused: (message) => host.logger.warn({ migration_id: migrationId }, `refused: ${message}`),
+        });
     const dump = await prepareDump({
       dockerId: target.dockerId,
       migrationId,
       imageDirectory: target.imageDirectory,
       workDirectory: target.workDirectory,
       runcRoot: host.config.runcRoot,
-      memory: { pageServerPort: memory.port },
+      memory: memory === null ? "lazy" : { pageServerPort: memory.port },
       watchedPaths: watched,
       deadlineMs: DUMP_DEADLINE_MS,
       signal,
@@ -277,7 +288,7 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
       discard: () => {
         discardRules();
         dump.discard();
-        memory.fail(new DrayError("CANCELLED", "the switch has ended"));
+        memory?.fail(new DrayError("CANCELLED", "the switch has ended"));
       },
     };
   } catch (error) {

@@ -17,6 +17,7 @@ const wayBack = (verdict: Verdict, state: SourceState) => {
     dockerId: "d",
     frozen: null,
     frozenMs: 0,
+    postCopy: null,
   };
   return wayBackOf(verdict, entry, "n1");
 };

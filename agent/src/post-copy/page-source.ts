@@ -121,7 +121,10 @@ export class PageSource {
       const space = this.#batch.space(address, pages - done);
       const bytes = memory.read(address, space);
       if (bytes < space.length) {
-        throw new DrayError("INTERNAL", `page ${(address + bytes).toString(16)} of process ${place.task} is unreadable`);
+        throw new DrayError(
+          "INTERNAL",
+          `page ${(address + bytes).toString(16)} of process ${place.task} is unreadable`,
+        );
       }
       this.#batch.add(address, bytes / PAGE_BYTES);
       done += bytes / PAGE_BYTES;

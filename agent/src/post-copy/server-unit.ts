@@ -19,6 +19,11 @@ export interface FaultServerPlace {
   readonly controlSocket: string;
 }
 
+/** Of a migration, by the agent's configuration. */
+export function faultServerPlace({ runDirectory }: { readonly runDirectory: string }, migrationId: string): FaultServerPlace {
+  return { migrationId, controlSocket: `${runDirectory}/faults/${migrationId}` };
+}
+
 export interface FaultServerStart extends FaultServerPlace {
   /** The restore's work directory, where CRIU looks for `lazy-pages.socket`; created, 0700. */
   readonly workDirectory: string;

@@ -7,7 +7,7 @@ import { printable } from "./table.ts";
 import { showBytes, showDuration } from "./units.ts";
 
 /** The phases of a migration that goes well, in order. */
-export const PHASES = ["preflight", "reserve", "sync", "switch", "commit", "activate", "finish"] as const;
+export const PHASES = ["preflight", "reserve", "sync", "switch", "commit", "activate", "fetch", "finish"] as const;
 
 const CANCELLED: Reason = "CANCELLED";
 
@@ -31,7 +31,7 @@ export function phaseLines(migration: Migration): PhaseLine[] {
     else if (name === migration.phase && !isOver)
       lines.push({ name, state: "running", detail: progressText(migration) });
     else if (time) lines.push({ name, state: "done", detail: showDuration(time.durationMs) });
-    else if (!hasFailed && !isOver) lines.push({ name, state: "waiting", detail: "" });
+    else if (!hasFailed && !isOver && name !== "fetch") lines.push({ name, state: "waiting", detail: "" });
   }
   return lines;
 }

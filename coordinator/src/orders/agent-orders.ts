@@ -8,6 +8,8 @@ import type {
   CheckDestinationResponse,
   CheckPageRoutesRequest,
   CheckPageRoutesResponse,
+  FetchRequest,
+  FetchResponse,
   FinishRequest,
   FinishResponse,
   GetStatusRequest,
@@ -38,6 +40,7 @@ export interface AgentOrders {
   prepare(request: PrepareRequest, options: OrderOptions): AsyncIterable<PrepareResponse>;
   switch(request: SwitchRequest, options: OrderOptions): AsyncIterable<SwitchResponse>;
   activate(request: ActivateRequest, options: OrderOptions): Promise<ActivateResponse>;
+  fetch(request: FetchRequest, options: OrderOptions): AsyncIterable<FetchResponse>;
   finish(request: FinishRequest, options: OrderOptions): Promise<FinishResponse>;
   abort(request: AbortRequest, options: OrderOptions): Promise<AbortResponse>;
   getStatus(request: GetStatusRequest, options: OrderOptions): Promise<GetStatusResponse>;

@@ -55,6 +55,8 @@ export class RpcAgents implements Agents {
         stream(options, (client, settings) => serverStream(client, client.sync, request, settings)),
       prepare: (request, options) =>
         stream(options, (client, settings) => serverStream(client, client.prepare, request, settings)),
+      fetch: (request, options) =>
+        stream(options, (client, settings) => serverStream(client, client.fetch, request, settings)),
       switch: (request, options) =>
         stream(options, (client, settings) => serverStream(client, client.switch, request, settings)),
       activate: (request, options) =>

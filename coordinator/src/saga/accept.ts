@@ -32,6 +32,8 @@ export interface Accepted {
 }
 
 const DEFAULT_TIMEOUT_MS = 600_000;
+/** Of `criu check --feature`. */
+const POST_COPY_FEATURES = ["uffd-noncoop", "lazy_pages"];
 
 /** The migration of this request id, if there is one. */
 export async function findRequest(etcd: EtcdPort, requestId: string): Promise<MigrationRecord | null> {
@@ -61,7 +63,7 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
     memoryBytes: verdict.description.memoryBytes,
     bandwidthBytesPerSecond: request.bandwidthBytesPerSecond,
     maxDowntimeMs: request.maxDowntimeMs,
-    noPostCopy: "this version does not offer it",
+    noPostCopy: noPostCopy(deps, verdict),
   });
   const owner = await readOwner(deps.etcd, verdict.description.uuid, { signal });
   demandOwner(owner, container.node, container.name);
@@ -101,6 +103,20 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
   };
   if (request.dryRun) return { record, description: null };
   return await create(deps, record, owner, verdict);
+}
+
+/** What keeps the copy from fetching its memory; empty if nothing. */
+function noPostCopy(deps: AcceptDeps, { description, destination }: PreflightVerdict): string {
+  const there = deps.nodes().find(({ record }) => record.name === destination)?.record.host.criuFeatures ?? [];
+  const here = description.host?.criuFeatures ?? [];
+  for (const [node, features] of [
+    [destination, there],
+    ["the source", here],
+  ] as const) {
+    const missing = POST_COPY_FEATURES.filter((feature) => !features.includes(feature));
+    if (missing.length > 0) return `CRIU on ${node} lacks ${missing.join(", ")} (userfaultfd)`;
+  }
+  return "";
 }
 
 async function create(

@@ -3,7 +3,7 @@
  * owner key alone: the same for the leader that began it and for one that
  * finds it. Pure.
  *
- *   reserve ──► sync ──► switch ──► (commit) ──► activate ──► finish ──► done
+ *   reserve ──► sync ──► switch ──► (commit) ──► activate (─► fetch) ──► finish ──► done
  *      │          │         │                       ▲                     ▲
  *      └──────────┴─────────┴──► abort ─────────────┼─────────────────────┘
  *                                  └── the commit had won ──┘
@@ -95,6 +95,7 @@ function undecided(
       return "switch";
     // These follow a decision only; without one the way back is the safe one.
     case "activate":
+    case "fetch":
     case "finish":
     case "abort":
       return "abort";
@@ -106,6 +107,6 @@ function undecided(
 /** True once nothing can bring the container back to the source any more, or that has been tried. */
 export function isTooLateToCancel(record: Pick<MigrationRecord, "phase">): boolean {
   return (
-    record.phase === "commit" || record.phase === "activate" || record.phase === "finish" || record.phase === "done"
+    record.phase === "commit" || record.phase === "activate" || record.phase === "fetch" || record.phase === "finish" || record.phase === "done"
   );
 }

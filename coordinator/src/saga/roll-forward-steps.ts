@@ -8,6 +8,7 @@ import type { Reason } from "@drayage/shared/errors/reason.ts";
 import { backoffMs } from "./backoff.ts";
 import { noteError } from "./abort-step.ts";
 import { isDeposed, orderOf, ownerNow, type SagaContext } from "./context.ts";
+import { drain } from "./drain.ts";
 import { endMigration } from "./end.ts";
 import { standingOf } from "./next-step.ts";
 import { withSteps } from "./phase-times.ts";
@@ -15,46 +16,90 @@ import { runPhase } from "./run-phase.ts";
 
 const ACTIVATE_MS = 60_000;
 const FINISH_MS = 120_000;
+/** A link that is slow, or cut for a while, is no reason to ask again. */
+const FETCH_MS = 24 * 60 * 60_000;
 
 /** Answers after which the prepared copy cannot be brought to life by asking again. */
 const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_FOUND", "NOT_OWNER", "CRIU_RESTORE_FAILED"]);
 
-/** Thaws the copy; tries until it runs, or is lost. */
+/** Thaws the copy, and lets it fetch what memory it lacks; tries until it runs and is whole, or is lost. */
 export async function activateStep(context: SagaContext): Promise<void> {
-  const { journal, agents, leadership, logger, times } = context;
+  if ((await thaw(context)) === "fetching") await fetchMemory(context);
+}
+
+/** "fetching" if the copy runs without all of its memory. */
+async function thaw(context: SagaContext): Promise<"fetching" | "settled"> {
+  const { journal, agents, leadership } = context;
   const { destination, epoch } = journal.record;
-  await runPhase(context, "activate", { journal: "before" }, async () => {
-    const startedAt = performance.now();
-    for (let attempt = 0; ; attempt++) {
-      try {
-        const request = { order: orderOf(context), epoch: epoch + 1 };
-        const answer = await agents
-          .of(destination)
-          .activate(request, { deadlineMs: ACTIVATE_MS, signal: leadership.lost });
-        noteThaw(context, answer.thawedAtMs);
-        journal.note({ phases: withSteps(journal.record.phases, answer.steps) });
-        return;
-      } catch (thrown) {
-        const error = toDrayError(thrown);
-        if (isDeposed(context, error)) throw error;
-        logger.warn(
-          { migration_id: journal.record.id, reason: error.reason, node: destination },
-          `activate: ${error.message}`,
-        );
-        const standing = standingOf(journal.record, await ownerNow(context));
-        if (standing === "destination-runs") return;
-        // The destination has given the container back: the next step is the way back.
-        if (standing === "source-runs") return noteError(context, error);
-        // An agent that was just restarted may not have found its copy again: only an answer that lasts counts.
-        if (performance.now() - startedAt > times.graceMs) {
-          if (COPY_IS_LOST.has(error.reason)) return await endAsLost(context, error);
-          await sayAway(context, error.message);
-        }
+  return await runPhase(context, "activate", { journal: "before" }, () =>
+    untilItRuns(context, "activate", "settled", async () => {
+      const request = { order: orderOf(context), epoch: epoch + 1 };
+      const options = { deadlineMs: ACTIVATE_MS, signal: leadership.lost };
+      const answer = await agents.of(destination).activate(request, options);
+      noteThaw(context, answer.thawedAtMs);
+      journal.note({ phases: withSteps(journal.record.phases, answer.steps) });
+      return answer.fetching ? "fetching" : "settled";
+    }),
+  );
+}
+
+/** The copy runs; follows its memory until all is there. */
+async function fetchMemory(context: SagaContext): Promise<void> {
+  const { journal, agents, leadership } = context;
+  const { destination } = journal.record;
+  await runPhase(context, "fetch", { journal: "before" }, () =>
+    untilItRuns(context, "fetch", undefined, async () => {
+      const options = { deadlineMs: FETCH_MS, signal: leadership.lost };
+      const stream = agents.of(destination).fetch({ order: orderOf(context) }, options);
+      const result = await drain(stream, destination, (progress) => journal.progress(progress));
+      const { bytes, faults, longestWaitMs, meanWaitMs } = result;
+      journal.note({
+        phases: withSteps(journal.record.phases, result.steps),
+        wireBytes: journal.record.wireBytes + bytes,
+        decisions: [
+          ...journal.record.decisions,
+          `post-copy: ${(bytes / 1e6).toFixed(1)} MB fetched while the container ran; it waited ${faults} times for ` +
+            `a page, ${meanWaitMs.toFixed(2)} ms each, ${longestWaitMs.toFixed(1)} ms at most`,
+        ],
+      });
+    }),
+  );
+}
+
+/** Repeats an order to the destination until it is answered, or the owner key says more than any answer, or the copy is lost. */
+async function untilItRuns<T>(context: SagaContext, name: string, settled: T, order: () => Promise<T>): Promise<T> {
+  const { journal, leadership, logger, times } = context;
+  const { destination } = journal.record;
+  const startedAt = performance.now();
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await order();
+    } catch (thrown) {
+      const error = toDrayError(thrown);
+      if (isDeposed(context, error)) throw error;
+      logger.warn(
+        { migration_id: journal.record.id, reason: error.reason, node: destination },
+        `${name}: ${error.message}`,
+      );
+      const standing = standingOf(journal.record, await ownerNow(context));
+      if (standing === "destination-runs") return settled;
+      // The destination has given the container back: the next step is the way back.
+      if (standing === "source-runs") {
+        noteError(context, error);
+        return settled;
       }
-      await pauseAtMost(backoffMs(attempt), leadership.lost);
-      leadership.lost.throwIfAborted();
+      // An agent that was just restarted may not have found its copy again: only an answer that lasts counts.
+      if (performance.now() - startedAt > times.graceMs) {
+        if (COPY_IS_LOST.has(error.reason)) {
+          await endAsLost(context, error);
+          return settled;
+        }
+        await sayAway(context, error.message);
+      }
     }
-  });
+    await pauseAtMost(backoffMs(attempt), leadership.lost);
+    leadership.lost.throwIfAborted();
+  }
 }
 
 async function endAsLost(context: SagaContext, error: DrayError): Promise<void> {

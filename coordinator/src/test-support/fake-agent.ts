@@ -218,7 +218,10 @@ export class FakeAgent {
           await changeOwner(etcd, UUID, (record) => confirmRunning(record, request.epoch, node), {
             deadlineMs: 10_000,
           });
-          return { thawedAtMs: this.#migration.thawedAtMs, steps: [this.#time("thaw")] };
+          return { thawedAtMs: this.#migration.thawedAtMs, steps: [this.#time("thaw")], fetching: false };
+        },
+        fetch: () => {
+          throw new DrayError("CANCELLED", "nothing is to be fetched");
         },
         finish: async (request, context) => {
           await this.#take("finish", request.order, context.signal);

@@ -2,7 +2,7 @@
 import { z } from "zod";
 
 /** Phases of the saga in order; `abort` replaces what remains after a failure. */
-export const SAGA_PHASES = ["preflight", "reserve", "sync", "switch", "commit", "activate", "finish"] as const;
+export const SAGA_PHASES = ["preflight", "reserve", "sync", "switch", "commit", "activate", "fetch", "finish"] as const;
 export const MIGRATION_PHASES = [...SAGA_PHASES, "abort", "done"] as const;
 export type MigrationPhase = (typeof MIGRATION_PHASES)[number];
 

@@ -417,6 +417,38 @@ export interface ActivateResponse {
   thawedAtMs: number;
   /** Times of the steps on this side. */
   steps: PhaseTime[];
+  /** The copy runs, and memory is still to come: Fetch is to follow. */
+  fetching: boolean;
+}
+
+/** FetchRequest orders the destination to bring all memory to the copy. */
+export interface FetchRequest {
+  /** Head of the order. */
+  order: Order | undefined;
+}
+
+/** FetchResponse is progress, and at the end a result. */
+export interface FetchResponse {
+  /** Where it is. */
+  progress:
+    | Progress
+    | undefined;
+  /** Set in the last message only: "running" is durable. */
+  result: FetchResult | undefined;
+}
+
+/** FetchResult says how the memory came. */
+export interface FetchResult {
+  /** Times of the steps on this side. */
+  steps: PhaseTime[];
+  /** Bytes of pages that were brought. */
+  bytes: number;
+  /** How often a thread waited for a page. */
+  faults: number;
+  /** Longest such wait, ms. */
+  longestWaitMs: number;
+  /** Mean of them, ms. */
+  meanWaitMs: number;
 }
 
 /** FinishRequest orders either side to end the migration. */
@@ -3364,7 +3396,7 @@ export const ActivateRequest: MessageFns<ActivateRequest> = {
 };
 
 function createBaseActivateResponse(): ActivateResponse {
-  return { thawedAtMs: 0, steps: [] };
+  return { thawedAtMs: 0, steps: [], fetching: false };
 }
 
 export const ActivateResponse: MessageFns<ActivateResponse> = {
@@ -3374,6 +3406,9 @@ export const ActivateResponse: MessageFns<ActivateResponse> = {
     }
     for (const v of message.steps) {
       PhaseTime.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.fetching !== false) {
+      writer.uint32(24).bool(message.fetching);
     }
     return writer;
   },
@@ -3407,6 +3442,14 @@ export const ActivateResponse: MessageFns<ActivateResponse> = {
             message.steps.push(PhaseTime.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.fetching = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3427,6 +3470,7 @@ export const ActivateResponse: MessageFns<ActivateResponse> = {
         ? globalThis.Number(object.thawed_at_ms)
         : 0,
       steps: globalThis.Array.isArray(object?.steps) ? object.steps.map((e: any) => PhaseTime.fromJSON(e)) : [],
+      fetching: isSet(object.fetching) ? globalThis.Boolean(object.fetching) : false,
     };
   },
 
@@ -3438,6 +3482,9 @@ export const ActivateResponse: MessageFns<ActivateResponse> = {
     if (message.steps?.length) {
       obj.steps = message.steps.map((e) => PhaseTime.toJSON(e));
     }
+    if (message.fetching !== false) {
+      obj.fetching = message.fetching;
+    }
     return obj;
   },
 
@@ -3448,6 +3495,304 @@ export const ActivateResponse: MessageFns<ActivateResponse> = {
     const message = createBaseActivateResponse();
     message.thawedAtMs = object.thawedAtMs ?? 0;
     message.steps = object.steps?.map((e) => PhaseTime.fromPartial(e)) || [];
+    message.fetching = object.fetching ?? false;
+    return message;
+  },
+};
+
+function createBaseFetchRequest(): FetchRequest {
+  return { order: undefined };
+}
+
+export const FetchRequest: MessageFns<FetchRequest> = {
+  encode(message: FetchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.order !== undefined) {
+      Order.encode(message.order, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FetchRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFetchRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.order = Order.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FetchRequest {
+    return { order: isSet(object.order) ? Order.fromJSON(object.order) : undefined };
+  },
+
+  toJSON(message: FetchRequest): unknown {
+    const obj: any = {};
+    if (message.order !== undefined) {
+      obj.order = Order.toJSON(message.order);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FetchRequest>): FetchRequest {
+    return FetchRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FetchRequest>): FetchRequest {
+    const message = createBaseFetchRequest();
+    message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
+    return message;
+  },
+};
+
+function createBaseFetchResponse(): FetchResponse {
+  return { progress: undefined, result: undefined };
+}
+
+export const FetchResponse: MessageFns<FetchResponse> = {
+  encode(message: FetchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.progress !== undefined) {
+      Progress.encode(message.progress, writer.uint32(10).fork()).join();
+    }
+    if (message.result !== undefined) {
+      FetchResult.encode(message.result, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FetchResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFetchResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.progress = Progress.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.result = FetchResult.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FetchResponse {
+    return {
+      progress: isSet(object.progress) ? Progress.fromJSON(object.progress) : undefined,
+      result: isSet(object.result) ? FetchResult.fromJSON(object.result) : undefined,
+    };
+  },
+
+  toJSON(message: FetchResponse): unknown {
+    const obj: any = {};
+    if (message.progress !== undefined) {
+      obj.progress = Progress.toJSON(message.progress);
+    }
+    if (message.result !== undefined) {
+      obj.result = FetchResult.toJSON(message.result);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FetchResponse>): FetchResponse {
+    return FetchResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FetchResponse>): FetchResponse {
+    const message = createBaseFetchResponse();
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? Progress.fromPartial(object.progress)
+      : undefined;
+    message.result = (object.result !== undefined && object.result !== null)
+      ? FetchResult.fromPartial(object.result)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseFetchResult(): FetchResult {
+  return { steps: [], bytes: 0, faults: 0, longestWaitMs: 0, meanWaitMs: 0 };
+}
+
+export const FetchResult: MessageFns<FetchResult> = {
+  encode(message: FetchResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.steps) {
+      PhaseTime.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(16).uint64(message.bytes);
+    }
+    if (message.faults !== 0) {
+      writer.uint32(24).uint64(message.faults);
+    }
+    if (message.longestWaitMs !== 0) {
+      writer.uint32(33).double(message.longestWaitMs);
+    }
+    if (message.meanWaitMs !== 0) {
+      writer.uint32(41).double(message.meanWaitMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FetchResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFetchResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.steps.push(PhaseTime.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.faults = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.longestWaitMs = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.meanWaitMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FetchResult {
+    return {
+      steps: globalThis.Array.isArray(object?.steps) ? object.steps.map((e: any) => PhaseTime.fromJSON(e)) : [],
+      bytes: isSet(object.bytes) ? globalThis.Number(object.bytes) : 0,
+      faults: isSet(object.faults) ? globalThis.Number(object.faults) : 0,
+      longestWaitMs: isSet(object.longestWaitMs)
+        ? globalThis.Number(object.longestWaitMs)
+        : isSet(object.longest_wait_ms)
+        ? globalThis.Number(object.longest_wait_ms)
+        : 0,
+      meanWaitMs: isSet(object.meanWaitMs)
+        ? globalThis.Number(object.meanWaitMs)
+        : isSet(object.mean_wait_ms)
+        ? globalThis.Number(object.mean_wait_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: FetchResult): unknown {
+    const obj: any = {};
+    if (message.steps?.length) {
+      obj.steps = message.steps.map((e) => PhaseTime.toJSON(e));
+    }
+    if (message.bytes !== 0) {
+      obj.bytes = Math.round(message.bytes);
+    }
+    if (message.faults !== 0) {
+      obj.faults = Math.round(message.faults);
+    }
+    if (message.longestWaitMs !== 0) {
+      obj.longestWaitMs = floatToJson(message.longestWaitMs);
+    }
+    if (message.meanWaitMs !== 0) {
+      obj.meanWaitMs = floatToJson(message.meanWaitMs);
+    }
+    return obj;
+  },
+
+  create(base?: DeepPartial<FetchResult>): FetchResult {
+    return FetchResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FetchResult>): FetchResult {
+    const message = createBaseFetchResult();
+    message.steps = object.steps?.map((e) => PhaseTime.fromPartial(e)) || [];
+    message.bytes = object.bytes ?? 0;
+    message.faults = object.faults ?? 0;
+    message.longestWaitMs = object.longestWaitMs ?? 0;
+    message.meanWaitMs = object.meanWaitMs ?? 0;
     return message;
   },
 };
@@ -4093,6 +4438,20 @@ export const MigrationServiceService = {
     responseDeserialize: (value: Buffer): ActivateResponse => ActivateResponse.decode(value),
   },
   /**
+   * Fetch runs on the destination after Activate, in a post-copy: the copy runs
+   * while its memory comes, and "running" becomes durable when all is here.
+   * The last message has `result` set. FAILED_PRECONDITION/NOT_OWNER as Activate.
+   */
+  fetch: {
+    path: "/drayage.agent.v1.MigrationService/Fetch" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: FetchRequest): Buffer => Buffer.from(FetchRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FetchRequest => FetchRequest.decode(value),
+    responseSerialize: (value: FetchResponse): Buffer => Buffer.from(FetchResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FetchResponse => FetchResponse.decode(value),
+  },
+  /**
    * Finish ends the migration on either side after "running" is durable: the
    * source is killed behind its lock, transfer files are removed.
    */
@@ -4172,6 +4531,12 @@ export interface MigrationServiceServer extends UntypedServiceImplementation {
    * durable. FAILED_PRECONDITION/NOT_OWNER if etcd says otherwise.
    */
   activate: handleUnaryCall<ActivateRequest, ActivateResponse>;
+  /**
+   * Fetch runs on the destination after Activate, in a post-copy: the copy runs
+   * while its memory comes, and "running" becomes durable when all is here.
+   * The last message has `result` set. FAILED_PRECONDITION/NOT_OWNER as Activate.
+   */
+  fetch: handleServerStreamingCall<FetchRequest, FetchResponse>;
   /**
    * Finish ends the migration on either side after "running" is durable: the
    * source is killed behind its lock, transfer files are removed.
@@ -4309,6 +4674,17 @@ export interface MigrationServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ActivateResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Fetch runs on the destination after Activate, in a post-copy: the copy runs
+   * while its memory comes, and "running" becomes durable when all is here.
+   * The last message has `result` set. FAILED_PRECONDITION/NOT_OWNER as Activate.
+   */
+  fetch(request: FetchRequest, options?: Partial<CallOptions>): ClientReadableStream<FetchResponse>;
+  fetch(
+    request: FetchRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<FetchResponse>;
   /**
    * Finish ends the migration on either side after "running" is durable: the
    * source is killed behind its lock, transfer files are removed.

@@ -225,7 +225,7 @@ export interface Migration {
   mode: Mode;
   /**
    * Phase: "preflight", "reserve", "sync", "switch", "commit", "activate",
-   * "finish", "abort", "done".
+   * "fetch", "finish", "abort", "done"; fetch in a post-copy only.
    */
   phase: string;
   /** How it ended. */

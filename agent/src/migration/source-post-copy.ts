@@ -1,0 +1,70 @@
+/**
+ * The source's part after the switch of a post-copy: the container stands frozen, and its memory goes where its copy
+ * wants it, over whatever connection there is.
+ *
+ *   sent ─► serving ─── everything is there ─────► waits for "running", as after any switch
+ *             │  ▲
+ *             └──┘ connection lost, agent restarted: connects anew
+ */
+import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
+import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
+import { containerTasks, TaskMemory } from "../memory/container-memory.ts";
+import type { Known } from "../memory/page-batch.ts";
+import { PageSource } from "../post-copy/page-source.ts";
+import { parseWord } from "../post-copy/words.ts";
+import type { SourceContext } from "./source-context.ts";
+import { TRANSFER_KINDS } from "./transfer-kinds.ts";
+
+const RECONNECT_MS = 200;
+
+/** Serves until the copy has everything, or the signal fires; never rejects. Precondition: frozen, `postCopy` is journaled. */
+export async function servePages(context: SourceContext, signal: AbortSignal): Promise<void> {
+  const { record, logger, transfer } = context;
+  const { postCopy, frozen } = record.entry;
+  if (postCopy === null || frozen === null) return;
+  while (!signal.aborted) {
+    try {
+      const connection = await transfer.reconnect(postCopy, signal);
+      await faultPoint("source.before-serving-pages");
+      await serveOver(context, connection, signal);
+      logger.info({ phase: "post-copy" }, "the copy has all of its memory");
+      return;
+    } catch (thrown) {
+      if (signal.aborted) return;
+      logger.warn({ phase: "post-copy", err: toDrayError(thrown) }, "the copy is not reached; trying again");
+      await transfer.disconnect();
+      await pauseAtMost(RECONNECT_MS, signal);
+    }
+  }
+}
+
+async function serveOver(
+  { record, container, transfer }: SourceContext,
+  connection: Awaited<ReturnType<SourceContext["transfer"]["reconnect"]>>,
+  signal: AbortSignal,
+): Promise<void> {
+  const initPid = record.entry.frozen?.pid ?? 0;
+  const memories = await openMemories(await container.cgroup(), initPid);
+  const source = new PageSource(memories, knownOf(transfer));
+  try {
+    await connection.sendChunks({ kind: TRANSFER_KINDS.postCopy, name: "pages" }, source.chunks(), {
+      signal,
+      onWord: (word) => source.onWord(parseWord(word)),
+    });
+  } catch (thrown) {
+    source.fail(toDrayError(thrown));
+    throw thrown;
+  } finally {
+    for (const memory of memories) memory.close();
+  }
+}
+
+function knownOf({ sentMemory }: SourceContext["transfer"]): Known | null {
+  return sentMemory === undefined ? null : { digests: sentMemory.digests, round: sentMemory.rounds };
+}
+
+async function openMemories(cgroup: string, initPid: number): Promise<TaskMemory[]> {
+  const opened = await Promise.all((await containerTasks(cgroup, initPid)).map((task) => TaskMemory.open(task)));
+  return opened.filter((memory) => memory !== null);
+}
