@@ -5,7 +5,6 @@ import { runCommand } from "../host/run-command.ts";
 export const CRIU_FEATURES = [
   "mem_dirty_track",
   "uffd-noncoop",
-  "lazy_pages",
   "pidfd_store",
   "network_lock_nftables",
   "time_namespace",

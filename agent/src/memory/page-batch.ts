@@ -97,6 +97,13 @@ export class PageBatch {
     yield* this.#encoder.flush();
   }
 
+  /** Writes all that was added, and holds no run back that might go on. */
+  *settle(): Generator<Buffer> {
+    yield* this.drain();
+    yield* this.#writeSame();
+    yield* this.#encoder.flush();
+  }
+
   /** A range of the open image without content. */
   *range(vaddr: number, pages: number, flags: number): Generator<Buffer> {
     yield* this.drain();

@@ -26,6 +26,7 @@ import { goFirst } from "../host/go-first.ts";
 import { diffLayer, layerDirectory, packLayer, scanLayer, writtenPaths } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { pagesInImages } from "../memory-image/pages-in-images.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
@@ -193,15 +194,15 @@ async function runSwitchSteps(
     const images = dump.then(() => sendImages(connection, target.imageDirectory, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
     const account = dump.then(() => accountForDump(ready.dump, phases));
-    const [, , , , stats] = await allSettled([dump, sendMemory, images, layerRest, account], ending);
+    await allSettled([dump, sendMemory, images, layerRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
     const wireBytes = connection.wireBytes - wireBytesBefore;
-    const pages = memory?.sentPages ?? stats?.pagesWritten ?? 0;
-    const bytes = pages * PAGE_BYTES;
+    const { seenPages, sentPages } = memory ?? (await pagesInImages(target.imageDirectory));
+    const bytes = sentPages * PAGE_BYTES;
     return {
-      rounds: [{ bytes, pages, durationMs, dirtyBytes: bytes, wireBytes }],
-      memoryBytes: (memory?.seenPages ?? pages + (stats?.pagesLazy ?? 0)) * PAGE_BYTES,
+      rounds: [{ bytes, pages: sentPages, durationMs, dirtyBytes: bytes, wireBytes }],
+      memoryBytes: seenPages * PAGE_BYTES,
       wireBytes,
       lockedAtMs,
     };
@@ -221,19 +222,18 @@ async function runDump(host: AgentHost, target: SwitchTarget, dump: PreparedDump
 }
 
 /** What CRIU says of its own work, for logs and metrics: no reason to fail if it cannot be read. */
-async function accountForDump(dump: PreparedDump, { logger, metrics }: PhaseContext): Promise<DumpStats | null> {
+async function accountForDump(dump: PreparedDump, { logger, metrics }: PhaseContext): Promise<void> {
   let stats: DumpStats;
   try {
     stats = await dump.stats();
   } catch (thrown) {
     logger.warn({ err: toDrayError(thrown) }, "CRIU's statistics of the dump cannot be read");
-    return null;
+    return;
   }
   const { memdumpUs, memwriteUs, pagesScanned, pagesWritten } = stats;
   logger.info({ pages_scanned: pagesScanned, pages_written: pagesWritten }, "CRIU has dumped");
   metrics.criuDurationSeconds.observe({ operation: "dump-memory" }, memdumpUs / 1e6);
   metrics.criuDurationSeconds.observe({ operation: "write-memory" }, memwriteUs / 1e6);
-  return stats;
 }
 
 /** Programs that have been started and wait: what they do takes milliseconds then, their start has taken its tens before. */

@@ -130,7 +130,7 @@ export class PageSource {
       done += bytes / PAGE_BYTES;
       if (this.#batch.isFull) yield* this.#batch.drain();
     }
-    yield* this.#batch.drain();
+    yield* this.#batch.settle();
     yield FLUSH;
   }
 

@@ -33,7 +33,7 @@ export interface Accepted {
 
 const DEFAULT_TIMEOUT_MS = 600_000;
 /** Of `criu check --feature`. */
-const POST_COPY_FEATURES = ["uffd-noncoop", "lazy_pages"];
+const POST_COPY_FEATURES = ["uffd-noncoop"];
 
 /** The migration of this request id, if there is one. */
 export async function findRequest(etcd: EtcdPort, requestId: string): Promise<MigrationRecord | null> {
