@@ -58,7 +58,8 @@ static struct segment part(const struct segment *of, uint64_t from, uint64_t to)
 	if (start >= end)
 		return (struct segment){0};
 	return (struct segment){
-		.run = start, .image = of->image + (start - of->run), .bytes = end - start, .doubtful = of->doubtful};
+		.run = start, .image = of->image + (start - of->run), .bytes = end - start, .moved = of->moved,
+		.doubtful = of->doubtful};
 }
 
 /* All but what is within these addresses. Segments without anything missing are left out. */
@@ -100,6 +101,7 @@ static void moved(struct space *space, uint64_t from, uint64_t to, uint64_t byte
 				append_outside(new, space, &outside[j], to, to + bytes);
 		if (one.bytes && space_lacks_any(space, one.run, one.run + one.bytes)) {
 			one.run += to - from;
+			one.moved = true;
 			append(new, one);
 		}
 	}
@@ -121,7 +123,7 @@ static void unmapped(struct space *space, uint64_t from, uint64_t to, uint64_t e
 		append_outside(new, space, &old->at[i], from, to);
 		if (!one.bytes)
 			continue;
-		if (one.run != one.image) {
+		if (one.moved) {
 			one.doubtful = in_doubt = true;
 			append(new, one);
 			continue;
@@ -169,15 +171,27 @@ static void apply(struct space *space, const struct uffd_msg *message, uint64_t 
 	}
 }
 
-static void events_apply(void)
+static void apply_some(bool faults)
 {
 	for (int i = 0; i < EVENTS_AT_ONCE; i++) {
 		struct uffd_msg *message = &shared->events[i];
 
+		if ((message->event == UFFD_EVENT_PAGEFAULT) != faults)
+			continue;
 		if (message->event && shared->events_of->state == SPACE_LIVE)
 			apply(shared->events_of, message, shared->events_batch * EVENTS_AT_ONCE + i);
 		message->event = 0;
 	}
+}
+
+/*
+ * Faults last, though the kernel gives them first: one may be at an address to which memory has been moved, and now
+ * that the event of this is read, the kernel would take a zero page there.
+ */
+static void events_apply(void)
+{
+	apply_some(false);
+	apply_some(true);
 	control_flush_dropped();
 }
 

@@ -52,7 +52,9 @@ struct segment {
 	uint64_t run;
 	uint64_t image;
 	uint64_t bytes;
-	/* Said to be unmapped, but moved here once: see events.c. */
+	/* It came here by mremap. */
+	bool moved;
+	/* Said to be unmapped, but moved: see events.c. */
 	bool doubtful;
 };
 

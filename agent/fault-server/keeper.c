@@ -23,15 +23,14 @@
 
 #include "fault-server.h"
 
-#define GO_FD 3
 /* A worker that ends sooner has not got over what its predecessor died of. */
 #define SHORT_LIFE_US 1000000
 #define MAX_RESTARTS 20
 #define RESTART_DELAY_S 1
 #define SEIZED_LIMIT_MS 2000
 
-/* Starts a worker that waits for a byte from the descriptor, which becomes GO_FD here. Closes all else. */
-static pid_t start_worker(void)
+/* Starts a worker that waits for a byte from `*go_fd`. */
+static pid_t start_worker(int *go_fd)
 {
 	int go[2];
 
@@ -51,9 +50,8 @@ static pid_t start_worker(void)
 		shared->worker = worker;
 		shared->worker_since_us = now_us();
 	}
-	if (go[1] != GO_FD)
-		dup3(go[1], GO_FD, O_CLOEXEC);
-	close_range(GO_FD + 1, ~0u, 0);
+	close(go[0]);
+	*go_fd = go[1];
 	return worker;
 }
 
@@ -96,7 +94,7 @@ static bool take_descriptors(pid_t worker)
 }
 
 /* The worker stands at its end. Returns its successor. */
-static pid_t take_over(pid_t worker)
+static pid_t take_over(pid_t worker, int *go_fd)
 {
 	bool all = take_descriptors(worker);
 
@@ -107,7 +105,7 @@ static pid_t take_over(pid_t worker)
 		freeze_container("workers end as soon as they begin");
 		sleep(RESTART_DELAY_S);
 	}
-	pid_t successor = start_worker();
+	pid_t successor = start_worker(go_fd);
 	if (successor < 0)
 		freeze_container("no worker can be started");
 	ptrace(PTRACE_DETACH, worker, NULL, NULL);
@@ -118,7 +116,7 @@ static pid_t take_over(pid_t worker)
 }
 
 /* Returns the worker's successor, or 0 if it has ended as it should, -1 if there is no successor. */
-static pid_t guard(pid_t worker)
+static pid_t guard(pid_t worker, int *go_fd)
 {
 	int status;
 
@@ -139,7 +137,7 @@ static pid_t guard(pid_t worker)
 			unsigned long code = 0;
 
 			if (ptrace(PTRACE_GETEVENTMSG, worker, NULL, &code) || code != 0)
-				return take_over(worker);
+				return take_over(worker, go_fd);
 			ptrace(PTRACE_DETACH, worker, NULL, NULL);
 			waitpid(worker, NULL, 0);
 			return 0;
@@ -152,8 +150,11 @@ static pid_t guard(pid_t worker)
 	}
 }
 
-/* Stands guard over this worker and its successors. GO_FD tells the worker when the guard stands. */
-static int keep(pid_t worker)
+/*
+ * Stands guard over this worker and its successors, tells each by `go_fd` when the guard stands, and keeps all
+ * descriptors until then.
+ */
+static int keep(pid_t worker, int go_fd)
 {
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
@@ -161,25 +162,33 @@ static int keep(pid_t worker)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
 	while (worker > 0) {
-		if (ptrace(PTRACE_SEIZE, worker, NULL, PTRACE_O_TRACEEXIT))
+		while (ptrace(PTRACE_SEIZE, worker, NULL, PTRACE_O_TRACEEXIT)) {
 			say("cannot stand guard over %d: %s", worker, strerror(errno));
-		if (write(GO_FD, "", 1) != 1)
+			/* One of ours that was killed before it began; what it would have needed is still here. */
+			if (errno != ESRCH || waitpid(worker, NULL, WNOHANG) != worker)
+				break;
+			close(go_fd);
+			worker = start_worker(&go_fd);
+		}
+		if (write(go_fd, "", 1) != 1)
 			say("worker %d does not wait: %s", worker, strerror(errno));
-		close(GO_FD);
-		worker = guard(worker);
+		close_range(STDERR_FILENO + 1, ~0u, 0);
+		worker = guard(worker, &go_fd);
 	}
 	return worker ? 1 : 0;
 }
 
 int run(void)
 {
+	int go_fd;
+
 	shared->keeper = getpid();
-	pid_t worker = start_worker();
+	pid_t worker = start_worker(&go_fd);
 	if (worker < 0) {
 		say("cannot start a worker: %s", strerror(errno));
 		return 1;
 	}
-	return keep(worker);
+	return keep(worker, go_fd);
 }
 
 int replace_keeper(void)
@@ -193,10 +202,9 @@ int replace_keeper(void)
 		pid_t worker = getppid();
 
 		setsid();
-		if (seized[1] != GO_FD)
-			dup3(seized[1], GO_FD, O_CLOEXEC);
-		close_range(GO_FD + 1, ~0u, 0);
-		_exit(keep(worker));
+		close_range(STDERR_FILENO + 1, seized[1] - 1, 0);
+		close_range(seized[1] + 1, ~0u, 0);
+		_exit(keep(worker, seized[1]));
 	}
 	close(seized[1]);
 	if (keeper < 0) {

@@ -101,14 +101,22 @@ static int64_t fill_once(struct space *space, uint64_t run, uint64_t pages, cons
 	return BUSY;
 }
 
-/* The kernel fills one mapping at a time: where several are next to each other, smaller pieces. */
+/*
+ * The kernel fills one mapping at a time: where several are next to each other, smaller pieces.
+ *
+ * That there is none may be said in the middle of a change: since 6.8 the kernel looks for the mapping after it has
+ * looked for changes, and only then once more for these. From the first such answer on until the change's event is
+ * read it says EAGAIN. So the second answer is the one that counts.
+ */
 static int64_t fill(struct space *space, uint64_t run, uint64_t pages, const unsigned char *data)
 {
 	for (;;) {
 		int64_t done = fill_once(space, run, pages, data);
 
-		if (done != NO_MAPPING || pages == 1)
+		if (done != NO_MAPPING)
 			return done;
+		if (pages == 1)
+			return fill_once(space, run, 1, data);
 		pages /= 2;
 	}
 }
@@ -259,7 +267,7 @@ void ask_again(void)
 	}
 }
 
-enum mapped probe(struct space *space, uint64_t address)
+static enum mapped probe_once(struct space *space, uint64_t address)
 {
 	static void *nothing;
 
@@ -274,4 +282,12 @@ enum mapped probe(struct space *space, uint64_t address)
 	if (errno == ENOENT)
 		return NOT_MAPPED;
 	return errno == EAGAIN || errno == ENOMEM ? UNCERTAIN : MAPPED;
+}
+
+enum mapped probe(struct space *space, uint64_t address)
+{
+	enum mapped answer = probe_once(space, address);
+
+	/* As in fill(). */
+	return answer == NOT_MAPPED ? probe_once(space, address) : answer;
 }

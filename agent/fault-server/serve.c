@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -68,6 +69,8 @@ static void begin(void)
 	signal(SIGCHLD, SIG_IGN);
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
+	/* An event that the kernel cannot write there is lost: these pages must not be away. */
+	mlock(shared, sizeof(*shared));
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	keeper_fd = syscall(SYS_pidfd_open, shared->keeper, 0);
 	if (epoll_fd < 0)

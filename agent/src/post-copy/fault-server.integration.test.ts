@@ -47,6 +47,13 @@ const pageAt = (start: number, index: number) => start + index * PAGE_BYTES;
 const remainingPages = (state: FaultServerState | undefined) =>
   [...(state?.remaining.values() ?? [])].flat().reduce((sum, { pages }) => sum + pages, 0);
 
+async function sendSingly(stage: Stage, start: number, pages: number): Promise<void> {
+  for (let index = 0; index < pages; index++) {
+    const from = pageAt(start, index);
+    await stage.agent.pages(TASK, from, content(from, 1));
+  }
+}
+
 /** Everything that is asked for comes, as from an agent that only answers. */
 function answerFaults(stage: () => Stage): { onFault: (task: number, address: number) => void } {
   return { onFault: (_task, address) => void stage().send(address, 1, true) };
@@ -174,6 +181,28 @@ describe("while memory is missing", () => {
     const rest = [pageAt(moved, 50), 150] as const;
     expect(await stage.copy.order("crc", ...rest)).toBe(crcOf(content(pageAt(start, 150), 150)));
     expect(await stage.copy.order("crc", pageAt(start, 300), 300)).toBe(crcOf(content(pageAt(start, 300), 300)));
+  });
+
+  test("no page is lost on its way while memory moves and children are born", async () => {
+    const pages = 3000;
+    await using stage = await Stage.open(programs);
+    const start = await stage.restore(pages);
+    const children: Promise<string>[] = [];
+    let sent = false;
+    const sending = sendSingly(stage, start, pages - 1).finally(() => {
+      sent = true;
+    });
+    let at = start;
+    for (let round = 0; !sent; round++) {
+      at = await stage.copy.address("move", at, pages);
+      if (round % 16 === 0) children.push((await stage.copy.fork(at, pages)).child);
+    }
+    await sending;
+    await stage.send(pageAt(start, pages - 1), 1);
+    expect(await stage.agent.ended).toBe("done");
+    const expected = crcOf(content(start, pages));
+    expect(await stage.copy.order("crc", at, pages)).toBe(expected);
+    expect(new Set(await Promise.all(children))).toEqual(new Set([expected]));
   });
 
   test("what is moved over something missing takes its place", async () => {
@@ -501,13 +530,6 @@ describe("killed", () => {
     expect(await stage.copy.order("crc", at, pages)).toBe(expected);
     expect(new Set(await Promise.all(children))).toEqual(new Set([expected]));
   });
-
-  async function sendSingly(stage: Stage, start: number, pages: number): Promise<void> {
-    for (let index = 0; index < pages; index++) {
-      const from = pageAt(start, index);
-      await stage.agent.pages(TASK, from, content(from, 1));
-    }
-  }
 
   test("by SIGTERM it does not end, unless there is nothing to lose", async () => {
     await using stage = await Stage.open(programs);

@@ -1,0 +1,90 @@
+/** A lazily restored copy whose memory comes through drayage-fault-server, with the true CRIU, runc and Docker. */
+import { randomBytes } from "node:crypto";
+import { build } from "esbuild";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { COMMONJS_GLOBALS } from "../../deploy/build/bundle.ts";
+import { Stage } from "../e2e/stage.ts";
+import { eventually } from "../harness/eventually.ts";
+import { importProver, PROVER_IMAGE } from "../harness/memory-prover.ts";
+
+const MEGABYTES = 256;
+const AGENT_READY_MS = 60_000;
+const PROGRAM = "/var/lib/lazy-restore-driver.mjs";
+/** Port 7000, as the kernel shows it. */
+const LISTENER = ":1B58 ";
+const NODE = "/usr/lib/drayage/node";
+const stage = new Stage(95, []);
+const migrationId = randomBytes(6).toString("hex");
+
+interface Told {
+  readonly beforeThaw: { readonly frozen: boolean; readonly faults: number };
+  readonly lazyPages: number;
+  readonly faultsForCount: number;
+  readonly count: string;
+  readonly outcome: string;
+  readonly checked: string;
+  readonly again: string;
+}
+
+beforeAll(async () => {
+  const { lab, source } = stage;
+  await importProver(lab, [source]);
+  const { outputFiles } = await build({
+    entryPoints: [`${import.meta.dirname}/lazy-restore-driver.ts`],
+    bundle: true,
+    write: false,
+    platform: "node",
+    format: "esm",
+    target: "node24",
+    banner: { js: COMMONJS_GLOBALS },
+    logLevel: "silent",
+  });
+  await lab.writeFile(source, PROGRAM, outputFiles[0]?.text ?? "");
+  await lab.exec(source, ["systemctl", "stop", "drayage-agent"]);
+});
+
+afterAll(async () => {
+  const { lab, source } = stage;
+  await lab.exec(source, ["rm", "-rf", PROGRAM, `/run/drayage/images/${migrationId}`]);
+  await lab.exec(source, ["systemctl", "start", "drayage-agent"]);
+  await eventually(
+    async () => {
+      const { document } = await lab.dray<readonly { state: string }[]>(["node", "ls"]);
+      return document.every(({ state }) => state === "ready") ? true : undefined;
+    },
+    { what: "the agent is back", deadlineMs: AGENT_READY_MS },
+  );
+});
+
+test("a copy runs before it has its memory, and every byte of it is right", async () => {
+  const { lab, source } = stage;
+  const run = ["--network=none", "--runtime=drayage", PROVER_IMAGE, "--mb", `${MEGABYTES}`];
+  const originalId = await lab.docker(source, "run", "--detach", `--name=lazy-${migrationId}`, ...run);
+  const copyId = await lab.docker(source, "create", `--name=lazy-copy-${migrationId}`, ...run);
+  try {
+    await eventually(
+      async () => {
+        const pid = await lab.docker(source, "inspect", "--format={{.State.Pid}}", originalId);
+        const sockets = await lab.exec(source, ["cat", `/proc/${pid}/net/tcp`]);
+        return sockets.includes(LISTENER) ? true : undefined;
+      },
+      { what: "the prover listens", deadlineMs: 60_000 },
+    );
+    const said = await lab.exec(source, [NODE, PROGRAM, originalId, copyId, migrationId], { deadlineMs: 240_000 });
+    const told = JSON.parse(said.split("\n").at(-1) ?? "") as Told;
+    const pages = (MEGABYTES << 20) / 4096;
+    expect(told).toMatchObject({
+      beforeThaw: { frozen: true },
+      outcome: "done",
+      count: expect.stringMatching(/^count \d+$/),
+      checked: expect.stringMatching(/^ok pages=\d+/),
+      again: expect.stringMatching(/^ok pages=\d+/),
+    });
+    expect(told.lazyPages).toBeGreaterThan(pages / 2);
+    // It has answered before more than a small part of its memory was there.
+    expect(told.faultsForCount).toBeGreaterThan(0);
+    expect(told.faultsForCount).toBeLessThan(pages / 100);
+  } finally {
+    for (const id of [copyId, originalId]) await lab.tryExec(source, ["docker", "rm", "--force", id]);
+  }
+});
