@@ -46,7 +46,7 @@ export function toMigration({ record, progress }: MigrationState): Migration {
     progress,
     findings: record.findings.map(fromFindingRecord),
     cancelRequested: record.cancelRequested,
-    phaseStartedAtMs: record.phaseStartedAtMs ?? 0,
+    phaseStartedAtMs: phase === "done" ? 0 : (record.phaseStartedAtMs ?? 0),
     frozenMs: record.frozenMs ?? undefined,
   };
 }
