@@ -87,6 +87,8 @@ describe("a migration", () => {
       expect(names).toContain(name);
     }
     expect(states.length).toBeGreaterThan(3);
+    expect(states.some(({ phase, phaseStartedAtMs }) => phase === "sync" && phaseStartedAtMs > 0)).toBe(true);
+    expect([last.phaseStartedAtMs, last.frozenMs]).toEqual([0, undefined]);
     expect(cluster.world.running()).toEqual(["n2"]);
     expect(cluster.world.get("n1")).toBe("none");
     expect(await cluster.owner()).toMatchObject({ node: "n2", epoch: 2, state: "running" });
