@@ -136,10 +136,10 @@ export class Activation {
       await this.#confirm();
       await record.transition("running");
     }
-    const { placedPages, faults } = fetch.progress;
+    const { receivedPages, faults } = fetch.progress;
     return {
       steps: phases.times.slice(before),
-      bytes: placedPages * PAGE_BYTES,
+      bytes: receivedPages * PAGE_BYTES,
       faults: faults?.faults ?? 0,
       longestWaitMs: (faults?.longestWaitUs ?? 0) / 1000,
       meanWaitMs: (faults?.meanWaitUs ?? 0) / 1000,

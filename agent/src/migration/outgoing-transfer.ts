@@ -7,6 +7,7 @@ import type { SourceEntry } from "../journal/entry.ts";
 import { EMPTY_MANIFEST } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
 import type { DigestTable } from "../memory/digest-table.ts";
+import type { Throttle } from "../memory/throttle.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
 
@@ -33,6 +34,8 @@ export class OutgoingTransfer {
   baseline: LayerManifest = EMPTY_MANIFEST;
   /** Undefined if no memory is sent before the switch. */
   sentMemory: SentMemory | undefined;
+  /** Slows the container down until it is frozen; undefined if nothing does. */
+  throttle: Throttle | undefined;
   /** What the destination's runc was told of the container's descriptors, as JSON; undefined before. */
   descriptors: string | undefined;
 
@@ -91,6 +94,7 @@ export class OutgoingTransfer {
 
   /** Everything, whichever process of the agent has made it. */
   async release(): Promise<void> {
+    await this.throttle?.release();
     await this.disconnect();
     // It may name hundreds of thousands of files, and this object stays for questions asked late.
     this.baseline = EMPTY_MANIFEST;

@@ -11,6 +11,7 @@ import type { TransferConnection } from "@drayage/shared/page-stream/transfer-ty
 import { contentRound } from "../memory/content-round.ts";
 import { decide, type Estimate, type Target, type Verdict } from "../memory/convergence.ts";
 import { DigestTable } from "../memory/digest-table.ts";
+import { Throttle } from "../memory/throttle.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import type { Report } from "./joinable-run.ts";
 import { runPhase } from "./run-phase.ts";
@@ -37,7 +38,7 @@ export async function preCopy(
   report: Report,
   signal: AbortSignal,
 ): Promise<PreCopyResult> {
-  const { phases, logger, transfer } = context;
+  const { phases, logger, transfer, container } = context;
   const rounds: Round[] = [];
   const decisions: string[] = [];
   transfer.sentMemory = { digests: new DigestTable(), rounds: 0, pages: 0 };
@@ -61,6 +62,13 @@ export async function preCopy(
     decisions.push(decision);
     logger.info({ phase: "pre-copy", round: rounds.length, verdict: verdict.kind }, decision);
     if (verdict.kind === "round") continue;
+    if (verdict.kind === "stalled" && verdict.why === "rounds-do-not-pay" && order.autoConverge) {
+      transfer.throttle ??= new Throttle(await container.cgroup());
+      if (transfer.throttle.tighten()) {
+        decisions.push(`throttling: the container stands still ${Math.round(transfer.throttle.share * 100)} % of the time`);
+        continue;
+      }
+    }
     if (verdict.kind === "switch" || order.onStall === OnStall.ON_STALL_SWITCH)
       return { rounds, decisions, postCopy: false };
     if (order.onStall === OnStall.ON_STALL_POST_COPY) {

@@ -27,9 +27,16 @@ export async function reviveSource(context: SourceContext, reason: string, refro
   await record.transition("aborting", { error: reason });
   await refrozen.catch(() => undefined);
   if (frozen !== null) await runPhase(phases, "revive", () => runAgain(context, frozen));
+  else await endThrottle(context);
   await transfer.release();
   await record.transition("aborted", { frozenMs: standstill.lastedMs });
   host.metrics.rollbacksTotal.inc({ outcome: "rolled_back" });
+}
+
+/** An agent that was killed while it slowed the container down may have left it in a moment in which it stood still. */
+async function endThrottle({ container }: SourceContext): Promise<void> {
+  const inspect = await container.inspect();
+  if (inspect?.State.Running && !inspect.State.Paused) await container.thaw();
 }
 
 async function runAgain(context: SourceContext, frozen: NonNullable<SourceEntry["frozen"]>): Promise<void> {

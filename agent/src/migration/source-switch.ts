@@ -27,6 +27,7 @@ import { diffLayer, layerDirectory, packLayer, scanLayer, writtenPaths } from ".
 import type { LayerManifest } from "../layer/types.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { pagesInImages } from "../memory-image/pages-in-images.ts";
+import type { Throttle } from "../memory/throttle.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
@@ -63,6 +64,7 @@ interface SwitchTarget {
   readonly baseline: LayerManifest;
   /** What the destination has of its memory; undefined if nothing. */
   readonly sentMemory: SentMemory | undefined;
+  readonly throttle: Throttle | undefined;
   /** Private memory stays where it is: the copy will fetch it. */
   readonly postCopy: boolean;
   readonly imageDirectory: string;
@@ -144,6 +146,7 @@ async function findTarget(
     layer: await layerDirectory(docker, dockerId, signal),
     baseline: transfer.baseline,
     sentMemory: transfer.sentMemory,
+    throttle: transfer.throttle,
     postCopy,
     ...directories,
   };
@@ -172,6 +175,8 @@ async function runSwitchSteps(
     const lockedAtMs = Date.now();
     standstill.begin();
     await step("freeze", async () => {
+      // What slows it down opens the freezer now and then.
+      await target.throttle?.release();
       // Through Docker, so that it knows: health checks would fail otherwise.
       // Not by the signal: a pause that Docker carries out after nobody waits any more would undo the revival.
       await host.docker.pauseContainer(target.dockerId);

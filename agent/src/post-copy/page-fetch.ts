@@ -38,6 +38,8 @@ export class PageFetch {
   #isBegun = false;
   #progress: FaultProgress | undefined;
   #missingPages = 0;
+  /** Pages whose content has come from the source. */
+  #receivedPages = 0;
   #round: { readonly reader: MemoryImageReader; readonly images: Map<number, MemoryImage> } | null | undefined;
 
   constructor(options: PageFetchOptions) {
@@ -81,9 +83,18 @@ export class PageFetch {
     });
   }
 
-  get progress(): { readonly placedPages: number; readonly missingPages: number; readonly faults: FaultProgress | null } {
-    const placedPages = this.#progress?.placedPages ?? 0;
-    return { placedPages, missingPages: this.#missingPages, faults: this.#progress ?? null };
+  get progress(): {
+    readonly placedPages: number;
+    readonly missingPages: number;
+    readonly receivedPages: number;
+    readonly faults: FaultProgress | null;
+  } {
+    return {
+      placedPages: this.#progress?.placedPages ?? 0,
+      missingPages: this.#missingPages,
+      receivedPages: this.#receivedPages,
+      faults: this.#progress ?? null,
+    };
   }
 
   /** Takes the pages of one connection of the source, until all are here or the connection is lost. */
@@ -136,6 +147,7 @@ export class PageFetch {
         else if (event.kind === "range" && (event.flags & PARENT) !== 0) await this.#placeFromRound(server, task, event);
         else if (event.kind === "range" && (event.flags & PRESENT) !== 0) {
           at = event.vaddr;
+          this.#receivedPages += event.pages;
           expected = event.pages * PAGE_BYTES;
         } else if (event.kind === "content") {
           for (let done = 0; done < event.bytes.length; ) {
@@ -222,9 +234,8 @@ export class PageFetch {
   }
 
   #askForAll(): void {
-    const { server } = { server: this.#demandServer() };
     try {
-      this.#askFor(server.state);
+      this.#askFor(this.#demandServer().state);
     } catch (thrown) {
       // It has ended: nothing is missing.
       if (toDrayError(thrown).reason !== "INTERNAL") throw thrown;

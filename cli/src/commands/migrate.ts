@@ -30,6 +30,7 @@ interface MigrateOptions extends OutputOptions {
   readonly to?: string;
   readonly mode: Mode;
   readonly maxDowntime?: number;
+  readonly autoConverge?: boolean;
   readonly bandwidth?: number;
   readonly constraint?: string[];
   readonly timeout?: number;
@@ -52,6 +53,7 @@ export function addMigrateCommand(program: Command, context: CommandContext): vo
         .default(parseMode("auto"), "auto"),
     )
     .option("--max-downtime <duration>", "downtime to aim for, for example 300ms", parseDurationMs)
+    .option("--auto-converge", "slows the container down where its memory changes faster than it can be sent")
     .option("--bandwidth <rate>", "cap on what is sent, in the downtime too, for example 500M", parseBytesPerSecond)
     .option("--constraint <constraint>", "for example node.labels.zone==b; may be given again", collectConstraint)
     .option("--timeout <duration>", "rolls back after this long, for example 10m", parseDurationMs)
@@ -72,6 +74,7 @@ async function migrate(context: CommandContext, container: string, options: Migr
     to: options.to ?? "",
     mode: options.mode,
     maxDowntimeMs: options.maxDowntime ?? 0,
+    autoConverge: options.autoConverge ?? false,
     bandwidthBytesPerSecond: options.bandwidth ?? 0,
     constraints: options.constraint ?? [],
     timeoutMs: options.timeout ?? 0,

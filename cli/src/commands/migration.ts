@@ -115,12 +115,13 @@ function migrationLines(migration: Migration): string[] {
   const { error } = document;
   const phases = phaseRows(migration);
   const rounds = layOutTable(
-    ["ROUND", "SENT", "PAGES", "DIRTY", "DURATION"],
+    ["ROUND", "SENT", "PAGES", "DIRTY", "WIRE", "DURATION"],
     migration.rounds.map((round, index) => [
       String(index),
       showBytes(round.bytes),
       String(round.pages),
       showBytes(round.dirtyBytes),
+      showBytes(round.wireBytes),
       showDuration(round.durationMs),
     ]),
   );
@@ -153,6 +154,7 @@ function migrationLines(migration: Migration): string[] {
     ]),
     ...(phases.length > 0 ? ["", ...layOutTable(["PHASE", "ON", "STARTED", "DURATION"], phases)] : []),
     ...(migration.rounds.length > 0 ? ["", ...rounds] : []),
+    ...(document.decisions.length > 0 ? ["", ...document.decisions] : []),
     ...(document.findings.length > 0 ? ["", ...findingLines(document.findings)] : []),
   ];
 }

@@ -29,7 +29,10 @@ export interface MigrationDocument {
     readonly pages: number;
     readonly duration_ms: number;
     readonly dirty_bytes: number;
+    readonly wire_bytes: number;
   }[];
+  /** What was decided on the way, and why, with the numbers; for people. */
+  readonly decisions: readonly string[];
   readonly memory_bytes: number;
   readonly wire_bytes: number;
   readonly phases: readonly {
@@ -102,7 +105,9 @@ export function migrationDocument(migration: Migration): MigrationDocument {
       pages: round.pages,
       duration_ms: tenths(round.durationMs),
       dirty_bytes: round.dirtyBytes,
+      wire_bytes: round.wireBytes,
     })),
+    decisions: migration.decisions,
     memory_bytes: migration.memoryBytes,
     wire_bytes: migration.wireBytes,
     phases: migration.phases.map((phase) => ({

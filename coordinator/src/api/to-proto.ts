@@ -47,7 +47,7 @@ export function toMigration({ record, progress }: MigrationState): Migration {
     findings: record.findings.map(fromFindingRecord),
     cancelRequested: record.cancelRequested,
     decisions: record.decisions,
-    phaseStartedAtMs: record.phaseStartedAtMs ?? 0,
+    phaseStartedAtMs: phase === "done" ? 0 : (record.phaseStartedAtMs ?? 0),
     frozenMs: record.frozenMs ?? undefined,
   };
 }

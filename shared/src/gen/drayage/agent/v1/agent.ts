@@ -441,7 +441,7 @@ export interface FetchResponse {
 export interface FetchResult {
   /** Times of the steps on this side. */
   steps: PhaseTime[];
-  /** Bytes of pages that were brought. */
+  /** Bytes of pages that the source has sent. */
   bytes: number;
   /** How often a thread waited for a page. */
   faults: number;

@@ -1,0 +1,61 @@
+/**
+ * Slows a container down, so that its memory changes less: its freezer is shut for a share of each tenth of a second.
+ * That works whatever controllers its cgroup has, holds for all of its threads alike, and leaves its limits as they
+ * are.
+ *
+ * Nothing durable tells of it: an agent that is killed in a shut moment leaves the container frozen, and `thaw` of the
+ * next one's recovery opens it (source-revive.ts).
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import { freezeCgroup, thawCgroup } from "../host/cgroup.ts";
+
+/** Shares of the time for which the container stands still, one after the other. */
+const STEPS = [0.2, 0.4, 0.6, 0.8, 0.9] as const;
+const CYCLE_MS = 100;
+const FREEZER_MS = 5000;
+
+export class Throttle {
+  readonly #cgroup: string;
+  readonly #ending = new AbortController();
+  #step = -1;
+  #cycling: Promise<void> | undefined;
+
+  /** Does nothing yet. */
+  constructor(cgroup: string) {
+    this.#cgroup = cgroup;
+  }
+
+  /** Share of the time for which it stands still; 0 before the first step. */
+  get share(): number {
+    return STEPS[this.#step] ?? 0;
+  }
+
+  /** One step slower. False if there is none any more. */
+  tighten(): boolean {
+    if (this.#step + 1 >= STEPS.length || this.#ending.signal.aborted) return false;
+    this.#step++;
+    this.#cycling ??= this.#cycle();
+    return true;
+  }
+
+  /** As fast as before, whatever happened; returns when the freezer is open. Idempotent. */
+  async release(): Promise<void> {
+    this.#ending.abort();
+    await this.#cycling;
+  }
+
+  async #cycle(): Promise<void> {
+    const { signal } = this.#ending;
+    while (!signal.aborted) {
+      try {
+        await freezeCgroup(this.#cgroup, { deadlineMs: FREEZER_MS });
+        await pause(CYCLE_MS * this.share, undefined, { signal });
+      } catch {
+        // Called off, or a task that cannot be frozen now: the next turn may do.
+      } finally {
+        await thawCgroup(this.#cgroup, { deadlineMs: FREEZER_MS }).catch(() => undefined);
+      }
+      await pause(CYCLE_MS * (1 - this.share), undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
