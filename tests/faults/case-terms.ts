@@ -10,6 +10,9 @@ export interface Place {
   readonly point: string;
 }
 
+/** How the memory goes: everything before the copy runs, or what remains while it does. */
+export type CaseMode = "stop-copy" | "post-copy" | "hybrid";
+
 export interface FaultOf {
   readonly role: Role;
   readonly fault: Fault;

@@ -17,6 +17,9 @@ export const CORE_POINTS: readonly string[] = [
   "destination killed at destination.after-thaw",
   "leader killed at saga.before-commit",
   "leader killed at saga.after-commit",
+  "source killed at source.before-serving-pages, post-copy",
+  "destination killed at destination.after-journal-fetching, post-copy",
+  "destination killed at destination.before-fetch, post-copy",
 ];
 
 export function isChosen(isCore: boolean): boolean {

@@ -2,7 +2,7 @@
  * Every named point at which a program may die, and what must become of the migration. Points that a migration passes
  * only when something else goes wrong need a cause; points-in-code.test.ts demands that none is forgotten.
  */
-import type { FaultOf, Outcome, Place, Role } from "./case-terms.ts";
+import type { CaseMode, FaultOf, Outcome, Place, Role } from "./case-terms.ts";
 import {
   CANCEL,
   CUT_OFF_DESTINATION,
@@ -19,6 +19,8 @@ export type Cause = readonly FaultOf[] | Deed;
 
 export interface PointCase extends Place {
   readonly outcomes: readonly Outcome[];
+  /** Default: stop-copy. */
+  readonly mode?: CaseMode;
   /** What leads to this point: faults elsewhere, or something that is done. */
   readonly because?: Cause;
 }
@@ -36,6 +38,7 @@ const cases = (
   outcomes: readonly Outcome[],
   because?: PointCase["because"],
 ): PointCase[] => points.map((point) => ({ role, point, outcomes, ...(because === undefined ? {} : { because }) }));
+const inMode = (mode: CaseMode, all: readonly PointCase[]): PointCase[] => all.map((each) => ({ ...each, mode }));
 const states = (names: readonly string[]) => names.map((name) => `journal-${name}`);
 
 const fault = (role: Role, action: Fault["action"], point: string): FaultOf => ({ role, fault: { point, action } });
@@ -88,6 +91,21 @@ export const POINT_CASES: readonly PointCase[] = [
     around("saga.", ["accept", "phase-reserve", "phase-sync", "phase-switch", "enter-switch"]),
     either,
   ),
+  ...inMode("post-copy", [
+    ...cases("source", ["source.after-dump", ...around("source.", states(["sent"]))], rolledBack),
+    // It serves from the moment in which it stands still, before the commit.
+    ...cases("source", ["source.before-serving-pages"], either),
+    ...cases("source", around("source.", states(["finishing"])), completed),
+    ...cases(
+      "destination",
+      ["destination.before-restore", ...around("destination.", states(["prepared"]))],
+      rolledBack,
+    ),
+    ...cases("destination", ["destination.after-thaw", "destination.before-fetch"], completed),
+    ...cases("destination", around("destination.", ["confirm-running", ...states(["fetching", "running"])]), completed),
+    ...cases("leader", around("saga.", ["phase-fetch"]), completed),
+  ]),
+
   ...cases("leader", ["saga.before-commit"], either),
   ...cases("leader", ["saga.after-commit", ...around("saga.", ["phase-finish", "done"])], completed),
   ...cases("leader", around("saga.", ["phase-abort", "done"]), rolledBack, RESTORE_FAILS),
@@ -101,8 +119,9 @@ export const POINT_CASES: readonly PointCase[] = [
   ...cases("leader", ["election.won"], completed, LEADER_DIES_AFTER_COMMIT),
 ];
 
-export function titleOf({ role, point, because }: PointCase): string {
-  return `${role} killed at ${point}${because === undefined ? "" : ` after ${nameOf(because)}`}`;
+export function titleOf({ role, point, because, mode }: PointCase): string {
+  const cause = because === undefined ? "" : ` after ${nameOf(because)}`;
+  return `${role} killed at ${point}${cause}${mode === undefined ? "" : `, ${mode}`}`;
 }
 
 export function isDeed(cause: Cause): cause is Deed {

@@ -23,11 +23,11 @@ describe("killed at a named point", () => {
   }
 });
 
-async function killAt({ role, point, outcomes, because }: PointCase): Promise<void> {
+async function killAt({ role, point, outcomes, because, mode = "stop-copy" }: PointCase): Promise<void> {
   const actors = await stage.set();
   const death: FaultOf = { role, fault: { point, action: "kill" } };
   await setFaults(stage, actors, [...(because === undefined ? [] : faultsOf(because)), death]);
-  const beginning = stage.begin(actors.destination);
+  const beginning = stage.begin(actors.destination, "--mode", mode);
   beginning.catch(() => undefined);
   const undo =
     because !== undefined && isDeed(because)

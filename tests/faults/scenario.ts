@@ -4,7 +4,7 @@
  */
 import type { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import type { Fault } from "./fault-points.ts";
-import type { FaultOf, Outcome, Place, Role } from "./case-terms.ts";
+import type { CaseMode, FaultOf, Outcome, Place, Role } from "./case-terms.ts";
 import { type Actors, SETTLE_MS, type Stage } from "./stage.ts";
 
 export interface Scene {
@@ -15,6 +15,8 @@ export interface Scene {
 }
 
 export interface Scenario {
+  /** Default: stop-copy. */
+  readonly mode?: CaseMode;
   /** Where it hangs until `during` is over. */
   readonly hold: Place;
   during(scene: Scene): Promise<void>;
@@ -49,7 +51,7 @@ export async function play(stage: Stage, scenario: Scenario, options: PlayOption
   const actors = await stage.set();
   const { role, point } = scenario.hold;
   await setFaults(stage, actors, [{ role, fault: { point, action: "hang" } }]);
-  const id = await stage.begin(actors.destination);
+  const id = await stage.begin(actors.destination, "--mode", scenario.mode ?? "stop-copy");
   await stage.faults.firing(point, SETTLE_MS);
   const scene = { stage, actors, id };
   await scenario.during(scene);

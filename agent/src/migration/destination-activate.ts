@@ -124,6 +124,7 @@ export class Activation {
     const { fetch } = this.#parts;
     const before = phases.times.length;
     if (record.entry.state === "fetching") {
+      await faultPoint("destination.before-fetch");
       await runPhase(phases, "fetch-memory", async () => {
         fetch.begin();
         const timer = setInterval(() => report(fetchProgress(fetch.progress)), PROGRESS_MS);

@@ -41,7 +41,13 @@ const NEEDS_VERDICT: ReadonlySet<DestinationState> = new Set([
   "declining",
 ]);
 /** A fault server may hold the memory of the copy. */
-const MAY_FETCH: ReadonlySet<DestinationState> = new Set(["holding", "prepared", "activating", "fetching", "declining"]);
+const MAY_FETCH: ReadonlySet<DestinationState> = new Set([
+  "holding",
+  "prepared",
+  "activating",
+  "fetching",
+  "declining",
+]);
 /** Answers after which asking again brings no committed copy to life. */
 const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_OWNER", "NOT_FOUND", "CRIU_RESTORE_FAILED", "CANCELLED"]);
 

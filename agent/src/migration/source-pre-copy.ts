@@ -65,7 +65,9 @@ export async function preCopy(
     if (verdict.kind === "stalled" && verdict.why === "rounds-do-not-pay" && order.autoConverge) {
       transfer.throttle ??= new Throttle(await container.cgroup());
       if (transfer.throttle.tighten()) {
-        decisions.push(`throttling: the container stands still ${Math.round(transfer.throttle.share * 100)} % of the time`);
+        decisions.push(
+          `throttling: the container stands still ${Math.round(transfer.throttle.share * 100)} % of the time`,
+        );
         continue;
       }
     }

@@ -144,7 +144,8 @@ export class PageFetch {
     for await (const chunk of file.content as AsyncIterable<Buffer>) {
       for (const event of decoder.decode(chunk)) {
         if (event.kind === "open") task = event.image.id;
-        else if (event.kind === "range" && (event.flags & PARENT) !== 0) await this.#placeFromRound(server, task, event);
+        else if (event.kind === "range" && (event.flags & PARENT) !== 0)
+          await this.#placeFromRound(server, task, event);
         else if (event.kind === "range" && (event.flags & PRESENT) !== 0) {
           at = event.vaddr;
           this.#receivedPages += event.pages;

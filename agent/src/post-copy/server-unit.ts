@@ -20,7 +20,10 @@ export interface FaultServerPlace {
 }
 
 /** Of a migration, by the agent's configuration. */
-export function faultServerPlace({ runDirectory }: { readonly runDirectory: string }, migrationId: string): FaultServerPlace {
+export function faultServerPlace(
+  { runDirectory }: { readonly runDirectory: string },
+  migrationId: string,
+): FaultServerPlace {
   return { migrationId, controlSocket: `${runDirectory}/faults/${migrationId}` };
 }
 

@@ -107,6 +107,10 @@ function undecided(
 /** True once nothing can bring the container back to the source any more, or that has been tried. */
 export function isTooLateToCancel(record: Pick<MigrationRecord, "phase">): boolean {
   return (
-    record.phase === "commit" || record.phase === "activate" || record.phase === "fetch" || record.phase === "finish" || record.phase === "done"
+    record.phase === "commit" ||
+    record.phase === "activate" ||
+    record.phase === "fetch" ||
+    record.phase === "finish" ||
+    record.phase === "done"
   );
 }
