@@ -1,6 +1,6 @@
-import { allNodes, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { overlaps, parseNetwork, type Network } from "./cidr.ts";
-import { chooseSubnet, labId, NODES_MAX, nodeNames, planAddresses, subnetCandidates } from "./plan.ts";
+import { allNodes, chooseSubnet, labId, NODES_MAX, nodeNames, planAddresses, subnetCandidates } from "./plan.ts";
 
 const INTERFACE_NAME_MAX = 15;
 
