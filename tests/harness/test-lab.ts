@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { etcdctl } from "../../deploy/lab/src/cluster/bring-up.ts";
+import { memberNodes } from "../../deploy/lab/src/cluster/members.ts";
 import { run, runRaw, type RunOptions, type RunResult } from "../../deploy/lab/src/host/run.ts";
 import { type Lab, openLab } from "../../deploy/lab/src/lab/lab.ts";
 import { REPOSITORY } from "../../deploy/lab/src/lab/layout.ts";
@@ -125,7 +126,7 @@ export class TestLab {
   /** Value of a key, asked of the first member that answers; undefined if there is none. */
   async etcdGet(key: string): Promise<string | undefined> {
     let last: RunResult | undefined;
-    for (const node of this.nodes) {
+    for (const { name: node } of memberNodes(this.#lab.plan)) {
       last = await this.tryExec(node, etcdctl(["--command-timeout=5s", "get", "--print-value-only", key])).catch(
         () => undefined,
       );

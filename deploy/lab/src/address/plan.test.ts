@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { overlaps, parseNetwork, type Network } from "./cidr.ts";
-import { chooseSubnet, labId, NODES_MAX, nodeNames, planAddresses, subnetCandidates } from "./plan.ts";
+import { allNodes, chooseSubnet, labId, NODES_MAX, nodeNames, planAddresses, subnetCandidates } from "./plan.ts";
 
 const INTERFACE_NAME_MAX = 15;
 
@@ -34,7 +34,7 @@ describe("address plan", () => {
   });
 
   it("gives every node a name, an address, a port and a range, none twice", () => {
-    const plan = planAddresses("abcdef", "10.70.1.0/24", NODES_MAX);
+    const plan = planAddresses("abcdef", "10.70.1.0/24", NODES_MAX, true);
     expect(plan.nodes.map(({ name }) => name)).toEqual(nodeNames(NODES_MAX));
     expect(plan.nodes[0]).toEqual({
       name: "n1",
@@ -46,14 +46,14 @@ describe("address plan", () => {
       plan.hostIpv4,
       plan.freeAddresses.first,
       plan.freeAddresses.last,
-      ...plan.nodes.flatMap(({ ipv4, automaticRange }) => [ipv4, automaticRange]),
+      ...allNodes(plan).flatMap(({ ipv4, automaticRange }) => [ipv4, automaticRange]),
     ].map(network);
     taken.forEach((a, index) => {
       expect(overlaps(a, network(plan.subnet))).toBe(true);
       expect(taken.slice(index + 1).some((b) => overlaps(a, b))).toBe(false);
     });
     expect(
-      [plan.bridge, ...plan.nodes.map(({ port }) => port)].every((name) => name.length <= INTERFACE_NAME_MAX),
+      [plan.bridge, ...allNodes(plan).map(({ port }) => port)].every((name) => name.length <= INTERFACE_NAME_MAX),
     ).toBe(true);
   });
 

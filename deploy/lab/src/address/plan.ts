@@ -4,7 +4,9 @@
  * name, and a lab without its state file can still be taken down.
  *
  *   .1          the host's end of the bridge, gateway of all
+ *   .10         the node that controls the others, where they do not do it themselves
  *   .11 … .18   nodes n1 … n8
+ *   .24 … .31   for Docker on the controlling node to give out
  *   .32 … .127  free for containers with an address of their own choice
  *   .128 …      16 addresses per node for Docker to give out
  */
@@ -26,6 +28,9 @@ export interface NodePlan {
   readonly automaticRange: string;
 }
 
+/** The node that runs etcd and the coordinator, where the others are too slow for it. */
+export const CONTROL_NODE = "c1";
+
 export interface AddressPlan {
   readonly bridge: string;
   readonly subnet: string;
@@ -34,6 +39,13 @@ export interface AddressPlan {
   /** Addresses that Docker gives to nobody: containers may be started with them. */
   readonly freeAddresses: { readonly first: string; readonly last: string };
   readonly nodes: readonly NodePlan[];
+  /** Has no agent. Undefined where etcd and coordinators run on the nodes. */
+  readonly control: NodePlan | undefined;
+}
+
+/** Every node of the lab. */
+export function allNodes({ nodes, control }: AddressPlan): readonly NodePlan[] {
+  return control === undefined ? nodes : [control, ...nodes];
 }
 
 /** Six hexadecimal digits that stand for a lab in names of interfaces and cgroups. */
@@ -77,12 +89,18 @@ export function nodeNames(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `n${index + 1}`);
 }
 
-export function planAddresses(id: string, subnet: string, count: number): AddressPlan {
+export function planAddresses(id: string, subnet: string, count: number, controlled = false): AddressPlan {
   const network = parseNetwork(subnet);
   if (network === undefined || network.prefixLength !== PREFIX_LENGTH) {
     throw new LabError("failed", `not a /${PREFIX_LENGTH} network: ${subnet}`);
   }
   const at = (offset: number) => formatAddress(network.address + offset);
+  const control: NodePlan = {
+    name: CONTROL_NODE,
+    ipv4: at(10),
+    port: `vb-${machineName(id, CONTROL_NODE)}`,
+    automaticRange: `${at(24)}/29`,
+  };
   return {
     bridge: bridgeName(id),
     subnet,
@@ -95,5 +113,6 @@ export function planAddresses(id: string, subnet: string, count: number): Addres
       port: `vb-${machineName(id, name)}`,
       automaticRange: `${at(128 + 16 * index)}/28`,
     })),
+    control: controlled ? control : undefined,
   };
 }

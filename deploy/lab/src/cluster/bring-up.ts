@@ -1,5 +1,5 @@
 /** From bare nodes to a running cluster. Every step keeps what is there already, so that it can be repeated. */
-import type { NodePlan } from "../address/plan.ts";
+import { allNodes, type NodePlan } from "../address/plan.ts";
 import { LabError } from "../errors.ts";
 import { runRaw } from "../host/run.ts";
 import { together } from "../host/together.ts";
@@ -38,7 +38,7 @@ export async function bringUpCluster(
   const members = memberNodes(lab.plan);
   await together(
     signal,
-    lab.plan.nodes.map((node) => (stop) => installPackage(lab, node.name, product, progress, stop)),
+    allNodes(lab.plan).map((node) => (stop) => installPackage(lab, node.name, product, progress, stop)),
   );
   await issueCertificates(lab, clusterName(lab), signal);
   progress.step("CA and certificates are made");
@@ -98,14 +98,14 @@ export function etcdctl(args: readonly string[]): string[] {
 }
 
 async function startCoordinator(lab: Lab, node: NodePlan, signal: AbortSignal): Promise<void> {
-  const config = coordinatorConfig(lab.plan, node, clusterName(lab));
+  const config = coordinatorConfig(lab.plan, node, clusterName(lab), lab.driver.patience);
   await writeInNode(lab, node.name, `${CONFIG_DIRECTORY}/coordinator.yaml`, config, { signal });
   await startUnit(lab, node, "drayage-coordinator.service", signal);
 }
 
 async function startAgent(lab: Lab, node: NodePlan, signal: AbortSignal): Promise<void> {
   await admitNode(lab, node, signal);
-  const config = agentConfig(lab.plan, node, clusterName(lab));
+  const config = agentConfig(lab.plan, node, clusterName(lab), lab.driver.patience);
   await writeInNode(lab, node.name, `${CONFIG_DIRECTORY}/agent.yaml`, config, { signal });
   await startUnit(lab, node, "drayage-agent.service", signal);
 }

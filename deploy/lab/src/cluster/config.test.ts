@@ -29,6 +29,15 @@ describe("configuration of a lab's cluster", () => {
     expect(memberNodes(planAddresses("abcdef", "10.70.1.0/24", 2)).map(({ name }) => name)).toEqual(["n1"]);
   });
 
+  it("is led by the controlling node alone where there is one, and gives slow nodes time", () => {
+    const controlled = planAddresses("abcdef", "10.70.1.0/24", 4, true);
+    expect(memberNodes(controlled).map(({ name }) => name)).toEqual(["c1"]);
+    expect(certificatesToIssue({ plan: controlled }).map(({ name }) => name)).toEqual(["c1", "c1", "lab"]);
+    const [first] = controlled.nodes;
+    const agent = AgentConfigSchema.parse(parse(agentConfig(controlled, first as NodePlan, "lab", 10)));
+    expect(agent).toMatchObject({ etcdEndpoints: ["https://10.70.1.10:2379"], leaseTtlSeconds: 50 });
+  });
+
   it("lets etcd speak to nobody without a certificate", () => {
     const lines = etcdEnvironment(plan, second, "lab").split("\n");
     expect(lines).toEqual(

@@ -11,7 +11,15 @@ function list(key: string, values: readonly string[]): string {
   return `${key}:\n${values.map((value) => `  - "${value}"\n`).join("")}`;
 }
 
-export function agentConfig(plan: AddressPlan, node: NodePlan, cluster: string): string {
+/** Of a host with a processor of its own: the product's default. */
+const LEASE_TTL_SECONDS = 5;
+
+/** A slow node is not a dead one. */
+function lease(patience: number): string {
+  return patience === 1 ? "" : `leaseTtlSeconds: ${LEASE_TTL_SECONDS * patience}\n`;
+}
+
+export function agentConfig(plan: AddressPlan, node: NodePlan, cluster: string, patience = 1): string {
   const zone = ZONES[plan.nodes.indexOf(node) % ZONES.length];
   return [
     `node: ${node.name}\n`,
@@ -19,15 +27,17 @@ export function agentConfig(plan: AddressPlan, node: NodePlan, cluster: string):
     list("advertiseAddresses", [node.ipv4]),
     list("etcdEndpoints", etcdEndpoints(plan)),
     `labels:\n  zone: ${zone}\n`,
+    lease(patience),
   ].join("");
 }
 
-export function coordinatorConfig(plan: AddressPlan, node: NodePlan, cluster: string): string {
+export function coordinatorConfig(plan: AddressPlan, node: NodePlan, cluster: string, patience = 1): string {
   return [
     `name: ${node.name}\n`,
     `cluster: ${cluster}\n`,
     list("advertiseAddresses", [node.ipv4]),
     list("etcdEndpoints", etcdEndpoints(plan)),
+    lease(patience),
   ].join("");
 }
 

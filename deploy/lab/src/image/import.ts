@@ -30,7 +30,7 @@ export async function importImages(
   signal?: AbortSignal,
 ): Promise<void> {
   const names = images.map(parseImageName);
-  const targets = (nodes ?? lab.state.nodes.map((node) => node.name)).map((node) => findNode(lab, node).record.name);
+  const targets = (nodes ?? lab.plan.nodes.map((node) => node.name)).map((node) => findNode(lab, node).record.name);
   for (const name of names) {
     await ensureImage(name, progress, signal);
     await together(

@@ -51,7 +51,7 @@ export async function isAnythingLeft(layout: LabLayout): Promise<boolean> {
 async function ports(id: string): Promise<string[]> {
   try {
     const names = await readdir(join("/sys/class/net", bridgeName(id), "brif"));
-    return names.filter((name) => name.startsWith(`vb-${machineName(id, "n")}`));
+    return names.filter((name) => name.startsWith(`vb-${machineName(id, "")}`));
   } catch (error) {
     if (hasCode(error, "ENOENT")) return [];
     throw error;

@@ -1,8 +1,9 @@
 /** One lab: its place, its plan, its driver, its lock. */
-import { type AddressPlan, labId, planAddresses } from "../address/plan.ts";
+import { type AddressPlan, allNodes, CONTROL_NODE, labId, planAddresses } from "../address/plan.ts";
 import { LabError } from "../errors.ts";
 import { lockOrRefuse } from "../host/lock.ts";
 import { ContainerDriver } from "../node/container-driver.ts";
+import { ControlledDriver } from "../node/controlled-driver.ts";
 import type { NodeDriver, NodeKind, NodeSpec } from "../node/driver.ts";
 import { VmDriver } from "../node/vm-driver.ts";
 import { type LabLayout, labLayout } from "./layout.ts";
@@ -24,9 +25,9 @@ export interface LabNode {
 export function createDriver(kind: NodeKind, layout: LabLayout): NodeDriver {
   const { nodesDirectory, keysDirectory } = layout;
   const id = labId(layout.directory);
-  return kind === "vm"
-    ? new VmDriver({ id, nodesDirectory, keysDirectory })
-    : new ContainerDriver({ id, nodesDirectory });
+  const containers = new ContainerDriver({ id, nodesDirectory });
+  if (kind === "container") return containers;
+  return new ControlledDriver(new VmDriver({ id, nodesDirectory, keysDirectory }), containers);
 }
 
 export function assembleLab(layout: LabLayout, state: LabState): Lab {
@@ -34,10 +35,19 @@ export function assembleLab(layout: LabLayout, state: LabState): Lab {
   return {
     layout,
     id,
-    plan: planAddresses(id, state.subnet, state.nodes.length),
+    plan: planAddresses(id, state.subnet, hostCount(state), isControlled(state)),
     driver: createDriver(state.kind, layout),
     state,
   };
+}
+
+/** How many nodes run containers of users. */
+export function hostCount(state: Pick<LabState, "nodes">): number {
+  return state.nodes.filter(({ name }) => name !== CONTROL_NODE).length;
+}
+
+function isControlled(state: Pick<LabState, "nodes">): boolean {
+  return state.nodes.some(({ name }) => name === CONTROL_NODE);
 }
 
 /** The lab of that name; an error when there is none. */
@@ -58,13 +68,14 @@ export function labNodes(lab: Lab): LabNode[] {
 
 export function findNode(lab: Lab, name: string): LabNode {
   const record = lab.state.nodes.find((node) => node.name === name);
-  const plan = lab.plan.nodes.find((node) => node.name === name);
+  const plan = allNodes(lab.plan).find((node) => node.name === name);
   if (record === undefined || plan === undefined) {
     throw new LabError("notFound", `there is no node "${name}" in lab "${lab.layout.name}"`, {
       remedy: `its nodes are ${lab.state.nodes.map((node) => node.name).join(", ")}`,
     });
   }
-  return { record, spec: { plan, network: lab.plan, base: lab.state.base, imageStore: record.imageStore } };
+  const base = name === CONTROL_NODE ? (lab.state.controlBase ?? "") : lab.state.base;
+  return { record, spec: { plan, network: lab.plan, base, imageStore: record.imageStore } };
 }
 
 /** Writes the lab's state with one node's record changed. */

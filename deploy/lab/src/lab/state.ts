@@ -23,6 +23,8 @@ export interface LabState {
   readonly suite: Suite;
   /** What the nodes are made from; empty until it is built. A later version may make new labs from something else. */
   readonly base: string;
+  /** The same for the node that controls the others. */
+  readonly controlBase?: string;
   readonly subnet: string;
   /** Whether the product and its cluster are installed, or the nodes are bare. */
   readonly cluster: boolean;

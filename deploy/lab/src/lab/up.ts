@@ -1,8 +1,7 @@
 /** Brings a lab up: from nothing, from what a crash left, or completes one that is up. */
 import { mkdir } from "node:fs/promises";
-import { chooseSubnet, labId, nodeNames } from "../address/plan.ts";
+import { chooseSubnet, CONTROL_NODE, labId, nodeNames } from "../address/plan.ts";
 import { bringUpCluster } from "../cluster/bring-up.ts";
-import { firstNode } from "../cluster/members.ts";
 import { type ProductPackage, productPackage } from "../cluster/package.ts";
 import { LabError } from "../errors.ts";
 import { lockOrWait } from "../host/lock.ts";
@@ -16,7 +15,7 @@ import type { NodeKind } from "../node/driver.ts";
 import type { Progress } from "../progress.ts";
 import type { Suite } from "../rootfs/recipe.ts";
 import { isAnythingLeft, tearDown } from "./down.ts";
-import { assembleLab, type Lab, labNodes, lockLab } from "./lab.ts";
+import { assembleLab, hostCount, type Lab, labNodes, lockLab } from "./lab.ts";
 import { type LabLayout, labLayout } from "./layout.ts";
 import { bootNode } from "./node-control.ts";
 import { type LabState, readState, writeState } from "./state.ts";
@@ -45,7 +44,9 @@ export async function up(options: UpOptions, progress: Progress, signal: AbortSi
   const present = await presentState(layout, progress);
   if (present !== undefined) refuseDifference(options, present);
   const kind = present?.kind ?? options.kind ?? DEFAULTS.kind;
-  await installMissing(progress, signal, KIND_REQUIREMENTS[kind]);
+  // The node that controls virtual machines is a container.
+  await installMissing(progress, signal, KIND_REQUIREMENTS.container);
+  if (kind === "vm") await installMissing(progress, signal, KIND_REQUIREMENTS.vm);
   if (present !== undefined) {
     const lab = assembleLab(layout, present);
     await complete(lab, options, progress, signal);
@@ -86,7 +87,7 @@ async function presentState(layout: LabLayout, progress: Progress): Promise<LabS
 
 function refuseDifference(options: UpOptions, present: LabState): void {
   const asked = { nodes: options.nodes, kind: options.kind, suite: options.suite, cluster: options.cluster };
-  const has = { nodes: present.nodes.length, kind: present.kind, suite: present.suite, cluster: present.cluster };
+  const has = { nodes: hostCount(present), kind: present.kind, suite: present.suite, cluster: present.cluster };
   for (const key of ["nodes", "kind", "suite", "cluster"] as const) {
     if (asked[key] !== undefined && asked[key] !== has[key]) {
       throw new LabError("precondition", `lab "${options.name}" is up with ${key} ${has[key]}, not ${asked[key]}`, {
@@ -103,6 +104,8 @@ async function createLab(layout: LabLayout, options: UpOptions, signal: AbortSig
   await mkdir(layout.nodesDirectory, { recursive: true });
   await using _lock = await lockOrWait("network", signal);
   const names = nodeNames(nodes);
+  // Emulated processors are too slow for etcd and its clients' deadlines.
+  const controlled = kind === "vm" && cluster;
   const state: LabState = {
     version: 1,
     phase: "starting",
@@ -111,7 +114,7 @@ async function createLab(layout: LabLayout, options: UpOptions, signal: AbortSig
     cluster,
     base: "",
     subnet: chooseSubnet(id, await usedNetworks(signal)),
-    nodes: names.map((name) => ({
+    nodes: [...(controlled ? [CONTROL_NODE] : []), ...names].map((name) => ({
       name,
       // One node of one suite keeps its images the other way, so that both ways are met everywhere.
       imageStore: suite === "trixie" && name === names.at(-1) ? "containerd" : "graphdriver",
@@ -165,13 +168,22 @@ async function bringUp(created: Lab, options: UpOptions, progress: Progress, sig
   const chosen = product;
   await together(signal, [
     (stop) => bringUpCluster(lab, chosen, progress, stop),
-    (stop) => importImages(lab, ["redis"], [firstNode(lab.plan).name], progress, stop),
+    (stop) =>
+      importImages(
+        lab,
+        ["redis"],
+        lab.plan.nodes.slice(0, 1).map(({ name }) => name),
+        progress,
+        stop,
+      ),
   ]);
   return lab;
 }
 
 async function withBase(lab: Lab, progress: Progress, signal: AbortSignal): Promise<Lab> {
-  const state = { ...lab.state, base: await lab.driver.prepare(lab.state.suite, progress, signal) };
+  const base = await lab.driver.prepare(lab.state.suite, progress, signal);
+  const controlBase = lab.plan.control === undefined ? undefined : await lab.driver.prepareControl?.(progress, signal);
+  const state = { ...lab.state, base, ...(controlBase === undefined ? {} : { controlBase }) };
   await writeState(lab.layout, state);
   return { ...lab, state };
 }

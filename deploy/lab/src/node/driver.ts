@@ -36,6 +36,9 @@ export interface NodeDriver {
   /** Builds or finds what all nodes have in common, and gives its path. Slow the first time. */
   prepare(suite: Suite, progress: Progress, signal?: AbortSignal): Promise<string>;
 
+  /** The same for the node that controls the others; undefined where they do it themselves. */
+  prepareControl?(progress: Progress, signal?: AbortSignal): Promise<string>;
+
   /**
    * Boots a node and returns when its init takes commands. The node's port is
    * then a forwarding port of the bridge. A disk of an earlier boot is kept.

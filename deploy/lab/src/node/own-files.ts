@@ -1,5 +1,5 @@
 /** What differs from node to node: files written into its root before it boots. */
-import type { AddressPlan } from "../address/plan.ts";
+import { type AddressPlan, allNodes } from "../address/plan.ts";
 import type { NodeSpec } from "./driver.ts";
 
 /** Contents by absolute path. */
@@ -18,6 +18,6 @@ export function firstFiles({ imageStore }: Pick<NodeSpec, "imageStore">): Readon
 }
 
 function hostsFile(network: AddressPlan): string {
-  const nodes = network.nodes.map(({ name, ipv4 }) => `${ipv4} ${name}`);
+  const nodes = allNodes(network).map(({ name, ipv4 }) => `${ipv4} ${name}`);
   return ["127.0.0.1 localhost", "::1 localhost", `${network.hostIpv4} lab-host`, ...nodes, ""].join("\n");
 }

@@ -27,7 +27,8 @@ import { firstFiles, ownFiles } from "./own-files.ts";
 import { awaitServices } from "./ready.ts";
 
 const PORT_DEADLINE_MS = 30_000;
-const INIT_DEADLINE_MS = 300_000;
+/** On a machine that has nothing else to do it takes some 15 s. */
+const INIT_DEADLINE_MS = 900_000;
 /** Below the node's cgroup: the machine itself, and the host's ends of commands, which end with it. */
 const MACHINE_CGROUP = "machine";
 const COMMANDS_CGROUP = "commands";

@@ -1,7 +1,7 @@
 /** The command line of a node's QEMU. */
 
 /** The processor is emulated: the same everywhere, on hosts without hardware virtualisation as well. */
-const ACCELERATOR = "tcg,thread=multi,tb-size=256";
+const ACCELERATOR = "tcg,thread=multi,tb-size=512";
 /** Everything that QEMU emulates, without cmpxchg16b: QEMU 7.2 has it wrong, and Linux dies of it. */
 const PROCESSOR = "max,-cx16";
 const PROCESSORS = 2;
