@@ -263,6 +263,14 @@ describe("on the destination", () => {
         host: hostWith({ securityProfiles: ["apparmor:docker-default", "apparmor:mine"] }),
       },
     ],
+    [
+      "Docker's own AppArmor profile, which the source could not load either",
+      {
+        inspect: { ...inspect, AppArmorProfile: "docker-default" },
+        host: hostWith({ securityProfiles: [] }),
+        sourceHost: hostWith({ securityProfiles: [] }),
+      },
+    ],
     ["a container that no AppArmor profile holds", { inspect: { ...inspect, AppArmorProfile: "unconfined" } }],
     ["another port", { inspect: published(""), listening: [{ protocol: "udp", address: "*", port: 8080 }] }],
   ])("%s is no finding", (_, change) => {

@@ -247,14 +247,17 @@ export const AGREEMENT_CHECKS: readonly Check<DestinationFacts>[] = [
     code: "security-profile-missing",
     severity: "blocking",
     find: ({ inspect, host, sourceHost }) => [
-      ...missingAppArmor(inspect.AppArmorProfile ?? "", host),
+      ...missingAppArmor(inspect.AppArmorProfile ?? "", host, sourceHost),
       ...missingSelinux(inspect.ProcessLabel ?? "", host, sourceHost),
     ],
   },
 ];
 
-function missingAppArmor(profile: string, host: HostFacts): readonly Words[] {
-  const loaded = host.securityProfiles.filter((name) => name.startsWith("apparmor:"));
+function missingAppArmor(profile: string, host: HostFacts, sourceHost: HostFacts): readonly Words[] {
+  const loadedOn = ({ securityProfiles }: HostFacts) => securityProfiles.filter((name) => name.startsWith("apparmor:"));
+  // Docker names its profile also where nothing could load it: then it holds nobody.
+  if (profile === "docker-default" && loadedOn(sourceHost).length === 0) return [];
+  const loaded = loadedOn(host);
   // Docker loads its own profile when it first needs it.
   const there = profile === "docker-default" ? loaded.length > 0 : loaded.includes(`apparmor:${profile}`);
   return when(
