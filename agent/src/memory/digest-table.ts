@@ -71,9 +71,15 @@ export class DigestTable {
   #region(image: ImageId, index: number): Region {
     const name = `${image.kind} ${image.id}`;
     let regions = this.#images.get(name);
-    if (regions === undefined) this.#images.set(name, (regions = new Map()));
+    if (regions === undefined) {
+      regions = new Map();
+      this.#images.set(name, regions);
+    }
     let region = regions.get(index);
-    if (region === undefined) regions.set(index, (region = this.#newRegion()));
+    if (region === undefined) {
+      region = this.#newRegion();
+      regions.set(index, region);
+    }
     return region;
   }
 

@@ -1,5 +1,5 @@
 /** The memory of the final dump: from CRIU's hands to the peer's. */
-import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import { DumpMemory } from "../memory/dump-memory.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";

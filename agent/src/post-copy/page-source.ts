@@ -85,14 +85,13 @@ export class PageSource {
 
   /** The next page that a thread waits for, with those behind it. */
   #wanted(): { place: Place; pages: number } | undefined {
-    for (let fault = this.#faults.shift(); fault !== undefined; fault = this.#faults.shift()) {
-      const task = this.#demandTask(fault.task);
-      // Where it was sent already it may be lost: it is asked for again only then.
-      const pages = Math.max(1, task.missing.runFrom(fault.address, PREFETCH_PAGES));
-      this.#next = { task: fault.task, address: fault.address + pages * PAGE_BYTES };
-      return { place: fault, pages };
-    }
-    return undefined;
+    const fault = this.#faults.shift();
+    if (fault === undefined) return undefined;
+    const task = this.#demandTask(fault.task);
+    // Where it was sent already it may be lost: it is asked for again only then.
+    const pages = Math.max(1, task.missing.runFrom(fault.address, PREFETCH_PAGES));
+    this.#next = { task: fault.task, address: fault.address + pages * PAGE_BYTES };
+    return { place: fault, pages };
   }
 
   #background(): { place: Place; pages: number } | undefined {
