@@ -1,12 +1,15 @@
 /** Downtimes as an SVG of horizontal bars on a logarithmic scale, with their intervals. Pure. */
 import type { Line } from "./report.ts";
-import type { WayName } from "./way.ts";
+import { isMode, type WayName } from "./way.ts";
 
 const NAMES: Readonly<Record<WayName, string>> = {
   docker: "docker checkpoint",
   podman: "podman export/import",
   runc: "runc script",
-  drayage: "Drayage",
+  "stop-copy": "Drayage stop-copy",
+  "pre-copy": "Drayage pre-copy",
+  hybrid: "Drayage hybrid",
+  "post-copy": "Drayage post-copy",
 };
 const WIDTH = 760;
 const LEFT = 170;
@@ -63,7 +66,7 @@ function bar({ way, downtimeMs }: Line, y: number, x: (ms: number) => number, fi
   const middle = y + BAR / 2;
   return [
     `<text x="${LEFT - 10}" y="${y + 15}" text-anchor="end">${NAMES[way]}</text>`,
-    `<rect class="bar${way === "drayage" ? " ours" : ""}" x="${round(from)}" y="${y}" width="${round(x(value) - from)}" height="${BAR}" rx="2"/>`,
+    `<rect class="bar${isMode(way) ? " ours" : ""}" x="${round(from)}" y="${y}" width="${round(x(value) - from)}" height="${BAR}" rx="2"/>`,
     `<line class="interval" x1="${round(x(low))}" x2="${round(x(high))}" y1="${middle}" y2="${middle}"/>`,
     `<text x="${round(x(high) + 8)}" y="${y + 15}">${duration(value)}</text>`,
   ];

@@ -4,7 +4,7 @@ import { removeContainer, startRedis } from "../../harness/containers.ts";
 import { eventually } from "../../harness/eventually.ts";
 import { migrate } from "../../harness/migrate.ts";
 import type { TestLab } from "../../harness/test-lab.ts";
-import type { Measurement, Way } from "./way.ts";
+import type { Measurement, ModeName, Way } from "./way.ts";
 
 const NAME = "bench-drayage";
 /** Replies that show that the connection lives. */
@@ -17,11 +17,12 @@ export interface DrayageMeasurement extends Measurement {
 }
 
 export class Drayage implements Way {
-  readonly name = "drayage";
+  readonly name: ModeName;
   readonly #lab: TestLab;
   readonly #nodes: readonly [string, string];
 
-  constructor(lab: TestLab, nodes: readonly [string, string]) {
+  constructor(lab: TestLab, nodes: readonly [string, string], mode: ModeName) {
+    this.name = mode;
     this.#lab = lab;
     this.#nodes = nodes;
   }
@@ -41,7 +42,7 @@ export class Drayage implements Way {
       await held.moreReplies(REPLIES);
       held.verdict();
       const beganAt = performance.now();
-      const report = await migrate(this.#lab, NAME, destination);
+      const report = await migrate(this.#lab, NAME, destination, "--mode", this.name);
       const totalMs = performance.now() - beganAt;
       await held.moreReplies(REPLIES);
       const { longestGap } = await held.stop();

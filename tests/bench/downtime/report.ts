@@ -1,6 +1,6 @@
 /** From the samples to what is said of them: summary, goals, Markdown. Pure. */
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
-import { LABELS, type Measurement, type WayName } from "./way.ts";
+import { LABELS, type Measurement, type ModeName, type WayName } from "./way.ts";
 
 export interface Sample extends Measurement {
   readonly way: WayName;
@@ -21,11 +21,16 @@ export interface Goal {
   readonly reached: boolean;
 }
 
-/** Times that the stock way's downtime must be of Drayage's, by size. */
-const STOCK_RATIO_MIN: ReadonlyMap<number, number> = new Map([
-  [100, 5],
-  [1024, 10],
-]);
+/** Times that the stock way's downtime must be of a mode's, by size. */
+const STOCK_RATIOS_MIN: readonly { readonly mode: ModeName; readonly megabytes: number; readonly least: number }[] = [
+  { mode: "stop-copy", megabytes: 100, least: 5 },
+  { mode: "stop-copy", megabytes: 1024, least: 10 },
+  { mode: "hybrid", megabytes: 1024, least: 50 },
+  { mode: "post-copy", megabytes: 1024, least: 50 },
+];
+/** What ten times the memory may cost a mode that fetches it afterwards. */
+const GROWTH_MAX = 1.3;
+const FETCHING: readonly ModeName[] = ["hybrid", "post-copy"];
 /** How much longer than the bare script at this size. */
 const SCRIPT_EXTRA_MAX_MS = 150;
 const SCRIPT_MEGABYTES = 100;
@@ -51,35 +56,49 @@ export function summarise(samples: readonly Sample[]): Line[] {
 /** Only goals of which both ways were measured. */
 export function judge(samples: readonly Sample[]): Goal[] {
   const goals: Goal[] = [];
-  for (const [megabytes, least] of STOCK_RATIO_MIN) {
-    const ratio = compare(samples, megabytes, "docker", (stock, ours) => stock / ours);
+  const of = (way: WayName, megabytes: number) => ({ way, megabytes });
+  for (const { mode, megabytes, least } of STOCK_RATIOS_MIN) {
+    const ratio = compare(samples, of("docker", megabytes), of(mode, megabytes), (stock, ours) => stock / ours);
     if (ratio === undefined) continue;
-    const what = `downtime at ${megabytes} MB ${times(ratio)} below stock Docker's, at least ${least} wanted`;
+    const what = `${mode}: downtime at ${megabytes} MB ${times(ratio)} below stock Docker's, at least ${least} wanted`;
     goals.push({ what, reached: ratio.value >= least });
   }
-  const extra = compare(samples, SCRIPT_MEGABYTES, "runc", (script, ours) => ours - script);
+  for (const mode of FETCHING) {
+    const growth = compare(samples, of(mode, 1024), of(mode, 100), (large, small) => large / small);
+    if (growth === undefined) continue;
+    const what = `${mode}: downtime at 1024 MB ${times(growth)} its own at 100 MB, at most ${GROWTH_MAX} wanted`;
+    goals.push({ what, reached: growth.value <= GROWTH_MAX });
+  }
+  const script = of("runc", SCRIPT_MEGABYTES);
+  const extra = compare(samples, script, of("stop-copy", SCRIPT_MEGABYTES), (theirs, ours) => ours - theirs);
   if (extra !== undefined) {
-    const what = `downtime at ${SCRIPT_MEGABYTES} MB ${interval(extra)} above the plain script's, at most ${SCRIPT_EXTRA_MAX_MS} wanted`;
+    const what = `stop-copy: downtime at ${SCRIPT_MEGABYTES} MB ${interval(extra)} above the plain script's, at most ${SCRIPT_EXTRA_MAX_MS} wanted`;
     goals.push({ what, reached: extra.value <= SCRIPT_EXTRA_MAX_MS });
   }
   return goals;
 }
 
+interface Series {
+  readonly way: WayName;
+  readonly megabytes: number;
+}
+
+/** Of two series, run by run; undefined unless both were measured. */
 function compare(
   samples: readonly Sample[],
-  megabytes: number,
-  way: WayName,
-  statistic: (theirs: number, ours: number) => number,
+  one: Series,
+  other: Series,
+  statistic: (one: number, other: number) => number,
 ): Estimate | undefined {
-  const of = (name: WayName) =>
-    new Map(samples.filter((s) => s.way === name && s.megabytes === megabytes).map((s) => [s.run, s.downtimeMs]));
-  const theirs = of(way);
-  const ours = of("drayage");
-  const runs = [...theirs.keys()].filter((run) => ours.has(run));
+  const of = ({ way, megabytes }: Series) =>
+    new Map(samples.filter((s) => s.way === way && s.megabytes === megabytes).map((s) => [s.run, s.downtimeMs]));
+  const first = of(one);
+  const second = of(other);
+  const runs = [...first.keys()].filter((run) => second.has(run));
   if (runs.length === 0) return undefined;
   return bootstrapPair(
-    runs.map((run) => theirs.get(run) as number),
-    runs.map((run) => ours.get(run) as number),
+    runs.map((run) => first.get(run) as number),
+    runs.map((run) => second.get(run) as number),
     statistic,
   );
 }

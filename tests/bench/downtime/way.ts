@@ -16,12 +16,23 @@ export interface Way {
   cleanUp(): Promise<void>;
 }
 
-export const WAYS = ["docker", "podman", "runc", "drayage"] as const;
+/** Drayage's own: its modes. */
+export const MODES = ["stop-copy", "pre-copy", "hybrid", "post-copy"] as const;
+export type ModeName = (typeof MODES)[number];
+
+export const WAYS = ["docker", "podman", "runc", ...MODES] as const;
 export type WayName = (typeof WAYS)[number];
+
+export function isMode(way: WayName): way is ModeName {
+  return (MODES as readonly string[]).includes(way);
+}
 
 export const LABELS: Readonly<Record<WayName, string>> = {
   docker: "`docker checkpoint`, copy, `docker start --checkpoint`",
   podman: "`podman container checkpoint --export`, copy, `restore --import`",
   runc: "`runc checkpoint`, copy, `runc restore` in a script",
-  drayage: "`dray migrate`, the connection lives on",
+  "stop-copy": "`dray migrate --mode stop-copy`, the connection lives on",
+  "pre-copy": "`dray migrate --mode pre-copy`, the same",
+  hybrid: "`dray migrate --mode hybrid`, the same",
+  "post-copy": "`dray migrate --mode post-copy`, the same",
 };
