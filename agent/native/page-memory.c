@@ -15,8 +15,8 @@
  * pages and a random key that nobody knows who chooses the pages, all 256 bits
  * are equal with a probability of at most 2^-128. That is what is needed here:
  * the key is drawn for each migration and, like the digests, never leaves the
- * agent, so that a container cannot look for collisions; a digest that needs
- * no key costs ten times as much.
+ * agent, so that a container cannot look for collisions. A digest that needs no
+ * key costs a multiple.
  */
 #include <errno.h>
 #include <stdbool.h>
