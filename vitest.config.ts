@@ -4,12 +4,15 @@ import { defineConfig } from "vitest/config";
 const HANGS_AFTER_MS = 20_000;
 const expect = { poll: { timeout: HANGS_AFTER_MS / 2 } };
 
+const globalSetup = ["agent/native/global-setup.ts"];
+
 export default defineConfig({
   test: {
     projects: [
       {
         test: {
           name: "unit",
+          globalSetup,
           include: ["**/src/**/*.test.ts", "deploy/**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/dist/**", "**/*.integration.test.ts"],
           testTimeout: HANGS_AFTER_MS,
@@ -20,6 +23,7 @@ export default defineConfig({
       {
         test: {
           name: "integration",
+          globalSetup,
           include: ["**/*.integration.test.ts"],
           exclude: ["**/node_modules/**", "**/dist/**"],
           // They share the machine's Docker, etcd ports and network names.

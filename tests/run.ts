@@ -29,12 +29,17 @@ const BENCH_LAB = "benchmark";
 const VM_LAB = "vm-test";
 const OWN_CONFIG = "tests/vitest.config.ts";
 
+/** Builds the agent's addon, and small programs of tests. */
+const COMPILER: readonly Requirement[] = [
+  { needs: "gcc", package: "gcc", why: "builds the agent's native parts" },
+  { needs: "/usr/include/stdlib.h", package: "libc6-dev", why: "builds the agent's native parts" },
+];
+
 /** What integration tests need of the host beyond what a lab needs. */
 const REQUIREMENTS: readonly Requirement[] = [
+  ...COMPILER,
   { needs: "etcd", package: "etcd-server", why: "integration tests use a real etcd" },
   { needs: "python3", package: "python3", why: "integration tests compare trees of files" },
-  { needs: "gcc", package: "gcc", why: "builds the memory prover" },
-  { needs: "/usr/include/stdlib.h", package: "libc6-dev", why: "builds the memory prover" },
 ];
 
 interface Options {
@@ -46,6 +51,7 @@ interface Options {
 
 const RUN: Readonly<Record<Part, (options: Options) => Promise<Tally>>> = {
   async unit({ more, signal }) {
+    await installMissing(createProgress(), signal, COMPILER);
     const product = await runVitest({ part: "unit", project: "unit", more }, signal);
     return add(product, await runVitest({ part: "unit", project: "harness", config: OWN_CONFIG, more }, signal));
   },
