@@ -9,14 +9,13 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { TaskMemory } from "../memory/container-memory.ts";
 import { BATCH_PAGES, type Known, PageBatch } from "../memory/page-batch.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
+import { AheadLimit } from "./ahead-limit.ts";
 import { PageSet } from "./page-set.ts";
 import { PAGE_BYTES } from "./protocol.ts";
 import type { PageTriple, Word } from "./words.ts";
 
 /** Pages that go with one that is waited for: what lies behind it is likely to be wanted next. */
 const PREFETCH_PAGES = 16;
-/** Pages on their way that nobody waits for. On one gigabit a second that is 17 ms. */
-const AHEAD_PAGES = 512;
 
 /** Before a wait: what is there goes on its way. */
 const FLUSH = Buffer.alloc(0);
@@ -38,6 +37,7 @@ export class PageSource {
   /** Where the pages that nobody waits for are taken from. */
   #next: Place | undefined;
   #aheadPages = 0;
+  readonly #limit = new AheadLimit();
   #complete = false;
   #failure: Error | undefined;
   #wake = Promise.withResolvers<void>();
@@ -56,8 +56,10 @@ export class PageSource {
     if ("missing" in word) this.#each(word.missing, ({ missing }, range) => missing.add(range));
     else if ("dropped" in word) this.#each(word.dropped, ({ missing }, range) => missing.delete(range));
     else if ("fault" in word) this.#faults.push({ task: word.fault[0], address: word.fault[1] });
-    else if ("taken" in word) this.#aheadPages -= word.taken;
-    else this.#complete = true;
+    else if ("taken" in word) {
+      this.#aheadPages -= word.taken;
+      this.#limit.taken(word.taken, performance.now());
+    } else this.#complete = true;
     this.#awake();
   }
 
@@ -95,7 +97,7 @@ export class PageSource {
   }
 
   #background(): { place: Place; pages: number } | undefined {
-    if (this.#aheadPages >= AHEAD_PAGES) return undefined;
+    if (this.#aheadPages >= this.#limit.pages) return undefined;
     const tasks = [...this.#tasks.entries()];
     const now = this.#next?.task;
     const order = [...tasks.filter(([pid]) => pid === now), ...tasks.filter(([pid]) => pid !== now)];
