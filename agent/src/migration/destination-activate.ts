@@ -138,6 +138,11 @@ export class Activation {
       await record.transition("running");
     }
     const { receivedPages, faults } = fetch.progress;
+    if (faults !== null && faults.faults > 0) {
+      const { lazyPageFaultDurationSeconds } = this.#context.host.metrics;
+      lazyPageFaultDurationSeconds.observe({ statistic: "mean" }, faults.meanWaitUs / 1e6);
+      lazyPageFaultDurationSeconds.observe({ statistic: "longest" }, faults.longestWaitUs / 1e6);
+    }
     return {
       steps: phases.times.slice(before),
       bytes: receivedPages * PAGE_BYTES,

@@ -38,7 +38,7 @@ export async function preCopy(
   report: Report,
   signal: AbortSignal,
 ): Promise<PreCopyResult> {
-  const { phases, logger, transfer, container } = context;
+  const { host, phases, logger, transfer, container } = context;
   const rounds: Round[] = [];
   const decisions: string[] = [];
   transfer.sentMemory = { digests: new DigestTable(), rounds: 0, pages: 0 };
@@ -47,6 +47,7 @@ export async function preCopy(
       sendRound(context, connection, rounds.at(-1), report, signal),
     );
     rounds.push(round);
+    if (rounds.length > 1) host.metrics.preCopyDirtyBytes.observe(round.dirtyBytes);
     const measured = rounds.map(({ bytes, wireBytes, pages, durationMs }) => ({
       pages,
       sentBytes: bytes,
@@ -78,7 +79,7 @@ export async function preCopy(
       return { rounds, decisions, postCopy: true };
     }
     throw new DrayError("NOT_CONVERGING", `after ${rounds.length} rounds ${sentence(verdict, target)}`, {
-      node: context.host.node,
+      node: host.node,
     });
   }
 }

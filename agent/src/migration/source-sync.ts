@@ -34,6 +34,7 @@ export async function syncSource(
   await sendDescriptors(context, connection, signal);
   const memory =
     request.preCopy === undefined ? undefined : await preCopy(context, connection, request.preCopy, report, signal);
+  if (memory !== undefined) context.host.metrics.preCopyRounds.observe(memory.rounds.length);
   const { transferBytesTotal, transferWireBytesTotal } = context.host.metrics;
   transferBytesTotal.inc({ direction: "sent", kind: "image" }, image.bytes);
   transferBytesTotal.inc({ direction: "sent", kind: "layer" }, layer.bytes);

@@ -79,6 +79,25 @@ export function agentMetrics(registry: Registry) {
       buckets: MEMORY_BYTES,
       registers,
     }),
+    preCopyRounds: new Histogram({
+      name: "drayage_precopy_rounds",
+      help: "Rounds of memory of one migration, before the switch.",
+      buckets: [1, 2, 3, 4, 6, 8, 12, 16],
+      registers,
+    }),
+    preCopyDirtyBytes: new Histogram({
+      name: "drayage_precopy_dirty_bytes",
+      help: "Memory that one round after the first found changed.",
+      buckets: MEMORY_BYTES,
+      registers,
+    }),
+    lazyPageFaultDurationSeconds: new Histogram({
+      name: "drayage_lazy_page_fault_duration_seconds",
+      help: "Mean and longest wait of a copy's threads for a page, of one migration.",
+      labelNames: ["statistic"] as const,
+      buckets: REQUEST_SECONDS,
+      registers,
+    }),
     dockerRequestDurationSeconds: new Histogram({
       name: "drayage_docker_request_duration_seconds",
       help: "Duration of requests to Docker.",
