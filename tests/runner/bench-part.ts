@@ -22,7 +22,7 @@ export async function runBenchmarks(lab: string, signal: AbortSignal): Promise<T
     ratio >= PAGE_PATH_RATIO_MIN,
   ]);
 
-  for (const name of ["exec.ts", "downtime.ts"]) {
+  for (const name of ["exec.ts", "downtime.ts", "link.ts"]) {
     const { goals } = JSON.parse(await script(name, ["--lab", lab, "--output", directory], signal)) as {
       goals: readonly { readonly what: string; readonly reached: boolean }[];
     };

@@ -1,0 +1,86 @@
+/** From the samples of the link benchmark to what is said of them. Pure. */
+import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+
+export interface Sample {
+  readonly run: number;
+  readonly mode: "stop-copy" | "pre-copy";
+  readonly downtimeMs: number;
+  readonly totalMs: number;
+  readonly memoryBytes: number;
+  /** Sent while the container stood still. */
+  readonly switchBytes: number;
+  readonly rounds: number;
+}
+
+export interface Line {
+  readonly mode: Sample["mode"];
+  readonly runs: number;
+  readonly downtimeMs: Estimate;
+  readonly totalMs: Estimate;
+  readonly switchShare: Estimate;
+}
+
+/** Of stop-copy's downtime. */
+const DOWNTIME_SHARE_MAX = 0.2;
+/** Of the memory. */
+const SWITCH_SHARE_MAX = 0.05;
+
+export function summarise(samples: readonly Sample[]): Line[] {
+  return (["stop-copy", "pre-copy"] as const).flatMap((mode) => {
+    const of = samples.filter((sample) => sample.mode === mode);
+    if (of.length === 0) return [];
+    return {
+      mode,
+      runs: of.length,
+      downtimeMs: bootstrapMedian(of.map(({ downtimeMs }) => downtimeMs)),
+      totalMs: bootstrapMedian(of.map(({ totalMs }) => totalMs)),
+      switchShare: bootstrapMedian(of.map(({ switchBytes, memoryBytes }) => switchBytes / memoryBytes)),
+    };
+  });
+}
+
+export function judge(samples: readonly Sample[]): { what: string; reached: boolean }[] {
+  const pre = samples.filter(({ mode }) => mode === "pre-copy");
+  const stop = new Map(samples.filter(({ mode }) => mode === "stop-copy").map((sample) => [sample.run, sample]));
+  const pairs = pre.filter(({ run }) => stop.has(run));
+  if (pairs.length === 0) return [];
+  const share = bootstrapPair(
+    pairs.map(({ downtimeMs }) => downtimeMs),
+    pairs.map(({ run }) => stop.get(run)?.downtimeMs ?? Number.NaN),
+    (ours, theirs) => ours / theirs,
+  );
+  const sent = bootstrapMedian(pre.map(({ switchBytes, memoryBytes }) => switchBytes / memoryBytes));
+  return [
+    {
+      what: `pre-copy: downtime ${percent(share)} of stop-copy's on the same link, at most ${100 * DOWNTIME_SHARE_MAX} % wanted`,
+      reached: share.value <= DOWNTIME_SHARE_MAX,
+    },
+    {
+      what: `pre-copy: ${percent(sent)} of the memory sent in the switch, at most ${100 * SWITCH_SHARE_MAX} % wanted`,
+      reached: sent.value <= SWITCH_SHARE_MAX,
+    },
+  ];
+}
+
+export function markdown(lines: readonly Line[], goals: readonly { what: string; reached: boolean }[]): string {
+  const rows = lines.map(
+    ({ mode, downtimeMs, totalMs, switchShare, runs }) =>
+      `| ${mode} | ${interval(downtimeMs)} | ${interval(totalMs)} | ${percent(switchShare)} | ${runs} |`,
+  );
+  return [
+    "| Mode | Downtime | Total | Sent in the switch | Runs |",
+    "|---|---|---|---|---|",
+    ...rows,
+    "",
+    ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
+    "",
+  ].join("\n");
+}
+
+function interval({ value, low, high }: Estimate): string {
+  return `${value.toFixed(0)} ms (${low.toFixed(0)} to ${high.toFixed(0)})`;
+}
+
+function percent({ value, low, high }: Estimate): string {
+  return `${(100 * value).toFixed(1)} % (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`;
+}
