@@ -83,3 +83,21 @@ test("pre-copy of memory that changes faster than it can be sent ends, by what w
   }
   prover.close();
 });
+
+test("a container that may be slowed down is, until its memory can be sent, and no longer", async () => {
+  const { lab } = stage;
+  // Some 16 MB a second change, and some 12 can be sent.
+  const { container, prover } = await startProver("slowed", "--dirty", "4000");
+  await lab.link(stage.source, "100mbit");
+  try {
+    const wishes = ["--mode", "pre-copy", "--max-downtime", "3s", "--auto-converge"];
+    const { decisions } = await migrate(lab, container.name, stage.destination, ...wishes);
+    expect(decisions.join("\n")).toMatch(/throttling: the container stands still \d+ % of the time/);
+    await prover.check();
+    await assertOneCopy(lab, container, stage.destination);
+  } finally {
+    await lab.link(stage.source, "none");
+  }
+  prover.close();
+  await stage.nothingElseLeft();
+});
