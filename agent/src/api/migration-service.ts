@@ -56,7 +56,7 @@ export function migrationService(host: AgentHost, migrations: Migrations): RpcSe
 
       async *fetch(request, { signal }): AsyncGenerator<FetchResponse> {
         const destination = await migrations.existingDestination(await migrations.admit(request.order));
-        yield* answers(destination.fetch(), signal, (progress, result) => ({ progress, result }));
+        yield* answers(await destination.fetch(), signal, (progress, result) => ({ progress, result }));
       },
 
       async finish(request) {

@@ -1,5 +1,5 @@
 /** Container cgroups: freeze, verify, thaw, kill. cgroup v2; of v1 the freezer hierarchy. */
-import { watch } from "node:fs";
+import { existsSync, watch, writeFileSync } from "node:fs";
 import { readdir, readFile, statfs, writeFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { bootClockMs } from "./boot-clock.ts";
@@ -55,6 +55,18 @@ export async function freezeCgroup(directory: string, wait: CgroupWait): Promise
 export async function thawCgroup(directory: string, wait: CgroupWait): Promise<void> {
   await writeState(directory, false);
   await waitUntil(directory, wait, async () => !(await isFrozenIfThere(directory)), "did not thaw");
+}
+
+/** Gives the order alone, and waits for nothing: for a process that ends. */
+export function thawCgroupNow(directory: string): void {
+  const isV2 = existsSync(`${directory}/cgroup.freeze`);
+  try {
+    writeFileSync(isV2 ? `${directory}/cgroup.freeze` : `${directory}/freezer.state`, isV2 ? "0" : "THAWED", {
+      flag: "r+",
+    });
+  } catch {
+    // Its container has ended.
+  }
 }
 
 /** What the kernel says now. */

@@ -1,7 +1,7 @@
 /** The memory of a container as its host sees it: its processes, what each has mapped, and what is in there. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { cgroupPids } from "../host/cgroup.ts";
+import { cgroupOfPid, cgroupPids } from "../host/cgroup.ts";
 import { unlessGone } from "../host/unless-gone.ts";
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
 import { type Mapping, readMappings } from "./mappings.ts";
@@ -54,14 +54,18 @@ export class TaskMemory {
     this.#mappings = mappings;
   }
 
-  /** Null if the process has ended. */
-  static async open(task: ContainerTask): Promise<TaskMemory | null> {
+  /** Null if the process has ended, or its pid is another's by now: one outside of the container's cgroup. */
+  static async open(task: ContainerTask, cgroup: string): Promise<TaskMemory | null> {
     const maps = await unlessGone(readFile(`/proc/${task.pid}/maps`, "utf8"));
     if (maps === undefined) return null;
     let memoryFd: number | undefined;
     try {
       memoryFd = openSync(`/proc/${task.pid}/mem`, "r");
-      return new TaskMemory(task, memoryFd, openSync(`/proc/${task.pid}/pagemap`, "r"), readMappings(maps));
+      const memory = new TaskMemory(task, memoryFd, openSync(`/proc/${task.pid}/pagemap`, "r"), readMappings(maps));
+      // Asked when the address space is held: from here on it is this one, whatever becomes of the pid.
+      if (await isWithin(task.pid, cgroup)) return memory;
+      memory.close();
+      return null;
     } catch (error) {
       if (memoryFd !== undefined) closeSync(memoryFd);
       if (isGone(error)) return null;
@@ -119,6 +123,11 @@ export class TaskMemory {
       yield { start, pages: (end - start) / PAGE_BYTES, vaddr: start - mapping.start + mapping.offset };
     }
   }
+}
+
+async function isWithin(pid: number, cgroup: string): Promise<boolean> {
+  const now = await cgroupOfPid(pid).catch(() => "");
+  return now === cgroup || now.startsWith(`${cgroup}/`);
 }
 
 function isGone(error: unknown): boolean {

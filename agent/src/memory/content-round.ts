@@ -32,26 +32,35 @@ export interface ContentRound {
   readonly seenPages: number;
   /** Of them, those that were sent. */
   readonly sentPages: number;
+  /** What went into reading and judging so far, and into resting from it, milliseconds. */
+  readonly lookingMs: number;
 }
 
 export function contentRound(source: RoundSource): ContentRound {
   const batch = new PageBatch(new MemoryStreamEncoder(), source.known);
+  const pace = new Pace(BUSY_SHARE);
   return {
-    chunks: readAll(source, batch),
+    chunks: readAll(source, batch, pace),
     get seenPages() {
       return batch.seenPages;
     },
     get sentPages() {
       return batch.sentPages;
     },
+    get lookingMs() {
+      return pace.totalMs;
+    },
   };
 }
 
-async function* readAll({ cgroup, initPid, signal }: RoundSource, batch: PageBatch): AsyncGenerator<Buffer> {
+async function* readAll(
+  { cgroup, initPid, signal }: RoundSource,
+  batch: PageBatch,
+  pace: Pace,
+): AsyncGenerator<Buffer> {
   const sharedSeen = new Set<number>();
-  const pace = new Pace(BUSY_SHARE);
   for (const task of await containerTasks(cgroup, initPid)) {
-    const memory = await TaskMemory.open(task);
+    const memory = await TaskMemory.open(task, cgroup);
     if (memory === null) continue;
     try {
       yield* readImage(memory, memory.privateImage, memory.privateRanges(), batch, pace, signal);
@@ -83,8 +92,8 @@ async function* readImage(
       const space = batch.space(vaddr, range.pages - done);
       const bytes = pace.work(() => memory.read(range.start + done * PAGE_BYTES, space));
       batch.add(vaddr, bytes / PAGE_BYTES);
-      // What cannot be read is left to the final dump: a page that is gone, or that nobody may read.
-      done += bytes < space.length ? bytes / PAGE_BYTES + 1 : bytes / PAGE_BYTES;
+      // Gone, or not to be read by anybody: the rest is left to the next round, or to the final dump.
+      done = bytes < space.length ? range.pages : done + bytes / PAGE_BYTES;
       if (!batch.isFull) continue;
       pace.work(() => batch.judge());
       yield* batch.drain();
@@ -99,6 +108,8 @@ class Pace {
   static readonly LONGEST_WORK_MS = 5;
   readonly #share: number;
   #workedMs = 0;
+  /** Worked and rested in all. */
+  totalMs = 0;
   #turnAt = performance.now();
 
   constructor(share: number) {
@@ -110,7 +121,9 @@ class Pace {
     try {
       return body();
     } finally {
-      this.#workedMs += performance.now() - beganAt;
+      const workedMs = performance.now() - beganAt;
+      this.#workedMs += workedMs;
+      this.totalMs += workedMs;
     }
   }
 
@@ -118,6 +131,7 @@ class Pace {
   async turn(signal: AbortSignal): Promise<void> {
     if (this.#workedMs < Pace.LONGEST_WORK_MS) return;
     const restMs = this.#workedMs / this.#share - (performance.now() - this.#turnAt);
+    this.totalMs += Math.max(0, restMs);
     await (restMs < 1 ? othersTurn(undefined, { signal }) : pause(restMs, undefined, { signal }));
     this.#workedMs = 0;
     this.#turnAt = performance.now();

@@ -13,13 +13,11 @@
  */
 
 export interface Round {
-  /** Pages that were there. */
-  readonly pages: number;
   /** Bytes of the pages that were sent. */
   readonly sentBytes: number;
-  /** Bytes that they took on the wire. */
-  readonly wireBytes: number;
   readonly durationMs: number;
+  /** What of it went into sending, not into looking for what has changed. */
+  readonly sendingMs: number;
 }
 
 export interface Target {
@@ -89,9 +87,9 @@ export function decide(rounds: readonly Round[], target: Target): Verdict {
   return { kind: "round", estimate: now };
 }
 
-/** Of the last round that has sent enough to tell; memory bytes, not those on the wire, since these are what remains. */
+/** Of memory, not on the wire: memory is what remains. By the last round that has sent enough to tell. */
 function bandwidthOf(rounds: readonly Round[]): number {
   const telling = rounds.findLast(({ sentBytes }) => sentBytes >= LEAST_BYTES) ?? rounds[0];
-  const { sentBytes, durationMs } = telling as Round;
-  return Math.max(1, (sentBytes / Math.max(1, durationMs)) * 1000);
+  const { sentBytes, sendingMs } = telling as Round;
+  return Math.max(1, (sentBytes / Math.max(1, sendingMs)) * 1000);
 }

@@ -22,8 +22,6 @@ type Item =
 export class DumpMemory implements PageSink {
   readonly #batch: PageBatch;
   readonly #handoff = new Handoff();
-  /** Does CRIU itself leave out what the round before has? */
-  readonly #hasParent: (image: ImageId) => boolean;
   #items: Item[] = [];
   /** Where the next byte of content belongs, and how many are still to come of the range. */
   #vaddr = 0;
@@ -31,10 +29,9 @@ export class DumpMemory implements PageSink {
   /** Bytes of a page that is not whole yet. */
   #partBytes = 0;
 
-  /** With `known`, pages that its last round has are left out. `hasParent` is what CRIU is told of the images of the round before. */
-  constructor(known: Known | null, hasParent: (image: ImageId) => boolean = () => false) {
+  /** With `known`, pages that its last round has are left out. */
+  constructor(known: Known | null) {
     this.#batch = new PageBatch(new MemoryStreamEncoder(), known);
-    this.#hasParent = hasParent;
   }
 
   /** The memory stream; each chunk is to be used before the next is asked for. */
@@ -57,14 +54,15 @@ export class DumpMemory implements PageSink {
     this.#handoff.fail(error);
   }
 
-  parentHas(image: ImageId): boolean {
-    return this.#hasParent(image);
+  /** CRIU gives everything: what the last round has is found out here, by content. */
+  parentHas(): boolean {
+    return false;
   }
 
   async open(image: ImageId): Promise<boolean> {
     this.#items.push({ kind: "open", image });
     await this.flush();
-    return this.#hasParent(image);
+    return false;
   }
 
   entry(range: PageRange): void {

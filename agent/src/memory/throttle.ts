@@ -7,22 +7,26 @@
  * next one's recovery opens it (source-revive.ts).
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { freezeCgroup, thawCgroup } from "../host/cgroup.ts";
+import { freezeCgroup, thawCgroup, thawCgroupNow } from "../host/cgroup.ts";
 
 /** Shares of the time for which the container stands still, one after the other. */
 const STEPS = [0.2, 0.4, 0.6, 0.8, 0.9] as const;
 const CYCLE_MS = 100;
 const FREEZER_MS = 5000;
+/** From the last step on. */
+const LONGEST_MS = 120_000;
 
 export class Throttle {
   readonly #cgroup: string;
   readonly #ending = new AbortController();
   #step = -1;
   #cycling: Promise<void> | undefined;
+  #limit: NodeJS.Timeout | undefined;
 
-  /** Does nothing yet. */
-  constructor(cgroup: string) {
+  /** Does nothing yet. With `stopping` this process ends: the freezer is opened at once then. */
+  constructor(cgroup: string, stopping: AbortSignal) {
     this.#cgroup = cgroup;
+    stopping.addEventListener("abort", () => this.#letGo(), { once: true });
   }
 
   /** Share of the time for which it stands still; 0 before the first step. */
@@ -35,13 +39,25 @@ export class Throttle {
     if (this.#step + 1 >= STEPS.length || this.#ending.signal.aborted) return false;
     this.#step++;
     this.#cycling ??= this.#cycle();
+    clearTimeout(this.#limit);
+    // Whoever has asked for it may be gone; what is wanted is a switch, which comes soon after the last round.
+    this.#limit = setTimeout(() => void this.release(), LONGEST_MS);
     return true;
   }
 
   /** As fast as before, whatever happened; returns when the freezer is open. Idempotent. */
   async release(): Promise<void> {
+    clearTimeout(this.#limit);
     this.#ending.abort();
     await this.#cycling;
+  }
+
+  /** Nobody may be left to await anything. */
+  #letGo(): void {
+    if (this.#cycling === undefined || this.#ending.signal.aborted) return;
+    this.#ending.abort();
+    clearTimeout(this.#limit);
+    thawCgroupNow(this.#cgroup);
   }
 
   async #cycle(): Promise<void> {

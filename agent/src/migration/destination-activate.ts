@@ -36,7 +36,7 @@ export interface ActivationParts {
   readonly start: Pick<HeldStart, "hasEnded" | "wasCalled">;
   readonly thaw: Pick<ThawInReserve, "take">;
   readonly ending: Pick<DestinationEnding, "abort">;
-  readonly fetch: Pick<PageFetch, "begin" | "complete" | "progress">;
+  readonly fetch: Pick<PageFetch, "begin" | "complete" | "progress" | "standing">;
 }
 
 export class Activation {
@@ -76,7 +76,7 @@ export class Activation {
     const { host, record, phases } = this.#context;
     const { dockerId, containerName, migrationId, state, thawedAtMs } = record.entry;
     if (HAS_RUN.has(state) && thawedAtMs !== null) return { thawedAtMs, steps: [], fetching: state === "fetching" };
-    if (state === "declining" || (this.#isUntouched() && !(await this.#copyStands()))) {
+    if (state === "declining" || (this.#isUntouched() && !((await this.#copyStands()) && this.#memoryIsInReach()))) {
       await this.decline();
       throw new DrayError("NOT_OWNER", `the prepared copy of ${containerName} had died before it was thawed`, {
         node: host.node,
@@ -115,7 +115,14 @@ export class Activation {
    * memory can never be whole: the copy stands frozen then.
    */
   fetch(): JoinableRun<FetchResult> {
-    this.#fetchRun ??= new JoinableRun((report) => this.#fetch(report));
+    if (this.#fetchRun === undefined) {
+      const run = new JoinableRun((report) => this.#fetch(report));
+      this.#fetchRun = run;
+      // Who asks again later may find that it has passed.
+      run.result.catch(() => {
+        if (this.#fetchRun === run) this.#fetchRun = undefined;
+      });
+    }
     return this.#fetchRun;
   }
 
@@ -166,6 +173,21 @@ export class Activation {
     const { state, dockerId } = record.entry;
     if (state === "prepared") return true;
     return state === "activating" && host.gate.session(dockerId)?.state.name === "prepared";
+  }
+
+  /**
+   * False if a copy that is to fetch its memory has lost it: it would run on zeros in place of what is missing.
+   * PEER_UNAVAILABLE if that cannot be told now; it must not run before.
+   */
+  #memoryIsInReach(): boolean {
+    const { host, record } = this.#context;
+    if (record.entry.postCopy === null) return true;
+    const { standing } = this.#parts.fetch;
+    if (standing !== "unknown") return standing === "ready";
+    throw new DrayError("PEER_UNAVAILABLE", `the fault server of ${record.entry.containerName} is not reached`, {
+      node: host.node,
+      remedy: "The copy stays frozen until it is; see the agent's log on that node.",
+    });
   }
 
   /** False if the copy, never thawed, is not there any more, or Docker's start of it is not. */

@@ -16,7 +16,7 @@ export interface EndingParts {
   readonly container: Pick<DestinationContainer, "find" | "setRestartPolicy" | "startIfItDied">;
   readonly reservation: Pick<Reservation, "callOff" | "giveUp">;
   readonly preparation: Pick<Preparation, "cancel">;
-  readonly fetch: Pick<PageFetch, "discard" | "close">;
+  readonly fetch: Pick<PageFetch, "discard" | "forget">;
   readonly start: Pick<HeldStart, "ends">;
   readonly thaw: Pick<ThawInReserve, "discard">;
 }
@@ -57,7 +57,7 @@ export class DestinationEnding {
     await host.gate.disarm(dockerId);
     await unblockMac(migrationId);
     if (isHere) await container.startIfItDied();
-    await fetch.close();
+    await fetch.forget();
     await reservation.giveUp();
     await record.transition("finished");
     this.#ended.abort();

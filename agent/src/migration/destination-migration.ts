@@ -61,6 +61,8 @@ export class DestinationMigration {
   private readonly activation: Activation;
   private readonly ending: DestinationEnding;
   private readonly fetching: PageFetch;
+  /** Settles when the fault server of an earlier process of the agent was found, or is known to be lost. */
+  private attaching: Promise<void> = Promise.resolve();
   /** Settles when what etcd has decided has been carried out; never rejects. */
   private deciding: Promise<void> = Promise.resolve();
 
@@ -75,6 +77,7 @@ export class DestinationMigration {
     const thaw = new ThawInReserve(logger);
     const { imageDirectory } = entry;
     const fetch = new PageFetch({
+      place: faultServerPlace(host.config, migrationId),
       lastRound: async () => {
         const round = await lastRound(imageDirectory);
         return round === null ? null : roundDirectory(imageDirectory, round);
@@ -147,7 +150,8 @@ export class DestinationMigration {
   }
 
   /** In a post-copy: follows the memory of the copy that runs. CANCELLED before it does. */
-  fetch(): JoinableRun<FetchResult> {
+  async fetch(): Promise<JoinableRun<FetchResult>> {
+    await this.attaching;
     const { state } = this.entry;
     if (state !== "fetching" && state !== "running" && state !== "finished") throw this.record.outOfTurn("Fetch");
     return this.activation.fetch();
@@ -188,7 +192,7 @@ export class DestinationMigration {
    * the leader has closed the migration.
    */
   async recover(): Promise<void> {
-    await this.recoverFetch();
+    this.recoverFetch();
     switch (this.entry.state) {
       case "fetching":
         this.fetchAll();
@@ -218,18 +222,20 @@ export class DestinationMigration {
   }
 
   /** The fault server has outlived the agent; the source comes again with the token of the journal. */
-  private async recoverFetch(): Promise<void> {
-    const { state, postCopy, migrationId } = this.entry;
+  private recoverFetch(): void {
+    const { state, postCopy } = this.entry;
     if (postCopy === null || !MAY_FETCH.has(state)) return;
-    this.reservation.authorise();
-    await this.fetching.attach(faultServerPlace(this.host.config, migrationId)).catch((thrown: unknown) => {
-      this.logger.error({ err: toDrayError(thrown) }, "the fault server of the copy is not reached");
+    this.attaching = this.persist(async () => {
+      await this.fetching.attach();
+      // Not before: what comes must find somebody to give it to.
+      this.reservation.authorise();
     });
+    this.attaching.catch(complainUnless(this.host.stopping, this.logger));
   }
 
   /** Everything the copy lacks, whoever waits for it. */
   private fetchAll(): void {
-    this.activation.fetch().result.catch(complainUnless(this.host.stopping, this.logger));
+    this.attaching.then(() => this.activation.fetch().result).catch(complainUnless(this.host.stopping, this.logger));
   }
 
   /** What etcd says decides, with or without a leader. */
@@ -271,7 +277,7 @@ export class DestinationMigration {
     // What etcd has decided over a prepared copy is carried out first.
     if (this.entry.state === "prepared" || this.entry.state === "activating") await this.deciding;
     // Not before all memory is here, however long that takes.
-    if (this.entry.state === "fetching") await this.activation.fetch().result;
+    if (this.entry.state === "fetching") await this.attaching.then(() => this.activation.fetch().result);
     switch (this.entry.state) {
       case "running":
         return this.persist(async () => void (await this.finish()));

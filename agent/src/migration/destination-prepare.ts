@@ -9,7 +9,6 @@ import { goFirst } from "../host/go-first.ts";
 import { destinationFiles } from "../network-lock/destination-files.ts";
 import { blockMac } from "../network-lock/mac-block.ts";
 import type { PageFetch } from "../post-copy/page-fetch.ts";
-import { faultServerPlace } from "../post-copy/server-unit.ts";
 import type { RestoreSession } from "../runtime-gate/runtime-gate.ts";
 import { withKeptLog } from "./criu-failure.ts";
 import type { DestinationContainer } from "./destination-container.ts";
@@ -55,7 +54,7 @@ export interface PreparationParts {
   readonly container: Pick<DestinationContainer, "endpoints">;
   readonly transfer: Pick<IncomingTransfer, "complete" | "restorable" | "imageBytes" | "expectNoMemory">;
   readonly reservation: Pick<Reservation, "transferToken">;
-  readonly fetch: Pick<PageFetch, "start" | "expect">;
+  readonly fetch: Pick<PageFetch, "start" | "expect" | "restored">;
   readonly start: HeldStart;
   readonly thaw: Pick<ThawInReserve, "prepare">;
   /** Called when `prepared` is durable. */
@@ -152,12 +151,10 @@ export class Preparation {
 
   /** Waits for CRIU, and for the memory of a copy that is not there yet. */
   async #startFaultServer(session: RestoreSession, signal: AbortSignal): Promise<void> {
-    const { record, host } = this.#context;
     const { state } = session;
-    if (state.name !== "released") throw record.outOfTurn("a fault server");
-    const { migrationId } = record.entry;
+    if (state.name !== "released") throw this.#context.record.outOfTurn("a fault server");
     const { workDirectory, cgroup } = state.restore;
-    await this.#parts.fetch.start({ ...faultServerPlace(host.config, migrationId), workDirectory, cgroup }, signal);
+    await this.#parts.fetch.start({ workDirectory, cgroup }, signal);
   }
 
   /** Begins while memory is still on its way: CRIU's preparations need none. */
@@ -169,7 +166,9 @@ export class Preparation {
     await faultPoint("destination.before-pages-complete");
     await session.pagesComplete();
     const deadlineMs = restoreDeadlineMs(this.#parts.transfer.imageBytes);
-    await this.#orFailedRestore(session, session.prepared, signal, { deadlineMs, what: "CRIU has not restored" });
+    const limit = { deadlineMs, what: "CRIU has not restored" };
+    await this.#orFailedRestore(session, session.prepared, signal, limit);
+    if (postCopy !== null) await this.#orFailedRestore(session, this.#parts.fetch.restored(), signal, limit);
   }
 
   /** Rounds of memory are no parents of these images: what the copy has of them it fetches, too. */

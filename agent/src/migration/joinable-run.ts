@@ -11,18 +11,23 @@ export class JoinableRun<T> {
   private readonly controller = new AbortController();
   private readonly listeners = new Set<Report>();
   private latest: Progress | undefined;
+  private hasEnded = false;
   /** Settles with the work. */
   readonly result: Promise<T>;
 
   constructor(body: (report: Report, signal: AbortSignal) => Promise<T>) {
     this.result = body((progress) => this.report(progress), this.controller.signal);
+    const ended = () => {
+      this.hasEnded = true;
+    };
+    this.result.then(ended, ended);
     // Callers may come later, or never: a rejection is theirs to see, not the process's to die of.
     this.result.catch(() => undefined);
   }
 
-  /** Makes the work end early; returns when it has. */
+  /** Makes the work end early; returns when it has. What it has left behind when it ended before is not touched. */
   async cancel(reason: Error): Promise<void> {
-    this.controller.abort(reason);
+    if (!this.hasEnded) this.controller.abort(reason);
     await this.result.catch(() => undefined);
   }
 

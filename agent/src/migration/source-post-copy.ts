@@ -16,25 +16,31 @@ import { parseWord } from "../post-copy/words.ts";
 import type { SourceContext } from "./source-context.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
 
-const RECONNECT_MS = 200;
+const RECONNECT_MS = 100;
+const RECONNECT_MOST_MS = 2000;
 
 /** Serves until the copy has everything, or the signal fires; never rejects. Precondition: frozen, `postCopy` is journaled. */
 export async function servePages(context: SourceContext, signal: AbortSignal): Promise<void> {
   const { record, logger, transfer } = context;
   const { postCopy, frozen } = record.entry;
   if (postCopy === null || frozen === null) return;
-  while (!signal.aborted) {
+  let told = "";
+  for (let attempt = 0; !signal.aborted; attempt++) {
     try {
       const connection = await transfer.reconnect(postCopy, signal);
       await faultPoint("source.before-serving-pages");
       await serveOver(context, connection, signal);
-      logger.info({ phase: "post-copy" }, "the copy has all of its memory");
+      logger.info({ phase: "post-copy" }, "the copy needs no more of its memory");
       return;
     } catch (thrown) {
       if (signal.aborted) return;
-      logger.warn({ phase: "post-copy", err: toDrayError(thrown) }, "the copy is not reached; trying again");
+      const error = toDrayError(thrown);
+      // As long as a link is cut it is the same each time.
+      if (error.message !== told)
+        logger.warn({ phase: "post-copy", err: error }, "memory does not get to the copy; trying again");
+      told = error.message;
       await transfer.disconnect();
-      await pauseAtMost(RECONNECT_MS, signal);
+      await pauseAtMost(Math.min(RECONNECT_MOST_MS, RECONNECT_MS * 2 ** attempt), signal);
     }
   }
 }
@@ -65,6 +71,15 @@ function knownOf({ sentMemory }: SourceContext["transfer"]): Known | null {
 }
 
 async function openMemories(cgroup: string, initPid: number): Promise<TaskMemory[]> {
-  const opened = await Promise.all((await containerTasks(cgroup, initPid)).map((task) => TaskMemory.open(task)));
-  return opened.filter((memory) => memory !== null);
+  const memories: TaskMemory[] = [];
+  try {
+    for (const task of await containerTasks(cgroup, initPid)) {
+      const memory = await TaskMemory.open(task, cgroup);
+      if (memory !== null) memories.push(memory);
+    }
+    return memories;
+  } catch (thrown) {
+    for (const memory of memories) memory.close();
+    throw thrown;
+  }
 }

@@ -9,7 +9,13 @@ import { OnStall, type PreCopy } from "@drayage/shared/gen/drayage/agent/v1/agen
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import { contentRound } from "../memory/content-round.ts";
-import { decide, type Estimate, type Target, type Verdict } from "../memory/convergence.ts";
+import {
+  decide,
+  type Estimate,
+  type Round as MeasuredRound,
+  type Target,
+  type Verdict,
+} from "../memory/convergence.ts";
 import { DigestTable } from "../memory/digest-table.ts";
 import { Throttle } from "../memory/throttle.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
@@ -30,8 +36,24 @@ export interface PreCopyResult {
   readonly postCopy: boolean;
 }
 
-/** NOT_CONVERGING if the downtime cannot be met and the order says to give up. */
+/** As `runRounds`; a container that was slowed down is not, if it fails. */
 export async function preCopy(
+  context: SourceContext,
+  connection: TransferConnection,
+  order: PreCopy,
+  report: Report,
+  signal: AbortSignal,
+): Promise<PreCopyResult> {
+  try {
+    return await runRounds(context, connection, order, report, signal);
+  } catch (thrown) {
+    await context.transfer.throttle?.release();
+    throw thrown;
+  }
+}
+
+/** NOT_CONVERGING if the downtime cannot be met and the order says to give up. */
+async function runRounds(
   context: SourceContext,
   connection: TransferConnection,
   order: PreCopy,
@@ -40,20 +62,17 @@ export async function preCopy(
 ): Promise<PreCopyResult> {
   const { host, phases, logger, transfer, container } = context;
   const rounds: Round[] = [];
+  const measured: MeasuredRound[] = [];
   const decisions: string[] = [];
   transfer.sentMemory = { digests: new DigestTable(), rounds: 0, pages: 0 };
   for (;;) {
-    const round = await runPhase(phases, "pre-copy", () =>
+    const { round, lookingMs } = await runPhase(phases, "pre-copy", () =>
       sendRound(context, connection, rounds.at(-1), report, signal),
     );
     rounds.push(round);
+    const { bytes: sentBytes, durationMs } = round;
+    measured.push({ sentBytes, durationMs, sendingMs: Math.max(0, durationMs - lookingMs) });
     if (rounds.length > 1) host.metrics.preCopyDirtyBytes.observe(round.dirtyBytes);
-    const measured = rounds.map(({ bytes, wireBytes, pages, durationMs }) => ({
-      pages,
-      sentBytes: bytes,
-      wireBytes,
-      durationMs,
-    }));
     const target: Target = {
       maxDowntimeMs: order.maxDowntimeMs === 0 ? null : order.maxDowntimeMs,
       fixedMs: FIXED_MS + (transfer.sentMemory.pages * PAGE_BYTES) / JUDGED_BYTES_PER_MS,
@@ -64,7 +83,7 @@ export async function preCopy(
     logger.info({ phase: "pre-copy", round: rounds.length, verdict: verdict.kind }, decision);
     if (verdict.kind === "round") continue;
     if (verdict.kind === "stalled" && verdict.why === "rounds-do-not-pay" && order.autoConverge) {
-      transfer.throttle ??= new Throttle(await container.cgroup());
+      transfer.throttle ??= new Throttle(await container.cgroup(), host.stopping);
       if (transfer.throttle.tighten()) {
         decisions.push(
           `throttling: the container stands still ${Math.round(transfer.throttle.share * 100)} % of the time`,
@@ -90,7 +109,7 @@ async function sendRound(
   before: Round | undefined,
   report: Report,
   signal: AbortSignal,
-): Promise<Round> {
+): Promise<{ round: Round; lookingMs: number }> {
   const sent = transfer.sentMemory;
   if (sent === undefined) throw new DrayError("INTERNAL", "a round of memory without an account of what was sent");
   const inspect = await container.inspect();
@@ -125,13 +144,14 @@ async function sendRound(
   );
   sent.rounds++;
   sent.pages = content.seenPages;
-  return {
+  const round: Round = {
     bytes: content.sentPages * PAGE_BYTES,
     pages: content.sentPages,
     durationMs: performance.now() - startedAt,
     dirtyBytes: before === undefined ? 0 : content.sentPages * PAGE_BYTES,
     wireBytes: connection.wireBytes - wireBytesBefore,
   };
+  return { round, lookingMs: content.lookingMs };
 }
 
 function sentence(verdict: Verdict, target: Target): string {

@@ -34,7 +34,7 @@ export async function reviveSource(context: SourceContext, reason: string, refro
 }
 
 /** An agent that was killed while it slowed the container down may have left it in a moment in which it stood still. */
-async function endThrottle({ container }: SourceContext): Promise<void> {
+export async function endThrottle({ container }: SourceContext): Promise<void> {
   const inspect = await container.inspect();
   if (inspect?.State.Running && !inspect.State.Paused) await container.thaw();
 }

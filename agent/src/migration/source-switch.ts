@@ -170,13 +170,13 @@ async function runSwitchSteps(
   const lock = { pid: target.pid, migrationId: target.migrationId };
   const ready = await step("prepare-switch", () => makeReady(host, target, signal));
   try {
+    // It is to accept what has arrived, and whatever slows it down opens the freezer now and then.
+    await target.throttle?.release();
     await step("hold-connections", () => holdConnections(host, lock, signal));
     await faultPoint("source.before-freeze");
     const lockedAtMs = Date.now();
     standstill.begin();
     await step("freeze", async () => {
-      // What slows it down opens the freezer now and then.
-      await target.throttle?.release();
       // Through Docker, so that it knows: health checks would fail otherwise.
       // Not by the signal: a pause that Docker carries out after nobody waits any more would undo the revival.
       await host.docker.pauseContainer(target.dockerId);

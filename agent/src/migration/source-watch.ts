@@ -55,6 +55,9 @@ export class SourceWatch {
         (now) => persist(() => this.#carryOut(now), this.#context.persistence),
         async (thrown: unknown) => {
           if (!limit.aborted || this.#settled.aborted || host.stopping.aborted) throw thrown;
+          // The copy runs, and fetches its memory from here for as long as that takes.
+          const { kind } = await host.ownership.verdict(record.question, host.stopping);
+          if (kind === "committed") return this.awaitVerdict();
           logger.warn({ err: toDrayError(thrown) }, "no verdict in time: asking for this node's own");
           await this.#abort("no coordinator decided in time");
           if (!this.#settled.aborted) this.awaitVerdict();

@@ -123,10 +123,15 @@ export class FaultServer {
     const server = new FaultServer(options, events);
     const outcome = await readOutcome(options);
     if (outcome !== null) server.#end(outcome);
-    else if (!(await server.#connect()) && !(await serverRuns(options.migrationId))) {
+    else if (!(await server.#connect()) && !(await mayRun(options.migrationId))) {
       throw new DrayError("NOT_FOUND", `no fault server of migration ${options.migrationId} runs`);
     }
     return await FaultServer.#reach(server, { deadlineMs, signal });
+  }
+
+  /** As `state`; null if there is none yet, or the server had ended before it was attached to. */
+  get latest(): FaultServerState | null {
+    return this.#state;
   }
 
   /** What the latest onState was called with. */
@@ -253,7 +258,7 @@ export class FaultServer {
       const outcome = await readOutcome(this.#place);
       if (outcome !== null) return this.#end(outcome);
       // The unit is asked about rarely: that takes a program.
-      if (bootClockMs() - beganMs > 1000 && !(await serverRuns(this.#place.migrationId))) {
+      if (bootClockMs() - beganMs > 1000 && !(await mayRun(this.#place.migrationId))) {
         const last = await readOutcome(this.#place);
         if (last !== null) return this.#end(last);
         throw new DrayError("INTERNAL", `the fault server of migration ${this.#place.migrationId} has vanished`);
@@ -335,6 +340,11 @@ export class FaultServer {
   #fail(error: unknown): void {
     for (const { reject } of [this.#firstState, this.#listening, this.#restored, this.#ended]) reject(error);
   }
+}
+
+/** systemd that cannot be asked now says nothing about the server. */
+async function mayRun(migrationId: string): Promise<boolean> {
+  return await serverRuns(migrationId).catch(() => true);
 }
 
 function lost(): DrayError {

@@ -12,20 +12,36 @@
  */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
+import { contentOf } from "../memory-image/image-chain.ts";
 import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
 import { PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 import { FaultServer, type FaultServerEvents, type FaultServerState } from "./fault-server.ts";
 import { lazyRanges } from "./lazy-ranges.ts";
 import { type FaultProgress, MAX_PAGES_PER_FRAME, PAGE_BYTES, type PageRange } from "./protocol.ts";
-import type { FaultServerPlace, FaultServerStart } from "./server-unit.ts";
+import { type FaultServerPlace, type FaultServerStart, forgetOutcome, stopServerUnit } from "./server-unit.ts";
 import { type PageTriple, TRIPLES_AT_A_TIME, type Word } from "./words.ts";
 
+/** Whether the copy may run without its memory. */
+export type FetchStanding =
+  /** Its fault server has everything in hand. */
+  | "ready"
+  /** It has gone, and took the memory that is missing along: such a copy must never run. */
+  | "lost"
+  /** Not known now. */
+  | "unknown";
+
 export interface PageFetchOptions {
+  readonly place: FaultServerPlace;
   /** Directory of the last round of memory that came before the switch; null if there was none. */
   readonly lastRound: () => Promise<string | null>;
   /** Told of what nobody waits for. */
   readonly onTrouble: (message: string) => void;
+}
+
+interface OpenRound {
+  readonly reader: MemoryImageReader;
+  readonly images: Map<number, Promise<MemoryImage>>;
 }
 
 export class PageFetch {
@@ -40,22 +56,41 @@ export class PageFetch {
   #missingPages = 0;
   /** Pages whose content has come from the source. */
   #receivedPages = 0;
-  #round: { readonly reader: MemoryImageReader; readonly images: Map<number, MemoryImage> } | null | undefined;
+  #round: Promise<OpenRound | null> | undefined;
+  #isRestored = false;
+  /** Why the memory that is missing can never come. */
+  #loss: DrayError | undefined;
 
   constructor(options: PageFetchOptions) {
     this.#options = options;
   }
 
   /** Starts the fault server; the images may come later. */
-  async start(options: FaultServerStart, signal: AbortSignal): Promise<void> {
-    this.#server = await FaultServer.start({ ...options, events: this.#events(), signal });
-    this.#follow(this.#server);
+  async start(options: Omit<FaultServerStart, keyof FaultServerPlace>, signal: AbortSignal): Promise<void> {
+    const { place } = this.#options;
+    this.#follow(await FaultServer.start({ ...place, ...options, events: this.#events(), signal }));
   }
 
-  /** Takes up what an earlier process of the agent has started. NOT_FOUND if there is none. */
-  async attach(place: FaultServerPlace): Promise<void> {
-    this.#server = await FaultServer.attach({ ...place, events: this.#events() });
-    this.#follow(this.#server);
+  /** Takes up what an earlier process of the agent has started, or finds that it is lost. Throws what may pass. */
+  async attach(): Promise<void> {
+    try {
+      this.#follow(await FaultServer.attach({ ...this.#options.place, events: this.#events() }));
+    } catch (thrown) {
+      const error = toDrayError(thrown);
+      if (error.reason !== "NOT_FOUND") throw error;
+      this.#loss = error;
+    }
+  }
+
+  /** Of a copy that is to be thawed. */
+  get standing(): FetchStanding {
+    if (this.#loss !== undefined) return "lost";
+    return this.#server !== undefined && this.#isRestored ? "ready" : "unknown";
+  }
+
+  /** Resolves when CRIU has handed all processes over. */
+  async restored(): Promise<void> {
+    await this.#demandServer().restored;
   }
 
   /** The images, without the memory that is to be fetched, are here: tells the fault server, which CRIU finds then. */
@@ -75,12 +110,19 @@ export class PageFetch {
     this.#askForAll();
   }
 
-  /** Resolves when all memory is here. Rejects if the fault server has vanished: then the copy stands frozen. */
+  /** Resolves when all memory is here. CRIU_RESTORE_FAILED if the fault server has gone before: the copy is lost then. */
   get complete(): Promise<void> {
-    return this.#demandServer().ended.then((outcome) => {
-      if (outcome === "done") return;
-      throw new DrayError("CRIU_RESTORE_FAILED", `the fault server has ended: ${outcome}`);
-    });
+    if (this.#loss !== undefined) return Promise.reject(lost(this.#loss));
+    return this.#demandServer().ended.then(
+      (outcome) => {
+        if (outcome !== "done") throw lost(new DrayError("INTERNAL", `the fault server has ended: ${outcome}`));
+      },
+      (thrown: unknown) => {
+        const error = toDrayError(thrown);
+        // Let go of by this process itself.
+        throw error.reason === "CANCELLED" ? error : lost(error);
+      },
+    );
   }
 
   get progress(): {
@@ -116,15 +158,23 @@ export class PageFetch {
 
   /** Ends the fault server of a copy that never ran; nothing happens to one that a copy needs. */
   async discard(): Promise<void> {
-    await this.#closeRound();
-    await this.#server?.stop();
-    this.#server?.close();
+    await this.close();
+    await stopServerUnit(this.#options.place.migrationId);
+    await forgetOutcome(this.#options.place);
   }
 
   /** All is over. */
   async close(): Promise<void> {
-    await this.#closeRound();
+    const round = await this.#round?.catch(() => null);
+    this.#round = Promise.resolve(null);
+    if (round) await Promise.all([...round.images.values()].map(async (image) => (await image).close()));
     this.#server?.close();
+  }
+
+  /** Nobody will ask any more how it has ended. */
+  async forget(): Promise<void> {
+    await this.close();
+    await forgetOutcome(this.#options.place);
   }
 
   async #take(file: IncomingFile, server: FaultServer): Promise<void> {
@@ -143,8 +193,10 @@ export class PageFetch {
     };
     for await (const chunk of file.content as AsyncIterable<Buffer>) {
       for (const event of decoder.decode(chunk)) {
-        if (event.kind === "open") task = event.image.id;
-        else if (event.kind === "range" && (event.flags & PARENT) !== 0)
+        if (event.kind === "open") {
+          if (event.image.kind !== "task") throw new DrayError("CORRUPT_STREAM", "pages that are of no process");
+          task = event.image.id;
+        } else if (event.kind === "range" && (event.flags & PARENT) !== 0)
           await this.#placeFromRound(server, task, event);
         else if (event.kind === "range" && (event.flags & PRESENT) !== 0) {
           at = event.vaddr;
@@ -170,6 +222,9 @@ export class PageFetch {
     { vaddr, pages }: { readonly vaddr: number; readonly pages: number },
   ): Promise<void> {
     const image = await this.#imageOfRound(task);
+    if (contentOf(image.segments, { vaddr, pages }) === null) {
+      throw new DrayError("CORRUPT_STREAM", "the last round does not have all the pages that it should");
+    }
     const space = Buffer.allocUnsafe(Math.min(pages, MAX_PAGES_PER_FRAME) * PAGE_BYTES);
     for (let done = 0; done < pages; ) {
       const part = space.subarray(0, Math.min(pages - done, MAX_PAGES_PER_FRAME) * PAGE_BYTES);
@@ -185,36 +240,38 @@ export class PageFetch {
     for (let offset = 0; offset < pages.length && this.#faults.size > 0; offset += PAGE_BYTES) {
       if (this.#faults.delete(`${task} ${address + offset}`)) urgent = true;
     }
-    await server.pages(task, address, pages, urgent);
+    // What comes too early is asked for again later: it must not stand in the way of what CRIU waits for.
+    if (urgent || this.#isRestored) await server.pages(task, address, pages, urgent);
     this.#say({ taken: pages.length / PAGE_BYTES });
   }
 
   async #imageOfRound(task: number): Promise<MemoryImage> {
-    if (this.#round === undefined) {
-      const directory = await this.#options.lastRound();
-      this.#round = directory === null ? null : { reader: await MemoryImageReader.open(directory), images: new Map() };
-    }
-    if (this.#round === null) throw new DrayError("CORRUPT_STREAM", "pages of a round that there was not");
-    let image = this.#round.images.get(task);
+    this.#round ??= this.#openRound();
+    const round = await this.#round;
+    if (round === null) throw new DrayError("CORRUPT_STREAM", "pages of a round that there was not");
+    let image = round.images.get(task);
     if (image === undefined) {
-      image = await this.#round.reader.load({ kind: "task", id: task });
-      this.#round.images.set(task, image);
+      image = round.reader.load({ kind: "task", id: task });
+      round.images.set(task, image);
     }
-    return image;
+    return await image;
   }
 
-  async #closeRound(): Promise<void> {
-    const round = this.#round;
-    this.#round = null;
-    if (round) await Promise.all([...round.images.values()].map((image) => image.close()));
+  async #openRound(): Promise<OpenRound | null> {
+    const directory = await this.#options.lastRound();
+    return directory === null ? null : { reader: await MemoryImageReader.open(directory), images: new Map() };
   }
 
   #events(): FaultServerEvents {
     return {
       onState: (state) => {
         this.#faults.clear();
+        if (state.restored) this.#isRestored = true;
         this.#missingPages = Math.max(this.#missingPages, pagesOf(state));
         if (this.#isBegun) this.#askFor(state);
+      },
+      onRestored: () => {
+        this.#isRestored = true;
       },
       onFault: (task, address) => {
         this.#faults.add(`${task} ${address}`);
@@ -231,16 +288,25 @@ export class PageFetch {
   }
 
   #follow(server: FaultServer): void {
-    server.ended.catch((thrown: unknown) => this.#options.onTrouble(toDrayError(thrown).message));
+    this.#server = server;
+    server.ended.then(
+      (outcome) => {
+        if (outcome === "done") this.#isRestored = true;
+        else this.#loss ??= new DrayError("INTERNAL", `the fault server has ended: ${outcome}`);
+      },
+      (thrown: unknown) => {
+        const error = toDrayError(thrown);
+        if (error.reason === "CANCELLED") return;
+        this.#loss ??= error;
+        this.#options.onTrouble(error.message);
+      },
+    );
   }
 
   #askForAll(): void {
-    try {
-      this.#askFor(this.#demandServer().state);
-    } catch (thrown) {
-      // It has ended: nothing is missing.
-      if (toDrayError(thrown).reason !== "INTERNAL") throw thrown;
-    }
+    const state = this.#server?.latest;
+    // Null: it has ended, and nothing is missing.
+    if (state) this.#askFor(state);
   }
 
   #askFor({ remaining }: FaultServerState): void {
@@ -276,4 +342,11 @@ function* inPieces(triples: readonly PageTriple[]): Generator<PageTriple[]> {
 function placeOf(fault: string): [number, number] {
   const [task = 0, address = 0] = fault.split(" ").map(Number);
   return [task, address];
+}
+
+function lost(cause: DrayError): DrayError {
+  return new DrayError("CRIU_RESTORE_FAILED", `the memory that the copy lacks can never come: ${cause.message}`, {
+    remedy: "The copy ran without some of its memory in reach, and cannot go on. Start the container anew.",
+    cause,
+  });
 }

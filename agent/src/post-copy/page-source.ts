@@ -48,10 +48,6 @@ export class PageSource {
     for (const memory of memories) this.#tasks.set(memory.task.innerPid, { memory, missing: new PageSet() });
   }
 
-  get sentPages(): number {
-    return this.#batch.sentPages;
-  }
-
   onWord(word: Word): void {
     if ("missing" in word) this.#each(word.missing, ({ missing }, range) => missing.add(range));
     else if ("dropped" in word) this.#each(word.dropped, ({ missing }, range) => missing.delete(range));

@@ -1,5 +1,5 @@
 /** drayage-fault-server as a systemd unit of its own: a container's memory hangs on it, it outlives the agent. */
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type CommandOptions, runCommand } from "../host/run-command.ts";
 import { stopTransientUnit, transientUnitRuns } from "../host/transient-unit.ts";
@@ -75,6 +75,11 @@ export async function serverRuns(migrationId: string): Promise<boolean> {
 /** Asks it to end, which it does only if there is nothing to lose. */
 export async function stopServerUnit(migrationId: string): Promise<void> {
   await stopTransientUnit(faultServerUnit(migrationId));
+}
+
+/** Removes what a server has left behind. */
+export async function forgetOutcome({ controlSocket }: FaultServerPlace): Promise<void> {
+  for (const path of [controlSocket, `${controlSocket}.outcome`]) await rm(path, { force: true });
 }
 
 /** What a server has left behind; null while it runs, or if there was none. */

@@ -167,12 +167,18 @@ async function sayAway(context: SagaContext, message: string): Promise<void> {
   if (journal.record.outcome === "unknown") return;
   await journal.write("outcome-unknown", {
     outcome: "unknown",
-    reason: `the container belongs to ${destination}, which does not answer (${message}); the copy on ${source} stays frozen and must not be resumed. Bring ${destination} back: its agent starts the prepared copy and the migration goes on by itself`,
+    reason:
+      journal.record.phase === "fetch"
+        ? `the container runs on ${destination}, whose agent does not answer (${message}); what memory it lacks is on ${source}, which stays frozen. Bring the agent on ${destination} back, and the migration goes on by itself`
+        : `the container belongs to ${destination}, which does not answer (${message}); the copy on ${source} stays frozen and must not be resumed. Bring ${destination} back: its agent starts the prepared copy and the migration goes on by itself`,
   });
 }
 
 function lostText(context: SagaContext, message: string): string {
-  const { source, destination } = context.journal.record;
+  const { source, destination, phase } = context.journal.record;
+  if (phase === "fetch") {
+    return `the container ran on ${destination} and is lost there with the memory that it had not fetched yet (${message}); the copy on ${source} is kept frozen as it was before, and must not be resumed: others have seen the container since`;
+  }
   return `the container belongs to ${destination}, but the copy prepared there is lost (${message}); the copy on ${source} is kept frozen, with its volumes untouched, as the newest state`;
 }
 

@@ -66,16 +66,24 @@ export function readableSource(readable: Readable): FrameSource {
  */
 export function chunkSource(made: AsyncIterable<Buffer>): FrameSource {
   const chunks = made[Symbol.asyncIterator]();
-  const closed = Promise.withResolvers<{ readonly done: true; readonly value?: undefined }>();
   let rest: Buffer = Buffer.alloc(0);
+  let isClosed = false;
+  /** Ends the wait for a chunk that may never come. */
+  let giveUp: () => void = () => undefined;
+  const next = () =>
+    new Promise<IteratorResult<Buffer, unknown>>((resolve, reject) => {
+      giveUp = () => resolve({ done: true, value: undefined });
+      if (isClosed) giveUp();
+      else chunks.next().then(resolve, reject);
+    });
   return {
     async fill(space) {
       let filled = 0;
       while (filled < space.length) {
         if (rest.length === 0) {
-          const next = await Promise.race([chunks.next(), closed.promise]);
-          if (next.done === true) break;
-          rest = next.value;
+          const step = await next();
+          if (step.done === true) break;
+          rest = step.value;
           if (rest.length === 0 && filled > 0) break;
         }
         const taken = rest.copy(space, filled);
@@ -85,7 +93,8 @@ export function chunkSource(made: AsyncIterable<Buffer>): FrameSource {
       return filled;
     },
     async close() {
-      closed.resolve({ done: true });
+      isClosed = true;
+      giveUp();
       // Its maker may be waiting for something; it ends when that has come.
       chunks.return?.().catch(() => undefined);
     },
