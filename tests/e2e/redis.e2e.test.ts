@@ -60,7 +60,7 @@ test("--bandwidth holds, also while the container stands still", async () => {
     address: stage.address(),
     megabytes: 30,
   });
-  const options = ["--bandwidth", "8M"];
+  const options = ["--bandwidth", "8M", "--mode", "stop-copy"];
   const { wire_bytes: wireBytes, downtime_ms: downtimeMs } = await migrate(
     stage.lab,
     redis.name,
