@@ -6,7 +6,7 @@ import type { FaultOf } from "./case-terms.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { KILL_COPY } from "./deeds.ts";
 import { play, type Scene, setFaults } from "./scenario.ts";
-import { NAME, SETTLE_MS, type Stage } from "./stage.ts";
+import { type Actors, NAME, SETTLE_MS, type Stage } from "./stage.ts";
 
 let stage: Stage;
 beforeAll(async () => {
@@ -18,6 +18,12 @@ afterAll(async () => {
 
 const cutPower = ({ actors }: Scene, whose: "source" | "destination") => stage.cutPower(actors[whose]);
 const restorePower = ({ actors }: Scene, whose: "source" | "destination") => stage.restorePower(actors[whose]);
+
+/** The coordinator on the source does not lead; it is back with the node's power. */
+async function leadElsewhere({ lab }: Stage, { source }: Actors): Promise<void> {
+  await lab.exec(source, ["systemctl", "stop", "drayage-coordinator"]);
+  await stage.ready();
+}
 
 describe("power cut", () => {
   test.runIf(isChosen(false))("of the destination before the commit", async () => {
@@ -111,6 +117,8 @@ describe("power cut", () => {
 
   test.runIf(isChosen(false))("of the source before the commit, with everything delivered", async () => {
     await play(stage, {
+      // The decision must not fall with the source: another leader could not tell whether it has gone on.
+      prepare: leadElsewhere,
       hold: { role: "leader", point: "saga.before-commit" },
       during: async (scene) => await cutPower(scene, "source"),
       afterwards: async (scene) => {

@@ -17,6 +17,8 @@ export interface Scene {
 export interface Scenario {
   /** Default: stop-copy. */
   readonly mode?: CaseMode;
+  /** Before the migration is ordered. */
+  prepare?(stage: Stage, actors: Actors): Promise<void>;
   /** Where it hangs until `during` is over. */
   readonly hold: Place;
   during(scene: Scene): Promise<void>;
@@ -49,6 +51,7 @@ export interface PlayOptions {
 /** Plays it and asserts that everything is sound afterwards and that the container can be moved again. */
 export async function play(stage: Stage, scenario: Scenario, options: PlayOptions = {}): Promise<MigrationRecord> {
   const actors = await stage.set();
+  await scenario.prepare?.(stage, actors);
   const { role, point } = scenario.hold;
   await setFaults(stage, actors, [{ role, fault: { point, action: "hang" } }]);
   const id = await stage.begin(actors.destination, "--mode", scenario.mode ?? "stop-copy");
