@@ -12,7 +12,6 @@ import { runCommand } from "../host/run-command.ts";
 import { layerDirectory } from "../layer/layer.ts";
 import { announce } from "../network-lock/announce.ts";
 import { unblockMac } from "../network-lock/mac-block.ts";
-import type { Progress } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { DestinationState } from "../journal/entry.ts";
 import type { PageFetch } from "../post-copy/page-fetch.ts";
 import { PAGE_BYTES } from "../post-copy/protocol.ts";
@@ -230,12 +229,15 @@ export class Activation {
   }
 }
 
-function fetchProgress({ placedPages, missingPages, faults }: PageFetch["progress"]): Progress {
-  const waits = faults === null || faults.faults === 0 ? "" : `, ${faults.faults} waits of ${faults.meanWaitUs} us`;
+function fetchProgress({ placedPages, missingPages, faults }: PageFetch["progress"]): Parameters<Report>[0] {
+  const waits =
+    faults === null || faults.faults === 0
+      ? ""
+      : `, ${faults.faults} waits for pages of ${(faults.meanWaitUs / 1000).toFixed(1)} ms`;
   return {
     step: "fetch-memory",
     doneBytes: placedPages * PAGE_BYTES,
     totalBytes: missingPages * PAGE_BYTES,
-    message: `the container runs${waits}`,
+    message: `it runs${waits}`,
   };
 }

@@ -5,11 +5,12 @@
  */
 import type { Progress } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 
-export type Report = (progress: Progress) => void;
+/** `round` and `decision` where there is one. */
+export type Report = (progress: Omit<Progress, "round" | "decision"> & Partial<Progress>) => void;
 
 export class JoinableRun<T> {
   private readonly controller = new AbortController();
-  private readonly listeners = new Set<Report>();
+  private readonly listeners = new Set<(progress: Progress) => void>();
   private latest: Progress | undefined;
   private hasEnded = false;
   /** Settles with the work. */
@@ -36,7 +37,7 @@ export class JoinableRun<T> {
     const queue: Progress[] = this.latest === undefined ? [] : [this.latest];
     let wake: () => void = () => undefined;
     let settled = false;
-    const listener: Report = (progress) => {
+    const listener = (progress: Progress) => {
       queue.push(progress);
       wake();
     };
@@ -67,8 +68,10 @@ export class JoinableRun<T> {
     }
   }
 
-  private report(progress: Progress): void {
-    this.latest = progress;
+  private report(told: Parameters<Report>[0]): void {
+    const progress: Progress = { round: undefined, decision: "", ...told };
+    // Who joins later hears where it is; what has ended is in the result.
+    this.latest = { ...progress, round: undefined, decision: "" };
     for (const listener of this.listeners) listener(progress);
   }
 }

@@ -79,26 +79,29 @@ async function runRounds(
     };
     const verdict = decide(measured, target);
     const decision = `round ${rounds.length}: ${sentence(verdict, target)}`;
-    decisions.push(decision);
+    const decided = (text: string, ended?: Round) => {
+      decisions.push(text);
+      report({ step: "pre-copy", doneBytes: 0, totalBytes: 0, message: "", round: ended, decision: text });
+    };
+    decided(decision, round);
     logger.info({ phase: "pre-copy", round: rounds.length, verdict: verdict.kind }, decision);
     if (verdict.kind === "round") continue;
     if (verdict.kind === "stalled" && verdict.why === "rounds-do-not-pay" && order.autoConverge) {
       transfer.throttle ??= new Throttle(await container.cgroup(), host.stopping);
       if (transfer.throttle.tighten()) {
-        decisions.push(
-          `throttling: the container stands still ${Math.round(transfer.throttle.share * 100)} % of the time`,
-        );
+        decided(`throttling: the container stands still ${Math.round(transfer.throttle.share * 100)} % of the time`);
         continue;
       }
     }
     if (verdict.kind === "switch" || order.onStall === OnStall.ON_STALL_SWITCH)
       return { rounds, decisions, postCopy: false };
     if (order.onStall === OnStall.ON_STALL_POST_COPY) {
-      decisions.push("going over to post-copy: the copy fetches what remains");
+      decided("going over to post-copy: the copy fetches what remains");
       return { rounds, decisions, postCopy: true };
     }
-    throw new DrayError("NOT_CONVERGING", `after ${rounds.length} rounds ${sentence(verdict, target)}`, {
+    throw new DrayError("NOT_CONVERGING", `${rounds.length} rounds of memory: ${sentence(verdict, target)}`, {
       node: host.node,
+      remedy: remedyFor(target, order),
     });
   }
 }
@@ -154,6 +157,14 @@ async function sendRound(
   return { round, lookingMs: content.lookingMs };
 }
 
+function remedyFor({ maxDowntimeMs, fixedMs }: Target, { autoConverge }: PreCopy): string {
+  if (maxDowntimeMs !== null && maxDowntimeMs <= fixedMs) {
+    return `A switch of this container takes about ${Math.round(fixedMs)} ms without any memory: allow a longer --max-downtime.`;
+  }
+  const slower = autoConverge ? "" : ", let it be slowed down with --auto-converge";
+  return `Allow a longer --max-downtime${slower}, or let the copy fetch its memory with --mode hybrid or post-copy.`;
+}
+
 function sentence(verdict: Verdict, target: Target): string {
   const { estimate } = verdict;
   const wanted = target.maxDowntimeMs === null ? "no limit given" : `${target.maxDowntimeMs} ms wanted`;
@@ -170,9 +181,9 @@ function sentence(verdict: Verdict, target: Target): string {
 }
 
 function expectation({ dirtyBytesPerSecond, bytesPerSecond, remainingBytes, downtimeMs }: Estimate): string {
-  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(bytes < 1e6 ? 3 : 1);
   return (
-    `${megabytes(remainingBytes)} MB remain, changed at ${megabytes(dirtyBytesPerSecond)} MB/s, sent at ` +
+    `an estimated ${megabytes(remainingBytes)} MB remain, changed at ${megabytes(dirtyBytesPerSecond)} MB/s, sent at ` +
     `${megabytes(bytesPerSecond)} MB/s: ${Math.round(downtimeMs)} ms to be expected`
   );
 }

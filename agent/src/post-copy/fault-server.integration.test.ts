@@ -268,6 +268,8 @@ describe("while memory is missing", () => {
     await using stage = await Stage.open(programs, told);
     const start = await stage.restore(100);
     await stage.send(start, 10);
+    // It has read them: they are in their places, not on their way.
+    await stage.copy.order("crc", start, 10);
     await stage.copy.kill();
     expect(await stage.agent.ended).toBe("done");
     expect(told.droppedPages).toBe(90);

@@ -63,7 +63,11 @@ function serve(
   socket.setTimeout(REQUEST_LIMIT_MS, () => {
     if (!asked) socket.destroy();
   });
-  socket.on("error", (cause) => onProblem("connection with drayage-runc broke", cause));
+  socket.on("error", (cause: NodeJS.ErrnoException) => {
+    // It has got what it wanted another way, by the files of the session, and is gone before the answer.
+    if (cause.code === "EPIPE" || cause.code === "ECONNRESET") return;
+    onProblem("connection with drayage-runc broke", cause);
+  });
   // It never ends its side while it waits: an end means that it was killed.
   socket.on("end", () => socket.destroy());
   socket.on("data", (chunk) => {

@@ -99,7 +99,8 @@ async function migrate(context: CommandContext, container: string, options: Migr
       } finally {
         cancelling.release();
       }
-      if (context.interrupts.happened) context.exitCode = EXIT.interrupted;
+      // One that came too late has changed nothing: what was asked for is done.
+      if (context.interrupts.happened && context.exitCode !== EXIT.done) context.exitCode = EXIT.interrupted;
     }
   });
 }

@@ -117,7 +117,7 @@ function migrationLines(migration: Migration): string[] {
   const rounds = layOutTable(
     ["ROUND", "SENT", "PAGES", "DIRTY", "WIRE", "DURATION"],
     migration.rounds.map((round, index) => [
-      String(index),
+      String(index + 1),
       showBytes(round.bytes),
       String(round.pages),
       showBytes(round.dirtyBytes),

@@ -39,7 +39,7 @@ export function joinService(options: JoinServiceOptions): RpcService {
         const peer = { cluster: options.authority.cluster, role: "agent" as const, name: token.record.node };
         const certificatePem = await signRequest(options.authority, request.csrPem, peer);
         await token.use();
-        logger.info({ node: token.record.node }, "a node has joined");
+        logger.info({ of_node: token.record.node }, "a node has joined");
         return { certificatePem, caPem: options.authority.caPem };
       },
       createJoinToken: async (request) => {

@@ -52,7 +52,7 @@ export async function keepKnownNodes(
         if (waiting.get(name) === next) waiting.delete(name);
       } catch (thrown) {
         if (signal.aborted) break;
-        logger.warn({ node: name, reason: toDrayError(thrown).reason }, "a node was not written down, trying again");
+        logger.warn({ of_node: name, reason: toDrayError(thrown).reason }, "a node was not written down, trying again");
         await pauseAtMost(RETRY_MS, signal);
       }
     }

@@ -60,7 +60,7 @@ async function abortSource(context: SagaContext): Promise<"running" | "not-runni
       const error = toDrayError(thrown);
       if (isDeposed(context, error)) throw error;
       logger.warn(
-        { migration_id: journal.record.id, reason: error.reason, node: source },
+        { migration_id: journal.record.id, reason: error.reason, of_node: source },
         `abort on the source: ${error.message}`,
       );
     }
@@ -92,7 +92,7 @@ async function abortDestination(context: SagaContext): Promise<void> {
       const error = toDrayError(thrown);
       if (isDeposed(context, error)) throw error;
       logger.warn(
-        { migration_id: journal.record.id, reason: error.reason, node: destination },
+        { migration_id: journal.record.id, reason: error.reason, of_node: destination },
         `abort on the destination: ${error.message}`,
       );
     }

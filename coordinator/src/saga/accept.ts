@@ -6,7 +6,7 @@ import type { Compare, EtcdPort, Operation } from "@drayage/shared/etcd/etcd-por
 import { encodeRecord, readRecord, type Stored } from "@drayage/shared/etcd/records.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
-import type { StartMigrationRequest } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
+import { Mode, type StartMigrationRequest } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import { OwnerRecord } from "@drayage/shared/state/owner.ts";
@@ -16,7 +16,7 @@ import { parseConstraint } from "../placement/constraint.ts";
 import { toFindingRecord } from "../preflight/findings.ts";
 import { type PreflightDeps, type PreflightVerdict, preflight } from "../preflight/preflight.ts";
 import { VERDICT_DEADLINE_MS } from "./journal.ts";
-import { chooseMode } from "./mode.ts";
+import { chooseMode, unmetWishes } from "./mode.ts";
 
 export interface AcceptDeps extends PreflightDeps {
   readonly coordinator: string;
@@ -65,6 +65,7 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
     maxDowntimeMs: request.maxDowntimeMs,
     noPostCopy: noPostCopy(deps, verdict),
   });
+  const isChosenByItself = request.mode === Mode.MODE_UNSPECIFIED || request.mode === Mode.MODE_AUTO;
   const owner = await readOwner(deps.etcd, verdict.description.uuid, { signal });
   demandOwner(owner, container.node, container.name);
   const record: MigrationRecord = {
@@ -97,7 +98,7 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
     phases: [{ name: "preflight", startedAtMs, durationMs: performance.now() - startedAt, node: deps.coordinator }],
     decisions: [],
     postCopy: false,
-    findings: verdict.findings.map(toFindingRecord),
+    findings: [...verdict.findings, ...unmetWishes(choice.mode, { ...request, isChosenByItself })].map(toFindingRecord),
     error: null,
     cancelRequested: false,
   };

@@ -10,7 +10,7 @@ import { changeOwner } from "@drayage/shared/etcd/change-owner.ts";
 import type { KeyValue } from "@drayage/shared/etcd/etcd-port.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { SourceDescription, SwitchResult, SyncResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
-import type { PhaseTime, Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
+import type { PhaseTime, Progress, Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import type { RoundRecord } from "@drayage/shared/state/migration.ts";
 import { commit, enterSwitch, type OwnerRecord } from "@drayage/shared/state/owner.ts";
@@ -51,9 +51,17 @@ export async function reserveAndSync(context: SagaContext): Promise<void> {
       preCopy: preCopyOrder(journal.record),
     };
     const stream = agents.of(source).sync(request, { deadlineMs: remainingMs(context), signal });
-    noteSync(context, await drain(stream, source, (progress) => journal.progress(progress)));
+    noteSync(context, await drain(stream, source, (progress) => noteProgress(context, progress)));
   });
   await journal.write("phase-switch", { phase: "switch" });
+}
+
+/** Rounds that have ended are told of, also those of a migration that is rolled back. */
+function noteProgress({ journal }: SagaContext, progress: Progress): void {
+  const { rounds, decisions } = journal.record;
+  if (progress.round !== undefined) journal.note({ rounds: [...rounds, toRoundRecord(progress.round)] });
+  if (progress.decision !== "") journal.note({ decisions: [...decisions, progress.decision] });
+  journal.progress(progress);
 }
 
 /** After the rounds it is known how the rest of the memory goes, and with that, where it was left open, the mode. */

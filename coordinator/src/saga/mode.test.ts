@@ -16,13 +16,14 @@ test.each([
   ["little memory is copied while it stands still", { memoryBytes: 10e6 }, "stop-copy"],
   ["much is not: rounds show what follows", {}, "auto"],
   ["little is much over a slow line", { memoryBytes: 10e6, bandwidthBytesPerSecond: 1e6 }, "auto"],
+  ["a cap above what is ordinary makes no line faster", { bandwidthBytesPerSecond: 10e9 }, "auto"],
   ["little is much when the downtime is to be short", { memoryBytes: 30e6, maxDowntimeMs: 100 }, "auto"],
   ["without userfaultfd there are rounds and no post-copy", { noPostCopy: "n2 lacks it" }, "pre-copy"],
 ] as const)("auto: %s", (_, more, mode) => {
   const choice = chooseMode({ ...question, ...more });
   expect(choice.mode).toBe(mode);
   // It says why, with the numbers.
-  expect(choice.reason).toMatch(/\d+ MB of memory .*\d+ ms at \d+ MB\/s/);
+  expect(choice.reason).toMatch(/\d+ MB of memory .*\d+ ms at an assumed \d+ MB\/s/);
 });
 
 test.each([

@@ -1,6 +1,7 @@
 /** Which way a migration goes, and why. Pure. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { OnStall, type PreCopy } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { type Finding, Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
 import { Mode } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import type { MigrationMode, MigrationRecord } from "@drayage/shared/state/migration.ts";
 
@@ -57,19 +58,45 @@ export function chooseMode(question: ModeQuestion): ModeChoice {
 }
 
 function chooseByItself({ memoryBytes, bandwidthBytesPerSecond, maxDowntimeMs, noPostCopy }: ModeQuestion): ModeChoice {
-  const bytesPerSecond = bandwidthBytesPerSecond > 0 ? bandwidthBytesPerSecond : ORDINARY_BYTES_PER_SECOND;
+  // A cap says what is allowed, not what there is.
+  const bytesPerSecond =
+    bandwidthBytesPerSecond > 0
+      ? Math.min(bandwidthBytesPerSecond, ORDINARY_BYTES_PER_SECOND)
+      : ORDINARY_BYTES_PER_SECOND;
   const copyMs = (memoryBytes / bytesPerSecond) * 1000;
   const unnoticedMs = maxDowntimeMs > 0 ? maxDowntimeMs / 2 : UNNOTICED_MS;
   const size = `${(memoryBytes / 1e6).toFixed(0)} MB of memory`;
-  const time = `${Math.round(copyMs)} ms at ${(bytesPerSecond / 1e6).toFixed(0)} MB/s`;
+  const time = `${Math.round(copyMs)} ms at an assumed ${(bytesPerSecond / 1e6).toFixed(0)} MB/s`;
   if (copyMs <= unnoticedMs)
     return { mode: "stop-copy", reason: `stop-copy: ${size} take ${time}, rounds would bring nothing` };
   if (noPostCopy !== "")
     return { mode: "pre-copy", reason: `pre-copy: ${size} would take ${time}; no post-copy, since ${noPostCopy}` };
   return {
     mode: "auto",
-    reason: `pre-copy: ${size} would take ${time}; post-copy for the rest if rounds cannot meet the downtime`,
+    reason: `auto: ${size} would take ${time}, so memory goes in rounds while it runs, then by post-copy if they cannot meet the downtime`,
   };
+}
+
+/** Wishes that the mode cannot meet, as findings; BAD_REQUEST for one that is none there. */
+export function unmetWishes(
+  mode: MigrationMode,
+  wishes: { readonly maxDowntimeMs: number; readonly autoConverge: boolean; readonly isChosenByItself: boolean },
+): Finding[] {
+  const hasRounds = mode !== "stop-copy" && mode !== "post-copy";
+  if (hasRounds) return [];
+  if (wishes.autoConverge && !wishes.isChosenByItself) {
+    throw new DrayError("BAD_REQUEST", `--auto-converge has no effect in the mode ${mode}, which has no rounds`, {
+      remedy: "Leave it out, or use --mode pre-copy, hybrid or auto.",
+    });
+  }
+  if (wishes.maxDowntimeMs === 0 || wishes.isChosenByItself) return [];
+  const message =
+    mode === "stop-copy"
+      ? "A stop-copy migration takes as long as its memory takes to copy, whatever --max-downtime says."
+      : "The downtime of a post-copy has no memory in it: --max-downtime changes nothing.";
+  return [
+    { code: "downtime-not-aimed-at", severity: Severity.SEVERITY_NOTE, node: "", message, remedy: "", allowFlag: "" },
+  ];
 }
 
 /** How memory is to be copied while the container runs; undefined if it is not. */

@@ -64,6 +64,7 @@ describe("nextStep", () => {
     expect(MIGRATION_PHASES.filter((phase) => isTooLateToCancel({ phase }))).toEqual([
       "commit",
       "activate",
+      "fetch",
       "finish",
       "done",
     ]);

@@ -78,7 +78,7 @@ async function untilItRuns<T>(context: SagaContext, name: string, settled: T, or
       const error = toDrayError(thrown);
       if (isDeposed(context, error)) throw error;
       logger.warn(
-        { migration_id: journal.record.id, reason: error.reason, node: destination },
+        { migration_id: journal.record.id, reason: error.reason, of_node: destination },
         `${name}: ${error.message}`,
       );
       const standing = standingOf(journal.record, await ownerNow(context));

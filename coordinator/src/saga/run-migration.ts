@@ -78,7 +78,7 @@ async function forward<T>(context: SagaContext, step: () => Promise<T>): Promise
     const error = toDrayError(stop.aborted && !context.leadership.lost.aborted ? stop.reason : thrown);
     if (isDeposed(context, error)) throw error;
     logger.warn(
-      { migration_id: journal.record.id, phase: journal.record.phase, reason: error.reason, node: error.node },
+      { migration_id: journal.record.id, phase: journal.record.phase, reason: error.reason, of_node: error.node },
       error.message,
     );
     noteError(context, error);

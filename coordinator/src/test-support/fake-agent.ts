@@ -313,5 +313,5 @@ export class FakeAgent {
 }
 
 function progress(step: string): Progress {
-  return { step, doneBytes: 0, totalBytes: 0, message: "" };
+  return { step, doneBytes: 0, totalBytes: 0, message: "", round: undefined, decision: "" };
 }

@@ -78,9 +78,15 @@ export async function startTransferServer(options: TransferServerOptions): Promi
         greeting.delete(framed);
         connection?.onEnd(error);
         if (grant !== undefined && connection !== undefined) retire(grant, connection);
-        if (error !== undefined && grant !== undefined) {
+        // Called off here is no incident.
+        if (error !== undefined && error.reason !== "CANCELLED" && grant !== undefined) {
           const { migrationId, peerName } = grant.terms;
-          report("page connection lost", { address, migrationId, peerName, message: error.message });
+          report("page connection lost", {
+            address,
+            migration_id: migrationId,
+            peer: peerName,
+            message: error.message,
+          });
         }
       },
     });

@@ -21,6 +21,12 @@ export interface Progress {
   totalBytes: number;
   /** Free text for people; may be empty. */
   message: string;
+  /** A round of memory that has just ended. */
+  round:
+    | Round
+    | undefined;
+  /** What was decided after it, for people; may be empty. */
+  decision: string;
 }
 
 /** PhaseTime is when a phase ran and for how long. */
@@ -50,7 +56,7 @@ export interface Round {
 }
 
 function createBaseProgress(): Progress {
-  return { step: "", doneBytes: 0, totalBytes: 0, message: "" };
+  return { step: "", doneBytes: 0, totalBytes: 0, message: "", round: undefined, decision: "" };
 }
 
 export const Progress: MessageFns<Progress> = {
@@ -66,6 +72,12 @@ export const Progress: MessageFns<Progress> = {
     }
     if (message.message !== "") {
       writer.uint32(34).string(message.message);
+    }
+    if (message.round !== undefined) {
+      Round.encode(message.round, writer.uint32(42).fork()).join();
+    }
+    if (message.decision !== "") {
+      writer.uint32(50).string(message.decision);
     }
     return writer;
   },
@@ -115,6 +127,22 @@ export const Progress: MessageFns<Progress> = {
             message.message = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.round = Round.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.decision = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -141,6 +169,8 @@ export const Progress: MessageFns<Progress> = {
         ? globalThis.Number(object.total_bytes)
         : 0,
       message: isSet(object.message) ? globalThis.String(object.message) : "",
+      round: isSet(object.round) ? Round.fromJSON(object.round) : undefined,
+      decision: isSet(object.decision) ? globalThis.String(object.decision) : "",
     };
   },
 
@@ -158,6 +188,12 @@ export const Progress: MessageFns<Progress> = {
     if (message.message !== "") {
       obj.message = message.message;
     }
+    if (message.round !== undefined) {
+      obj.round = Round.toJSON(message.round);
+    }
+    if (message.decision !== "") {
+      obj.decision = message.decision;
+    }
     return obj;
   },
 
@@ -170,6 +206,8 @@ export const Progress: MessageFns<Progress> = {
     message.doneBytes = object.doneBytes ?? 0;
     message.totalBytes = object.totalBytes ?? 0;
     message.message = object.message ?? "";
+    message.round = (object.round !== undefined && object.round !== null) ? Round.fromPartial(object.round) : undefined;
+    message.decision = object.decision ?? "";
     return message;
   },
 };
