@@ -1,17 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { isImageName, isPagesImage, isSystemVMemoryImage } from "./image-names.ts";
+import { isImageName, isMemoryImage, isSystemVMemoryImage } from "./image-names.ts";
 
 describe("names of CRIU's images", () => {
   test.each([
     ["pages-1.img", true],
     ["pages-4294967295.img", true],
-    ["pagemap-1.img", false],
-    ["pagemap-shmem-1.img", false],
+    ["pagemap-1.img", true],
+    ["pagemap-shmem-1.img", true],
+    ["pagemap-.img", false],
     ["pages-1.img.part", false],
     ["pages-.img", false],
     ["../pages-1.img", false],
-  ])("%s holds pages: %s", (name, expected) => {
-    expect(isPagesImage(name)).toBe(expected);
+  ])("%s is of the memory: %s", (name, expected) => {
+    expect(isMemoryImage(name)).toBe(expected);
   });
 
   test.each([

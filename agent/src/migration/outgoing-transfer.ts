@@ -7,6 +7,7 @@ import type { SourceEntry } from "../journal/entry.ts";
 import { EMPTY_MANIFEST } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
 import type { DigestTable } from "../memory/digest-table.ts";
+import type { Known } from "../memory/page-batch.ts";
 import type { Throttle } from "../memory/throttle.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
@@ -54,6 +55,12 @@ export class OutgoingTransfer {
   /** How the destination was reached, to be journaled if it is to be reached again. */
   get target(): TransferAddress | undefined {
     return this.#target;
+  }
+
+  /** For whoever sends memory next; null if none was sent yet. */
+  get known(): Known | null {
+    const { sentMemory } = this;
+    return sentMemory === undefined ? null : { digests: sentMemory.digests, round: sentMemory.rounds };
   }
 
   /** The signal, or the end of the agent, breaks the connection whenever it fires. */

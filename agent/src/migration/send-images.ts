@@ -1,18 +1,23 @@
-/** Sends what CRIU writes besides memory: everything when it is done, small images in one stream. */
+/** Sends what CRIU has written: small images in one stream. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
+import { isMemoryImage } from "../criu/image-names.ts";
 import { BUNDLED_LIMIT_BYTES, packImages } from "./image-bundle.ts";
 import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
-/** Resolves when everything has been delivered. The files must not change any more. */
+/**
+ * Resolves when everything has been delivered. The files must not change any more. `withMemory`: those of the memory,
+ * too; else it travels as a memory stream, all of it.
+ */
 export async function sendImages(
   connection: TransferConnection,
   directory: string,
+  withMemory: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const manifest = await imageManifest(directory);
+  const manifest = await imageManifest(directory, (name) => withMemory || !isMemoryImage(name));
   const content = Readable.from(packImages(directory, manifest), { objectMode: false });
   const large = manifest.files.filter(({ bundled }) => !bundled);
   await Promise.all([
@@ -23,8 +28,8 @@ export async function sendImages(
   ]);
 }
 
-async function imageManifest(directory: string): Promise<ImageManifest> {
-  const names = (await readdir(directory)).sort();
+async function imageManifest(directory: string, travels: (name: string) => boolean): Promise<ImageManifest> {
+  const names = (await readdir(directory)).filter(travels).sort();
   const files = await Promise.all(
     names.map(async (name) => {
       const { size } = await stat(join(directory, name));

@@ -10,7 +10,6 @@ import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { containerTasks, TaskMemory } from "../memory/container-memory.ts";
-import type { Known } from "../memory/page-batch.ts";
 import { PageSource } from "../post-copy/page-source.ts";
 import { parseWord } from "../post-copy/words.ts";
 import type { SourceContext } from "./source-context.ts";
@@ -52,7 +51,7 @@ async function serveOver(
 ): Promise<void> {
   const initPid = record.entry.frozen?.pid ?? 0;
   const memories = await openMemories(await container.cgroup(), initPid);
-  const source = new PageSource(memories, knownOf(transfer));
+  const source = new PageSource(memories, transfer.known);
   try {
     await connection.sendChunks({ kind: TRANSFER_KINDS.postCopy, name: "pages" }, source.chunks(), {
       signal,
@@ -64,10 +63,6 @@ async function serveOver(
   } finally {
     for (const memory of memories) memory.close();
   }
-}
-
-function knownOf({ sentMemory }: SourceContext["transfer"]): Known | null {
-  return sentMemory === undefined ? null : { digests: sentMemory.digests, round: sentMemory.rounds };
 }
 
 async function openMemories(cgroup: string, initPid: number): Promise<TaskMemory[]> {

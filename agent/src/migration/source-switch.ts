@@ -5,8 +5,8 @@
  *   restart-policy-off ─► prepare-switch ─► hold-connections
  *     ─► freeze ─┬─► lock-network
  *                └─► settle-files: what it has on shared storage, if any
- *     ─┬─► dump ─► all other images
- *      ├─► send-memory: from CRIU through the page server to the peer
+ *     ─┬─► dump, without private memory ─┬─► the images
+ *      │                                 └─► send-memory: from the frozen processes, unless the copy will fetch it
  *      └─► send-layer-rest
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
@@ -27,6 +27,8 @@ import { diffLayer, layerDirectory, packLayer, scanLayer, writtenPaths } from ".
 import type { LayerManifest } from "../layer/types.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { pagesInImages } from "../memory-image/pages-in-images.ts";
+import { type FrozenMemory, frozenMemory } from "../memory/frozen-memory.ts";
+import type { Known } from "../memory/page-batch.ts";
 import type { Throttle } from "../memory/throttle.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
@@ -37,10 +39,8 @@ import { allSettled } from "./all-settled.ts";
 import { withKeptLog } from "./criu-failure.ts";
 import { endpointsOf, macsByParent } from "./endpoints.ts";
 import type { Report } from "./joinable-run.ts";
-import type { SentMemory } from "./outgoing-transfer.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { sendImages } from "./send-images.ts";
-import { type DumpedMemory, listenForMemory } from "./source-memory.ts";
 import { FREEZE_DEADLINE_MS } from "./source-container.ts";
 import type { SourceContext } from "./source-context.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
@@ -62,8 +62,8 @@ interface SwitchTarget {
   /** Its writable layer, and what of that has been sent. */
   readonly layer: string;
   readonly baseline: LayerManifest;
-  /** What the destination has of its memory; undefined if nothing. */
-  readonly sentMemory: SentMemory | undefined;
+  /** What the destination has of its memory; null if nothing. */
+  readonly known: Known | null;
   readonly throttle: Throttle | undefined;
   /** Private memory stays where it is: the copy will fetch it. */
   readonly postCopy: boolean;
@@ -145,7 +145,7 @@ async function findTarget(
     parents,
     layer: await layerDirectory(docker, dockerId, signal),
     baseline: transfer.baseline,
-    sentMemory: transfer.sentMemory,
+    known: transfer.known,
     throttle: transfer.throttle,
     postCopy,
     ...directories,
@@ -168,6 +168,17 @@ async function runSwitchSteps(
     return runPhase(phases, name, body);
   };
   const lock = { pid: target.pid, migrationId: target.migrationId };
+  const send = (memory: FrozenMemory) =>
+    connection.sendChunks({ kind: TRANSFER_KINDS.memory, name: "memory" }, memory.chunks, {
+      signal,
+      onProgress: () =>
+        report({
+          step: "send-memory",
+          doneBytes: memory.sentPages * PAGE_BYTES,
+          totalBytes: 0,
+          message: target.known === null ? "" : `${memory.seenPages} pages compared`,
+        }),
+    });
   const ready = await step("prepare-switch", () => makeReady(host, target, signal));
   try {
     // It is to accept what has arrived, and whatever slows it down opens the freezer now and then.
@@ -190,13 +201,12 @@ async function runSwitchSteps(
     const settle = ready.sharedStorage ? step("settle-files", settleFiles) : Promise.resolve();
     await allSettled([lockNetwork, settle], ending);
     const startedMs = performance.now();
-    const { memory } = ready;
     const dump = step("dump", () => runDump(host, target, ready.dump));
-    // A CRIU that has ended badly may never have come to its memory.
-    dump.catch((thrown: unknown) => memory?.fail(toDrayError(thrown)));
-    const sendMemory =
-      memory === null ? Promise.resolve() : step("send-memory", () => memory.send(connection, report, signal));
-    const images = dump.then(() => sendImages(connection, target.imageDirectory, signal));
+    const memory = target.postCopy
+      ? null
+      : frozenMemory({ ...target, initPid: target.pid, known: target.known, signal });
+    const sendMemory = memory === null ? dump : dump.then(() => step("send-memory", () => send(memory)));
+    const images = dump.then(() => sendImages(connection, target.imageDirectory, target.postCopy, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
     const account = dump.then(() => accountForDump(ready.dump, phases));
     await allSettled([dump, sendMemory, images, layerRest, account], ending);
@@ -246,8 +256,6 @@ interface Ready {
   readonly drop: PreparedRules;
   readonly block: PreparedRules;
   readonly dump: PreparedDump;
-  /** Null if the copy will fetch it. */
-  readonly memory: DumpedMemory | null;
   /** The container has files on storage that the destination has, too. */
   readonly sharedStorage: boolean;
   discard(): void;
@@ -266,20 +274,13 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
     drop.discard();
   };
   try {
-    const memory = target.postCopy
-      ? null
-      : await listenForMemory(target.sentMemory, {
-          deadlineMs: DUMP_DEADLINE_MS,
-          signal,
-          onRefused: (message) => host.logger.warn({ migration_id: migrationId }, `refused: ${message}`),
-        });
     const dump = await prepareDump({
       dockerId: target.dockerId,
       migrationId,
       imageDirectory: target.imageDirectory,
       workDirectory: target.workDirectory,
       runcRoot: host.config.runcRoot,
-      memory: memory === null ? "lazy" : { pageServerPort: memory.port },
+      memory: "lazy",
       watchedPaths: watched,
       deadlineMs: DUMP_DEADLINE_MS,
       signal,
@@ -288,12 +289,10 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
       drop,
       block,
       dump,
-      memory,
       sharedStorage,
       discard: () => {
         discardRules();
         dump.discard();
-        memory?.fail(new DrayError("CANCELLED", "the switch has ended"));
       },
     };
   } catch (error) {

@@ -1,0 +1,86 @@
+/**
+ * All memory of a container that stands frozen and has been dumped without its private memory (`lazy-pages`): what the
+ * dump has put into its images comes from there, what it has left where it is from the processes themselves. CRIU's own
+ * ways out of the process, into a file or to a page server, copy every page once more, one process at a time.
+ */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
+import { PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
+import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
+import { containerTasks, TaskMemory } from "./container-memory.ts";
+import { type Known, PageBatch } from "./page-batch.ts";
+
+export interface FrozenSource {
+  /** CRIU's images. */
+  readonly imageDirectory: string;
+  /** The container's cgroup, absolute; frozen until the end. */
+  readonly cgroup: string;
+  /** Its init, on the host. */
+  readonly initPid: number;
+  /** Pages that its last round has are told without their content; null if there was none. */
+  readonly known: Known | null;
+  readonly signal: AbortSignal;
+}
+
+export interface FrozenMemory {
+  /** Chunks of the memory stream, each to be used before the next is asked for. Once. */
+  readonly chunks: AsyncIterable<Buffer>;
+  /** Pages so far. */
+  readonly seenPages: number;
+  /** Of them, those that were sent. */
+  readonly sentPages: number;
+}
+
+export function frozenMemory(source: FrozenSource): FrozenMemory {
+  const batch = new PageBatch(new MemoryStreamEncoder(), source.known);
+  return {
+    chunks: readAll(source, batch),
+    get seenPages() {
+      return batch.seenPages;
+    },
+    get sentPages() {
+      return batch.sentPages;
+    },
+  };
+}
+
+async function* readAll(source: FrozenSource, batch: PageBatch): AsyncGenerator<Buffer> {
+  const { imageDirectory, cgroup, initPid, signal } = source;
+  const tasks = new Map((await containerTasks(cgroup, initPid)).map((task) => [task.innerPid, task]));
+  const reader = await MemoryImageReader.open(imageDirectory);
+  for (const id of await reader.images()) {
+    const image = await reader.load(id);
+    const task = id.kind === "task" ? tasks.get(id.id) : undefined;
+    const memory = task === undefined ? null : await TaskMemory.open(task, cgroup);
+    try {
+      yield* batch.open(id);
+      for (const range of image.ranges) yield* readRange(range, image, memory, batch, signal);
+      yield* batch.drain();
+    } finally {
+      memory?.close();
+      await image.close();
+    }
+  }
+  yield* batch.end();
+}
+
+async function* readRange(
+  { vaddr, pages, flags }: PageRange,
+  image: MemoryImage,
+  memory: TaskMemory | null,
+  batch: PageBatch,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  for (let done = 0; done < pages; ) {
+    signal.throwIfAborted();
+    const address = vaddr + done * PAGE_BYTES;
+    const space = batch.space(address, pages - done);
+    if ((flags & PRESENT) !== 0) await image.read(address, space);
+    else if ((memory?.read(address, space) ?? 0) < space.length) {
+      throw new DrayError("INTERNAL", `memory at ${address.toString(16)} of a frozen process cannot be read`);
+    }
+    batch.add(address, space.length / PAGE_BYTES);
+    done += space.length / PAGE_BYTES;
+    if (batch.isFull) yield* batch.drain();
+  }
+}
