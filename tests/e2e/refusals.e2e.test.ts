@@ -139,7 +139,7 @@ describe("cancel", () => {
     const held = await HeldConnection.redis({ host: address, port: 6379 });
     await known(stage.lab, redis.name);
     // 60 MB, half of which is noise: at 2 MB/s the switch takes fifteen seconds, in which it can be cancelled.
-    const options = ["--to", stage.destination, "--bandwidth", "2M", "--detach"];
+    const options = ["--to", stage.destination, "--bandwidth", "2M", "--mode", "stop-copy", "--detach"];
     const { document: accepted } = await lab.dray<MigrationDocument>(["migrate", redis.name, ...options]);
     const inspect = async () => (await lab.dray<MigrationDocument>(["migration", "inspect", accepted.id])).document;
     await eventually(async () => ((await inspect()).phase === "switch" ? true : undefined), {
