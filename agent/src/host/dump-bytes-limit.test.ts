@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { dumpBytesLimit, type ProcessMemory, processMemory } from "./dump-bytes-limit.ts";
+import { dumpBytesLimit, sharedBytesLimit, type ProcessMemory, processMemory } from "./dump-bytes-limit.ts";
 
 const MAPS = `55d0c0000000-55d0c0021000 r-xp 00001000 fe:00 1234                       /usr/bin/server
 7f0000000000-7f0000400000 rw-s 00000000 00:01 77                         /dev/zero (deleted)
@@ -26,5 +26,7 @@ test("a process that has ended has nothing", () => {
 test("what all share counts once, as far as it reaches", () => {
   const backend: ProcessMemory = { privateBytes: 10, sharedBytes: 800, extents: new Map([["00:01 77", 1000]]) };
   expect(dumpBytesLimit([backend])).toBe(810);
+  // Without the private 10 of each.
+  expect(sharedBytesLimit([backend])).toBe(800);
   expect(dumpBytesLimit(Array.from({ length: 100 }, () => backend))).toBe(100 * 10 + 1000);
 });

@@ -33,19 +33,34 @@ export function processMemory(status: string, maps: string): ProcessMemory {
  * each has mapped of it counts, nor more than it reaches; a database's buffers are not counted for each connection.
  */
 export function dumpBytesLimit(processes: readonly ProcessMemory[]): number {
-  const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0);
+  return sum(processes.map(({ privateBytes }) => privateBytes)) + sharedBytesLimit(processes);
+}
+
+/** The part of it that is shared: what is written where private memory is left out. */
+export function sharedBytesLimit(processes: readonly ProcessMemory[]): number {
   const extents = new Map<string, number>();
   for (const process of processes) {
     for (const [file, bytes] of process.extents) extents.set(file, Math.max(extents.get(file) ?? 0, bytes));
   }
-  const shared = Math.min(sum(processes.map(({ sharedBytes }) => sharedBytes)), sum(extents.values()));
-  return sum(processes.map(({ privateBytes }) => privateBytes)) + shared;
+  return Math.min(sum(processes.map(({ sharedBytes }) => sharedBytes)), sum(extents.values()));
+}
+
+function sum(values: Iterable<number>): number {
+  return [...values].reduce((total, value) => total + value, 0);
 }
 
 /** The limit for this cgroup's processes. Those that end meanwhile count nothing. */
 export async function dumpBytesLimitOf(cgroup: string): Promise<number> {
-  const processes = await Promise.all((await cgroupPids(cgroup)).map(memoryOf));
-  return dumpBytesLimit(processes);
+  return dumpBytesLimit(await memoriesOf(cgroup));
+}
+
+/** The same of `sharedBytesLimit`. */
+export async function sharedBytesLimitOf(cgroup: string): Promise<number> {
+  return sharedBytesLimit(await memoriesOf(cgroup));
+}
+
+async function memoriesOf(cgroup: string): Promise<ProcessMemory[]> {
+  return await Promise.all((await cgroupPids(cgroup)).map(memoryOf));
 }
 
 async function memoryOf(pid: number): Promise<ProcessMemory> {

@@ -91,10 +91,10 @@ export class OutgoingTransfer {
     await connection?.close().catch((thrown: unknown) => this.#logger.debug({ err: thrown }, "closing the transfer"));
   }
 
-  /** For CRIU's images without the memory, which is never written here. NO_SPACE if there is no room. */
-  async makeDirectories(): Promise<{ imageDirectory: string; workDirectory: string }> {
+  /** For CRIU's images, of the memory what is shared: the rest is never written here. NO_SPACE if there is no room. */
+  async makeDirectories(memoryBytes: number): Promise<{ imageDirectory: string; workDirectory: string }> {
     const name = `${this.#migrationId}-source`;
-    const demand = { memoryBytes: 0, besideBytes: 0 };
+    const demand = { memoryBytes, besideBytes: 0 };
     const imageDirectory = await makeTransitDirectory(transitOptionsOf(this.#host.config), name, demand);
     return { imageDirectory, workDirectory: `${imageDirectory}-work` };
   }

@@ -22,6 +22,7 @@ import type { DumpStats } from "../criu/dump-stats.ts";
 import { restartPolicyOf } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
+import { sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { goFirst } from "../host/go-first.ts";
 import { diffLayer, layerDirectory, packLayer, scanLayer, writtenPaths } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
@@ -136,7 +137,7 @@ async function findTarget(
   }
   const cgroup = await container.cgroup();
   const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
-  const directories = await transfer.makeDirectories();
+  const directories = await transfer.makeDirectories(await sharedBytesLimitOf(cgroup));
   return {
     dockerId,
     migrationId,
