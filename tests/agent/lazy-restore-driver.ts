@@ -11,6 +11,7 @@ import { mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promise
 import { setTimeout as delay } from "node:timers/promises";
 import { criuDumpConfig } from "../../agent/src/criu/dump-container.ts";
 import { numberOf, readFields, readRecords } from "../../agent/src/criu/protobuf-fields.ts";
+import { knowsIgnoreCgroups, runcVersion } from "../../agent/src/criu/versions.ts";
 import { cgroupPids, freezeCgroup, isFrozen } from "../../agent/src/host/cgroup.ts";
 import { runCommand } from "../../agent/src/host/run-command.ts";
 import { DOCKER_RUNC_ROOT, runcContainer } from "../../agent/src/host/runc-state.ts";
@@ -39,7 +40,8 @@ async function dumpLazily(cgroup: string): Promise<{ end(): Promise<void> }> {
   const status = openSync(`${dumpDirectory}/status`, "w");
   const places = ["--image-path", imageDirectory, "--work-path", dumpDirectory];
   const lazy = ["--lazy-pages", "--page-server", `127.0.0.1:${PAGE_SERVER_PORT}`, "--status-fd", "3"];
-  const features = ["--leave-running", "--tcp-established", "--file-locks", "--manage-cgroups-mode", "ignore"];
+  const cgroups = knowsIgnoreCgroups(await runcVersion("runc")) ? ["--manage-cgroups-mode", "ignore"] : [];
+  const features = ["--leave-running", "--tcp-established", "--file-locks", ...cgroups];
   const dump = spawn("runc", ["--root", DOCKER_RUNC_ROOT, "checkpoint", ...places, ...lazy, ...features, originalId], {
     stdio: ["ignore", "inherit", "inherit", status],
     env: { ...process.env, CRIU_CONFIG_FILE: `${dumpDirectory}/criu.conf` },
