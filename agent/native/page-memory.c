@@ -1,9 +1,12 @@
 /*
- * What Node cannot do with pages of memory, or not fast enough: an addon for
- * the agent's page engine (agent/src/memory).
+ * What Node cannot do with pages of memory and of files, or not fast enough: an
+ * addon for the agent (agent/src/memory, agent/src/layer).
  *
  *   compare(content, offset, pages, key, table, tableOffset, verdicts, verdictOffset)
  *   scan(pagemapFd, start, end, required, excluded, out) -> count, or -errno
+ *   openBeneath(directoryFd, path, forWriting) -> fd, or -errno
+ *   attributes(fd) -> Buffer, or -errno
+ *   setModified(fd, seconds, nanoseconds) -> 0, or -errno
  *
  * The digest of a page is NH, the universal hash of UMAC (RFC 4418, section
  * 5.2.2; Black et al., "UMAC: Fast and Secure Message Authentication", 1999),
@@ -22,7 +25,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <unistd.h>
 
 #include <node_api.h>
 
@@ -183,11 +193,115 @@ static napi_value scan(napi_env env, napi_callback_info info)
 	return napi_create_int32(env, written, &result) == napi_ok ? result : NULL;
 }
 
+static napi_value number(napi_env env, int value)
+{
+	napi_value result;
+
+	return napi_create_int32(env, value, &result) == napi_ok ? result : NULL;
+}
+
+/*
+ * Opens a file of whose path, zero-terminated bytes relative to a directory, no
+ * part is a link or leads out of it, whatever a container makes of it meanwhile.
+ */
+static napi_value open_beneath(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[3];
+	size_t given = 3;
+	uint64_t directory;
+	struct bytes path;
+	bool for_writing;
+
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok || given != 3 ||
+	    !get_count(env, arguments[0], &directory) || !get_bytes(env, arguments[1], &path) ||
+	    napi_get_value_bool(env, arguments[2], &for_writing) != napi_ok || path.length == 0 ||
+	    path.at[path.length - 1] != 0)
+		return refuse(env, "openBeneath: wrong arguments");
+	struct open_how how = {
+		/* A fifo must not make it wait. */
+		.flags = (for_writing ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
+	};
+	long fd = syscall(SYS_openat2, (int)directory, (const char *)path.at, &how, sizeof(how));
+
+	return number(env, fd < 0 ? -errno : (int)fd);
+}
+
+/* Appends `more` bytes; false where there is no memory. */
+static bool append(struct bytes *all, size_t *room, const void *more, size_t length)
+{
+	if (all->length + length > *room) {
+		size_t larger = 2 * (all->length + length);
+		unsigned char *grown = realloc(all->at, larger);
+
+		if (grown == NULL)
+			return false;
+		all->at = grown;
+		*room = larger;
+	}
+	memcpy(all->at + all->length, more, length);
+	all->length += length;
+	return true;
+}
+
+/* All extended attributes of an open file, names and values, in the file system's order: something to compare. */
+static napi_value attributes(napi_env env, napi_callback_info info)
+{
+	/* Larger than what the kernel gives of either: XATTR_LIST_MAX, XATTR_SIZE_MAX. */
+	static char names[65536], value[65536];
+	napi_value argument, result = NULL;
+	size_t given = 1, room = 0;
+	uint64_t fd;
+	struct bytes all = {NULL, 0};
+
+	if (napi_get_cb_info(env, info, &given, &argument, NULL, NULL) != napi_ok || given != 1 ||
+	    !get_count(env, argument, &fd))
+		return refuse(env, "attributes: wrong arguments");
+	ssize_t length = flistxattr((int)fd, names, sizeof(names));
+
+	if (length < 0)
+		return number(env, errno == ENOTSUP ? 0 : -errno);
+	for (char *name = names; name < names + length; name += strlen(name) + 1) {
+		ssize_t size = fgetxattr((int)fd, name, value, sizeof(value));
+		uint32_t size_word = size < 0 ? UINT32_MAX : (uint32_t)size;
+
+		if (!append(&all, &room, name, strlen(name) + 1) || !append(&all, &room, &size_word, sizeof(size_word)) ||
+		    (size > 0 && !append(&all, &room, value, (size_t)size))) {
+			free(all.at);
+			return number(env, -ENOMEM);
+		}
+	}
+	if (napi_create_buffer_copy(env, all.length, all.at, NULL, &result) != napi_ok)
+		result = NULL;
+	free(all.at);
+	return result;
+}
+
+/* Node's own times are doubles, which do not hold nanoseconds. */
+static napi_value set_modified(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[3];
+	size_t given = 3;
+	uint64_t fd, nanoseconds;
+	int64_t seconds;
+
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok || given != 3 ||
+	    !get_count(env, arguments[0], &fd) || napi_get_value_int64(env, arguments[1], &seconds) != napi_ok ||
+	    !get_count(env, arguments[2], &nanoseconds))
+		return refuse(env, "setModified: wrong arguments");
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = (long)nanoseconds}};
+
+	return number(env, futimens((int)fd, times) < 0 ? -errno : 0);
+}
+
 NAPI_MODULE_INIT()
 {
 	napi_property_descriptor functions[] = {
 		{"compare", NULL, compare, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"scan", NULL, scan, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"openBeneath", NULL, open_beneath, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"attributes", NULL, attributes, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"setModified", NULL, set_modified, NULL, NULL, NULL, napi_enumerable, NULL},
 	};
 
 	napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);

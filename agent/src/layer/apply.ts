@@ -12,6 +12,7 @@ import { Readable } from "node:stream";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { ancestors, hostPath, parseLayerPath, printable, ROOT } from "./layer-path.ts";
 import { GrowingBytes } from "./growing-array.ts";
+import { applyPatches } from "./patch.ts";
 import { NOWHERE, PathTree } from "./path-tree.ts";
 import { splitHead } from "./stream-head.ts";
 import { extractArguments, startTar, tarError } from "./tar-command.ts";
@@ -27,6 +28,7 @@ export async function applyLayer(target: LayerTarget, stream: Readable, signal?:
   const guard = new TargetGuard(target);
   for (const path of head.deleted) guard.remove(path);
   for (const path of head.stripped) await renewDirectory(guard, path);
+  await applyPatches(target.directory, head.patched, rest);
 
   const ending = new AbortController();
   const tar = startTar(
@@ -39,7 +41,7 @@ export async function applyLayer(target: LayerTarget, stream: Readable, signal?:
   try {
     let complete = false;
     async function* checked(): AsyncGenerator<Buffer, void, void> {
-      for await (const chunk of filterTar(rest, (member) => guard.admit(member))) yield chunk;
+      for await (const chunk of filterTar(rest.rest(), (member) => guard.admit(member))) yield chunk;
       complete = true;
     }
     const broken = await pipeline(Readable.from(checked(), { objectMode: false }), stdin).then(

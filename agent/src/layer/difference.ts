@@ -14,12 +14,15 @@ const RACY_NS = 1_000_000_000n;
  * @param before what the copy holds
  * @param after what it shall hold
  * @param written files that were open or mapped for writing: their times prove nothing, they count as changed
+ * @param comparable those of them of which it is known what the copy holds
  */
 export function diffLayer(
   before: LayerManifest,
   after: LayerManifest,
   written: ReadonlySet<LayerPath> = new Set(),
+  comparable: ReadonlySet<LayerPath> = new Set(),
 ): LayerDifference {
+  const compared: LayerPath[] = [];
   const deleted = new Set<LayerPath>();
   const stripped = new Set<LayerPath>();
   const { tree } = after;
@@ -61,6 +64,12 @@ export function diffLayer(
       }
       continue;
     }
+    if (isWritten[entry] === 1 && old !== NOWHERE && replaced[entry] === 0 && comparable.has(tree.path(entry))) {
+      if (type === "file" && after.links(entry) === 1 && after.isSameInode(entry, before, old)) {
+        compared.push(tree.path(entry));
+        continue;
+      }
+    }
     const same =
       old !== NOWHERE &&
       (type === "whiteout"
@@ -88,6 +97,7 @@ export function diffLayer(
     changed: new PathSelection(tree, changed),
     deleted: sorted(deleted),
     stripped: sorted(stripped),
+    compared,
     changedBytes,
   };
 }

@@ -4,6 +4,8 @@
  *   source: scanLayer ─ diffLayer(EMPTY_MANIFEST, first) ─ packLayer ──► applyLayer :destination
  *           … the container runs on; then, frozen:
  *           scanLayer ─ diffLayer(first, second, writtenPaths) ─ packLayer ──► applyLayer
+ *
+ * Of files that processes can write to without a trace in the times, SentContents knows what the first pass has sent.
  */
 export { applyLayer } from "./apply.ts";
 export { diffLayer } from "./difference.ts";
@@ -11,5 +13,6 @@ export { layerDirectory } from "./layer-directory.ts";
 export { packLayer, type PackOptions } from "./pack.ts";
 export { EMPTY_MANIFEST } from "./manifest.ts";
 export { scanLayer } from "./scan.ts";
+export { SentContents } from "./sent-contents.ts";
 export type { LayerDifference, LayerEntry, LayerManifest, LayerPath, LayerTarget } from "./types.ts";
 export { namespacePids, writtenPaths } from "./written-paths.ts";

@@ -69,6 +69,10 @@ export class LayerManifest {
     return this.#records.bytes.readDoubleLE(entry * RECORD_BYTES);
   }
 
+  mtimeNs(entry: number): bigint {
+    return this.#records.bytes.readBigInt64LE(entry * RECORD_BYTES + 8);
+  }
+
   ctimeNs(entry: number): bigint {
     return this.#records.bytes.readBigInt64LE(entry * RECORD_BYTES + 16);
   }
@@ -83,6 +87,16 @@ export class LayerManifest {
 
   attributes(entry: number): DirectoryAttributes {
     return this.#attributes.get(entry) ?? NO_ATTRIBUTES;
+  }
+
+  /** Whether it is the same file with the same owner, mode and links; its content, size and times may be others. */
+  isSameInode(entry: number, other: LayerManifest, otherEntry: number): boolean {
+    const at = entry * RECORD_BYTES;
+    const otherAt = otherEntry * RECORD_BYTES;
+    const { bytes } = this.#records;
+    const same = (from: number, to: number) =>
+      bytes.compare(other.#records.bytes, otherAt + from, otherAt + to, at + from, at + to) === 0;
+    return same(24, 32) && same(40, RECORD_BYTES);
   }
 
   /** Whether an entry's type and metadata are those of one of another manifest; attributes of directories apart. */

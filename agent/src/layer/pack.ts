@@ -1,14 +1,24 @@
-/** The sending side of a layer: removals, then a tar of what changed. */
+/** The sending side of a layer: removals, pages of files that are mended in place, then a tar of what changed. */
+import { closeSync } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
+import { LayerRoot } from "./beneath.ts";
 import { nameList } from "./directory-attributes.ts";
-import { encodeHead } from "./stream-head.ts";
+import { printable } from "./layer-path.ts";
+import { readPages, type SentContents } from "./sent-contents.ts";
+import { encodeHead, PAGE_BYTES } from "./stream-head.ts";
 import { createArguments, startTar, tarError } from "./tar-command.ts";
-import type { LayerDifference } from "./types.ts";
+import type { FilePatch, LayerDifference } from "./types.ts";
+
+const PIECE_PAGES = 128;
 
 export interface PackOptions {
   /** Files may change, shrink or vanish while they are read; without it each of these is an error. */
   readonly live: boolean;
+  /** Takes note of what is sent. */
+  readonly contents?: SentContents | undefined;
+  /** Of the files that were to be compared. */
+  readonly patches?: readonly FilePatch[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -22,7 +32,10 @@ async function* pack(
   difference: LayerDifference,
   options: PackOptions,
 ): AsyncGenerator<Buffer, void, void> {
-  yield encodeHead(difference);
+  const { deleted, stripped } = difference;
+  const { contents, patches = [] } = options;
+  yield encodeHead({ deleted, stripped, patched: patches });
+  yield* pagesOf(directory, patches);
   const ending = new AbortController();
   const signal = options.signal === undefined ? ending.signal : AbortSignal.any([options.signal, ending.signal]);
   const tar = startTar(createArguments(directory, options.live), signal);
@@ -31,7 +44,7 @@ async function* pack(
   // A tar that dies early breaks this pipe; its exit code tells more.
   const listed = pipeline(nameList(difference.changed), stdin).catch((error: Error) => error);
   try {
-    for await (const chunk of stdout as AsyncIterable<Buffer>) yield chunk;
+    yield* contents === undefined ? (stdout as AsyncIterable<Buffer>) : contents.watch(stdout);
     const { code, words } = await tar.ended;
     options.signal?.throwIfAborted();
     // Exit code 1 means that files changed while they were read.
@@ -41,5 +54,33 @@ async function* pack(
   } finally {
     ending.abort();
     await tar.ended;
+  }
+}
+
+/** Nothing may write to the files. */
+function* pagesOf(directory: string, patches: readonly FilePatch[]): Generator<Buffer, void, void> {
+  if (patches.every(({ ranges }) => ranges.length === 0)) return;
+  const root = new LayerRoot(directory);
+  try {
+    for (const patch of patches) yield* pagesOfFile(root, patch);
+  } finally {
+    root.close();
+  }
+}
+
+function* pagesOfFile(root: LayerRoot, { path, sizeBytes, ranges }: FilePatch): Generator<Buffer, void, void> {
+  const fd = root.open(path, false);
+  if (fd === undefined) throw tarError("read a file of the layer", `${printable(path)} is gone`);
+  try {
+    for (const [first, pages] of ranges) {
+      for (let done = 0; done < pages; done += PIECE_PAGES) {
+        const count = Math.min(PIECE_PAGES, pages - done);
+        const piece = Buffer.allocUnsafe(count * PAGE_BYTES);
+        readPages(fd, piece, first + done, count, sizeBytes);
+        yield piece;
+      }
+    }
+  } finally {
+    closeSync(fd);
   }
 }

@@ -1,72 +1,77 @@
 /**
  * What precedes the tar in a layer stream:
  *
- *   8 bytes "DRAYLYR1" | u32 big-endian length | JSON { deleted, stripped } (byte strings)
+ *   8 bytes "DRAYLYR2" | u32 big-endian length | JSON { deleted, stripped, patched } (byte strings) | pages of `patched`
+ *
+ * The pages come in the order of the files and their ranges, each whole: what is behind the end of a file is zero.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { z } from "zod";
+import { ByteQueue } from "./byte-queue.ts";
 import { parseLayerPath } from "./layer-path.ts";
-import type { LayerPath } from "./types.ts";
+import type { FilePatch, LayerPath } from "./types.ts";
 
-const MAGIC = Buffer.from("DRAYLYR1");
+const MAGIC = Buffer.from("DRAYLYR2");
+/** Pieces of files that are compared. */
+export const PAGE_BYTES = 4096;
 const PREFIX_BYTES = MAGIC.length + 4;
 const JSON_LIMIT_BYTES = 256 * 1024 * 1024;
 
-const Head = z.object({ deleted: z.array(z.string()), stripped: z.array(z.string()) });
+const Count = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+const Patch = z.object({
+  path: z.string(),
+  sizeBytes: Count,
+  /** Nanoseconds since the epoch, may be negative. */
+  modifiedNs: z.string().regex(/^-?[0-9]{1,19}$/),
+  ranges: z.array(z.tuple([Count, Count.min(1)])),
+});
+const Head = z.object({
+  deleted: z.array(z.string()),
+  stripped: z.array(z.string()),
+  patched: z.array(Patch),
+});
 
 export interface LayerStreamHead {
   readonly deleted: readonly LayerPath[];
   readonly stripped: readonly LayerPath[];
+  readonly patched: readonly FilePatch[];
 }
 
-export function encodeHead(head: LayerStreamHead): Buffer {
-  const json = Buffer.from(JSON.stringify({ deleted: head.deleted, stripped: head.stripped }), "latin1");
+export function encodeHead({ deleted, stripped, patched }: LayerStreamHead): Buffer {
+  const patches = patched.map(({ modifiedNs, ...patch }) => ({ ...patch, modifiedNs: String(modifiedNs) }));
+  const json = Buffer.from(JSON.stringify({ deleted, stripped, patched: patches }), "latin1");
   const length = Buffer.alloc(4);
   length.writeUInt32BE(json.length);
   return Buffer.concat([MAGIC, length, json]);
 }
 
 /** The head, and what follows it. Throws CORRUPT_STREAM. */
-export async function splitHead(
-  stream: AsyncIterable<Buffer>,
-): Promise<{ head: LayerStreamHead; rest: AsyncIterable<Buffer> }> {
-  const source = stream[Symbol.asyncIterator]();
-  let buffered: Buffer = Buffer.alloc(0);
-  const need = async (bytes: number): Promise<void> => {
-    const parts = [buffered];
-    let have = buffered.length;
-    while (have < bytes) {
-      const next = await source.next();
-      if (next.done === true) throw corrupt("ends within its head");
-      parts.push(next.value);
-      have += next.value.length;
-    }
-    buffered = parts.length === 1 ? buffered : Buffer.concat(parts);
-  };
-  await need(PREFIX_BYTES);
-  if (!buffered.subarray(0, MAGIC.length).equals(MAGIC)) throw corrupt("does not begin as one");
-  const jsonBytes = buffered.readUInt32BE(MAGIC.length);
+export async function splitHead(stream: AsyncIterable<Buffer>): Promise<{ head: LayerStreamHead; rest: ByteQueue }> {
+  const rest = new ByteQueue(stream, () => corrupt("ends before the tar in it"));
+  const prefix = await rest.exactly(PREFIX_BYTES);
+  if (!prefix.subarray(0, MAGIC.length).equals(MAGIC)) throw corrupt("does not begin as one");
+  const jsonBytes = prefix.readUInt32BE(MAGIC.length);
   if (jsonBytes > JSON_LIMIT_BYTES) throw corrupt("has a head that is too large");
-  await need(PREFIX_BYTES + jsonBytes);
-  const json = buffered.toString("latin1", PREFIX_BYTES, PREFIX_BYTES + jsonBytes);
-  const remainder = buffered.subarray(PREFIX_BYTES + jsonBytes);
-  buffered = Buffer.alloc(0);
-  async function* rest(): AsyncGenerator<Buffer, void, void> {
-    try {
-      if (remainder.length > 0) yield remainder;
-      for (let next = await source.next(); next.done !== true; next = await source.next()) yield next.value;
-    } finally {
-      await source.return?.();
-    }
-  }
-  return { head: parseHead(json), rest: rest() };
+  return { head: parseHead((await rest.exactly(jsonBytes)).toString("latin1")), rest };
 }
 
 function parseHead(json: string): LayerStreamHead {
   const parsed = Head.safeParse(parseJson(json));
   if (!parsed.success) throw corrupt("has a damaged head");
   const paths = (names: readonly string[]): LayerPath[] => names.map(parseLayerPath);
-  return { deleted: paths(parsed.data.deleted), stripped: paths(parsed.data.stripped) };
+  const { deleted, stripped, patched } = parsed.data;
+  return { deleted: paths(deleted), stripped: paths(stripped), patched: patched.map(patchOf) };
+}
+
+/** Ranges must ascend and lie in the file: it could be made any size otherwise. */
+function patchOf({ path, sizeBytes, modifiedNs, ranges }: z.infer<typeof Patch>): FilePatch {
+  const pages = Math.ceil(sizeBytes / PAGE_BYTES);
+  let next = 0;
+  for (const [first, count] of ranges) {
+    if (first < next || first + count > pages) throw corrupt("has pages that are not in their file");
+    next = first + count;
+  }
+  return { path: parseLayerPath(path), sizeBytes, modifiedNs: BigInt(modifiedNs), ranges };
 }
 
 function parseJson(json: string): unknown {

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseLayerPath } from "./layer-path.ts";
-import { encodeHead, splitHead } from "./stream-head.ts";
+import { encodeHead, PAGE_BYTES, splitHead } from "./stream-head.ts";
+import type { FilePatch } from "./types.ts";
 import { filterTar, type TarMember } from "./tar-filter.ts";
 
 let archive: Buffer = Buffer.alloc(0);
@@ -105,20 +106,56 @@ test("the head comes back with what follows it, however it is cut", async () => 
     minLength: 1,
   });
   const path = name.map((text) => text.replaceAll("/", "_")).filter((text) => text !== "." && text !== "..");
+  const gaps = fc.array(fc.tuple(fc.nat(9), fc.integer({ min: 1, max: 9 })), { maxLength: 5 });
+  const patch = fc
+    .record({ path, modifiedNs: fc.bigInt({ min: -(10n ** 18n), max: 10n ** 18n }), gaps, tail: fc.nat(9999) })
+    .map(({ path: at, modifiedNs, gaps: steps, tail }): FilePatch => {
+      const ranges: [number, number][] = [];
+      let page = 0;
+      for (const [gap, pages] of steps) {
+        ranges.push([page + gap, pages]);
+        page += gap + pages;
+      }
+      return { path: at, sizeBytes: page * PAGE_BYTES + tail, modifiedNs, ranges };
+    });
   await fc.assert(
     fc.asyncProperty(
       fc.array(path),
       fc.array(path),
+      fc.array(patch),
       fc.uint8Array({ maxLength: 100 }),
       fc.array(fc.nat(40), { maxLength: 10 }),
-      async (deleted, stripped, tail, pieces) => {
-        const stream = Buffer.concat([encodeHead({ deleted, stripped }), tail]);
+      async (deleted, stripped, patched, tail, pieces) => {
+        const stream = Buffer.concat([encodeHead({ deleted, stripped, patched }), tail]);
         const { head, rest } = await splitHead(inPieces(stream, pieces));
         const following: Buffer[] = [];
-        for await (const chunk of rest) following.push(chunk);
-        expect(head).toEqual({ deleted, stripped });
+        for await (const chunk of rest.rest()) following.push(chunk);
+        expect(head).toEqual({ deleted, stripped, patched });
         expect(Buffer.concat(following)).toEqual(Buffer.from(tail));
       },
     ),
   );
+});
+
+test.each([
+  ["beyond the end of its file", [[2, 1]]],
+  [
+    "twice",
+    [
+      [0, 2],
+      [1, 1],
+    ],
+  ],
+  [
+    "backwards",
+    [
+      [1, 1],
+      [0, 1],
+    ],
+  ],
+])("a head with pages %s is refused", async (_, ranges) => {
+  const patched = [{ path: "a", sizeBytes: 2 * PAGE_BYTES, modifiedNs: 0n, ranges: ranges as [number, number][] }];
+  await expect(splitHead(inPieces(encodeHead({ deleted: [], stripped: [], patched }), []))).rejects.toMatchObject({
+    reason: "CORRUPT_STREAM",
+  });
 });

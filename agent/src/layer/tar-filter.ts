@@ -6,6 +6,7 @@
  *   header 'x' (optional) + its records | header of the member | data, padded to 512 | … | two zero blocks | padding
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { ByteQueue } from "./byte-queue.ts";
 
 const BLOCK_BYTES = 512;
 const END_MARK = Buffer.alloc(2 * BLOCK_BYTES);
@@ -40,49 +41,6 @@ export interface TarMember {
   readonly records: ReadonlyMap<string, string>;
 }
 
-/** Cuts a stream of chunks into what is asked for. */
-class ByteQueue {
-  readonly #source: AsyncIterator<Buffer>;
-  #chunk: Buffer = Buffer.alloc(0);
-
-  constructor(source: AsyncIterable<Buffer>) {
-    this.#source = source[Symbol.asyncIterator]();
-  }
-
-  /** Up to `limitBytes` of what is there; undefined at the end. */
-  async some(limitBytes: number): Promise<Buffer | undefined> {
-    while (this.#chunk.length === 0) {
-      const next = await this.#source.next();
-      if (next.done === true) return undefined;
-      this.#chunk = next.value;
-    }
-    const taken = this.#chunk.subarray(0, limitBytes);
-    this.#chunk = this.#chunk.subarray(taken.length);
-    return taken;
-  }
-
-  /** Exactly so many bytes. Throws CORRUPT_STREAM if the stream ends before. */
-  async exactly(bytes: number): Promise<Buffer> {
-    if (this.#chunk.length >= bytes) {
-      const taken = this.#chunk.subarray(0, bytes);
-      this.#chunk = this.#chunk.subarray(bytes);
-      return taken;
-    }
-    const parts: Buffer[] = [];
-    for (let missing = bytes; missing > 0; ) {
-      const part = await this.some(missing);
-      if (part === undefined) throw corrupt("ends in the middle");
-      parts.push(part);
-      missing -= part.length;
-    }
-    return Buffer.concat(parts);
-  }
-
-  async close(): Promise<void> {
-    await this.#source.return?.();
-  }
-}
-
 /**
  * Yields the bytes of the stream without the members for which `keep` says no. Throws CORRUPT_STREAM if the stream is
  * no such tar or ends before its end mark. `keep` may throw to refuse the stream; what came before has passed then.
@@ -91,7 +49,7 @@ export async function* filterTar(
   source: AsyncIterable<Buffer>,
   keep: (member: TarMember) => boolean | Promise<boolean>,
 ): AsyncGenerator<Buffer, void, void> {
-  const queue = new ByteQueue(source);
+  const queue = new ByteQueue(source, () => corrupt("ends in the middle"));
   try {
     for (;;) {
       const held: Buffer[] = [];

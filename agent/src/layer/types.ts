@@ -32,8 +32,19 @@ export interface LayerDifference {
   readonly deleted: readonly LayerPath[];
   /** Directories that lost an extended attribute: they are made anew around what they hold. */
   readonly stripped: readonly LayerPath[];
+  /** Files whose contents are to be compared with what the copy has of them; not in `changed`. */
+  readonly compared: readonly LayerPath[];
   /** Sum of the sizes of the changed files. */
   readonly changedBytes: number;
+}
+
+/** What makes the copy's file that of the source, in place: nothing else of it has changed. */
+export interface FilePatch {
+  readonly path: LayerPath;
+  readonly sizeBytes: number;
+  readonly modifiedNs: bigint;
+  /** Pages that differ, each the first and how many, ascending. */
+  readonly ranges: readonly (readonly [first: number, pages: number])[];
 }
 
 /** Where a layer is put. */

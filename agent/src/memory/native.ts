@@ -1,4 +1,4 @@
-/** The agent's native addon: what Node cannot do with pages, or not fast enough; see agent/native/page-memory.c. */
+/** The agent's native addon: what Node cannot do with pages and files, or not fast enough; see agent/native/page-memory.c. */
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
@@ -25,6 +25,12 @@ interface PageMemory {
     excludedCategories: number,
     out: Float64Array,
   ): number;
+  /** A descriptor of the file at a path of NUL-terminated bytes, through no link and not out of the directory, or a negative errno. */
+  openBeneath(directoryFd: number, path: Buffer, forWriting: boolean): number;
+  /** All extended attributes of an open file, to be compared; a number where it has none (0) or they cannot be read (a negative errno). */
+  attributes(fd: number): Buffer | number;
+  /** 0, or a negative errno. */
+  setModified(fd: number, seconds: number, nanoseconds: number): number;
 }
 
 export const DIGEST_BYTES = 32;

@@ -4,7 +4,7 @@ import type { Logger } from "@drayage/shared/observe/logger.ts";
 import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import type { SourceEntry } from "../journal/entry.ts";
-import { EMPTY_MANIFEST } from "../layer/layer.ts";
+import { EMPTY_MANIFEST, type SentContents } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
 import type { DigestTable } from "../memory/digest-table.ts";
 import type { Known } from "../memory/page-batch.ts";
@@ -33,6 +33,8 @@ export class OutgoingTransfer {
   #target: TransferAddress | undefined;
   /** Of the writable layer, what has been sent. */
   baseline: LayerManifest = EMPTY_MANIFEST;
+  /** Of files in it that processes can write to; undefined before it was sent. */
+  contents: SentContents | undefined;
   /** Undefined if no memory is sent before the switch. */
   sentMemory: SentMemory | undefined;
   /** Slows the container down until it is frozen; undefined if nothing does. */
@@ -105,6 +107,7 @@ export class OutgoingTransfer {
     await this.disconnect();
     // It may name hundreds of thousands of files, and this object stays for questions asked late.
     this.baseline = EMPTY_MANIFEST;
+    this.contents = undefined;
     this.sentMemory = undefined;
     const transit = transitOptionsOf(this.#host.config);
     await removeTransitDirectory(transit, `${this.#migrationId}-source`);

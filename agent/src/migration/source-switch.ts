@@ -24,7 +24,7 @@ import type { ContainerInspect } from "../docker/types.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
 import { sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { goFirst } from "../host/go-first.ts";
-import { diffLayer, layerDirectory, packLayer, scanLayer, writtenPaths } from "../layer/layer.ts";
+import { diffLayer, layerDirectory, packLayer, scanLayer, type SentContents, writtenPaths } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { pagesInImages } from "../memory-image/pages-in-images.ts";
@@ -63,6 +63,7 @@ interface SwitchTarget {
   /** Its writable layer, and what of that has been sent. */
   readonly layer: string;
   readonly baseline: LayerManifest;
+  readonly contents: SentContents | undefined;
   /** What the destination has of its memory; null if nothing. */
   readonly known: Known | null;
   readonly throttle: Throttle | undefined;
@@ -146,6 +147,7 @@ async function findTarget(
     parents,
     layer: await layerDirectory(docker, dockerId, signal),
     baseline: transfer.baseline,
+    contents: transfer.contents,
     known: transfer.known,
     throttle: transfer.throttle,
     postCopy,
@@ -316,9 +318,14 @@ async function holdConnections(host: AgentHost, lock: LockTarget, signal: AbortS
   );
 }
 
-async function sendLayerRest(connection: TransferConnection, target: SwitchTarget, signal: AbortSignal): Promise<void> {
-  const [after, written] = await Promise.all([scanLayer(target.layer, signal), writtenPaths(target.pid, signal)]);
-  const difference = diffLayer(target.baseline, after, written);
-  const stream = packLayer(target.layer, difference, { live: false, signal });
+async function sendLayerRest(
+  connection: TransferConnection,
+  { layer, baseline, contents, pid }: SwitchTarget,
+  signal: AbortSignal,
+): Promise<void> {
+  const [after, written] = await Promise.all([scanLayer(layer, signal), writtenPaths(pid, signal)]);
+  const difference = diffLayer(baseline, after, written, contents?.comparable());
+  const patches = await contents?.patches(difference.compared, after, signal);
+  const stream = packLayer(layer, difference, { live: false, patches, signal });
   await connection.send({ kind: TRANSFER_KINDS.layerRest, name: "layer-rest" }, stream, { signal });
 }

@@ -4,7 +4,15 @@ import type { SyncRequest, SyncResult } from "@drayage/shared/gen/drayage/agent/
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import { DESCRIPTORS_IMAGE } from "../criu/image-names.ts";
 import { exportImage } from "../image/image-transfer.ts";
-import { diffLayer, EMPTY_MANIFEST, layerDirectory, packLayer, scanLayer } from "../layer/layer.ts";
+import {
+  diffLayer,
+  EMPTY_MANIFEST,
+  layerDirectory,
+  packLayer,
+  scanLayer,
+  SentContents,
+  writtenPaths,
+} from "../layer/layer.ts";
 import type { Report } from "./joinable-run.ts";
 import { runPhase } from "./run-phase.ts";
 import { preCopy } from "./source-pre-copy.ts";
@@ -71,13 +79,16 @@ async function sendLayer(
   report: Report,
   signal: AbortSignal,
 ): Promise<Sent> {
-  const directory = await layerDirectory(host.docker, record.entry.dockerId, signal);
+  const { dockerId } = record.entry;
+  const directory = await layerDirectory(host.docker, dockerId, signal);
   const manifest = await scanLayer(directory, signal);
+  const { State } = await host.docker.inspectContainer(dockerId, { signal });
+  const contents = new SentContents(directory, await writtenPaths(State.Pid, signal));
   const difference = diffLayer(EMPTY_MANIFEST, manifest);
   const wireBytesBefore = connection.wireBytes;
   const { bytes } = await connection.send(
     { kind: TRANSFER_KINDS.layer, name: "layer" },
-    packLayer(directory, difference, { live: true, signal }),
+    packLayer(directory, difference, { live: true, contents, signal }),
     {
       signal,
       onProgress: (doneBytes) =>
@@ -85,6 +96,7 @@ async function sendLayer(
     },
   );
   transfer.baseline = manifest;
+  transfer.contents = contents;
   return { bytes, wireBytes: connection.wireBytes - wireBytesBefore };
 }
 

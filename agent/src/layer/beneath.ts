@@ -1,0 +1,58 @@
+/** Files of a layer by descriptor, reached through no link: whoever runs in the container may move what is on the way. */
+import { closeSync, constants, openSync } from "node:fs";
+import { getSystemErrorName } from "node:util";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { pageMemory } from "../memory/native.ts";
+import { printable } from "./layer-path.ts";
+import type { LayerPath } from "./types.ts";
+
+export class LayerRoot {
+  readonly #fd: number;
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.#fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  }
+
+  /** To be closed by the caller. Undefined if there is none, or a link or something else leads out of the layer. */
+  open(path: LayerPath, forWriting: boolean): number | undefined {
+    const fd = pageMemory().openBeneath(this.#fd, Buffer.from(`${path}\0`, "latin1"), forWriting);
+    if (fd >= 0) return fd;
+    const code = getSystemErrorName(fd);
+    if (ABSENT.has(code)) return undefined;
+    throw new DrayError("COMMAND_FAILED", `open ${printable(path)} of the layer ${this.#directory}: ${code}`);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+/** ENXIO: a fifo that nobody reads, or a socket. ETXTBSY: a program that runs, which nobody writes to. */
+const ABSENT: ReadonlySet<string> = new Set([
+  "ENOENT",
+  "ENOTDIR",
+  "ELOOP",
+  "EXDEV",
+  "EISDIR",
+  "ENXIO",
+  "ENODEV",
+  "ETXTBSY",
+]);
+
+/** Extended attributes of an open file, as bytes to compare. */
+export function attributesOf(fd: number): Buffer {
+  const attributes = pageMemory().attributes(fd);
+  if (typeof attributes !== "number") return attributes;
+  if (attributes === 0) return Buffer.alloc(0);
+  throw new DrayError("COMMAND_FAILED", `read the attributes of a file: ${getSystemErrorName(attributes)}`);
+}
+
+export function setModified(fd: number, timeNs: bigint): void {
+  const nanoseconds = ((timeNs % SECOND_NS) + SECOND_NS) % SECOND_NS;
+  const error = pageMemory().setModified(fd, Number((timeNs - nanoseconds) / SECOND_NS), Number(nanoseconds));
+  if (error !== 0) throw new DrayError("COMMAND_FAILED", `set the time of a file: ${getSystemErrorName(error)}`);
+}
+
+const SECOND_NS = 1_000_000_000n;
