@@ -5,14 +5,10 @@
  *
  *   lazy-restore-driver ORIGINAL_ID COPY_ID MIGRATION_ID
  */
-import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
-import { mkdir, open, readdir, readFile, stat, writeFile } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
-import { criuDumpConfig } from "../../agent/src/criu/dump-container.ts";
+import { open, readdir, readFile } from "node:fs/promises";
+import { dumpContainer } from "../../agent/src/criu/dump-container.ts";
 import { numberOf, readFields, readRecords } from "../../agent/src/criu/protobuf-fields.ts";
-import { knowsIgnoreCgroups, runcVersion } from "../../agent/src/criu/versions.ts";
-import { cgroupPids, freezeCgroup, isFrozen } from "../../agent/src/host/cgroup.ts";
+import { cgroupPids, isFrozen } from "../../agent/src/host/cgroup.ts";
 import { runCommand } from "../../agent/src/host/run-command.ts";
 import { DOCKER_RUNC_ROOT, runcContainer } from "../../agent/src/host/runc-state.ts";
 import { destinationFiles } from "../../agent/src/network-lock/destination-files.ts";
@@ -22,52 +18,14 @@ import { openRuntimeGate } from "../../agent/src/runtime-gate/open-runtime-gate.
 
 const [originalId = "", copyId = "", migrationId = ""] = process.argv.slice(2);
 const LIMIT_MS = 60_000;
-const PAGE_SERVER_PORT = "27999";
 /** CRIU's flag of a pagemap entry whose pages may come later. */
 const PE_LAZY = 2;
 const directory = `/run/drayage/images/${migrationId}`;
 const imageDirectory = `${directory}/images`;
-const dumpDirectory = `${directory}/dump`;
 const workDirectory = `${directory}/work`;
 
 const original = await runcContainer(DOCKER_RUNC_ROOT, originalId);
 if (original === null) throw new Error("no original");
-
-/** Returns when CRIU has written all images but the lazy pages, which it would serve from now on. */
-async function dumpLazily(cgroup: string): Promise<{ end(): Promise<void> }> {
-  for (const made of [imageDirectory, dumpDirectory]) await mkdir(made, { recursive: true, mode: 0o700 });
-  await writeFile(`${dumpDirectory}/criu.conf`, criuDumpConfig(1 << 20, []));
-  const status = openSync(`${dumpDirectory}/status`, "w");
-  const places = ["--image-path", imageDirectory, "--work-path", dumpDirectory];
-  const lazy = ["--lazy-pages", "--page-server", `127.0.0.1:${PAGE_SERVER_PORT}`, "--status-fd", "3"];
-  const cgroups = knowsIgnoreCgroups(await runcVersion("runc")) ? ["--manage-cgroups-mode", "ignore"] : [];
-  const features = ["--leave-running", "--tcp-established", "--file-locks", ...cgroups];
-  const dump = spawn("runc", ["--root", DOCKER_RUNC_ROOT, "checkpoint", ...places, ...lazy, ...features, originalId], {
-    stdio: ["ignore", "inherit", "inherit", status],
-    env: { ...process.env, CRIU_CONFIG_FILE: `${dumpDirectory}/criu.conf` },
-  });
-  closeSync(status);
-  while ((await stat(`${dumpDirectory}/status`)).size === 0) {
-    if (dump.exitCode !== null) throw new Error(`runc ended with ${dump.exitCode}`);
-    await delay(5);
-  }
-  return {
-    async end() {
-      // The tasks are frozen: what CRIU held by ptrace stays where it is.
-      for (const criu of await tracersOf(cgroup)) process.kill(criu, "SIGKILL");
-      dump.kill("SIGKILL");
-    },
-  };
-}
-
-async function tracersOf(cgroup: string): Promise<Set<number>> {
-  const tracers = new Set<number>();
-  for (const pid of await cgroupPids(cgroup)) {
-    const tracer = Number(/^TracerPid:\t(\d+)$/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1]);
-    if (tracer > 0) tracers.add(tracer);
-  }
-  return tracers;
-}
 
 /** By pid inside the container. */
 async function lazyRanges(): Promise<Map<number, PageRange[]>> {
@@ -110,8 +68,14 @@ async function ask(pid: number, line: string): Promise<string> {
 }
 
 await runCommand(["docker", "pause", originalId]);
-const dump = await dumpLazily(original.cgroup);
-await freezeCgroup(original.cgroup, { deadlineMs: LIMIT_MS });
+await dumpContainer({
+  dockerId: originalId,
+  migrationId,
+  imageDirectory,
+  workDirectory: `${directory}/dump`,
+  memory: "lazy",
+  deadlineMs: LIMIT_MS,
+});
 const tasks = await lazyRanges();
 const read = await openMemories(original.cgroup);
 const lazyPages = [...tasks.values()].flat().reduce((sum, { pages }) => sum + pages, 0);
@@ -166,7 +130,6 @@ for (const [task, ranges] of tasks) {
 const outcome = await server.ended;
 const checked = await checking;
 const again = await ask(copy.initPid, "check");
-await dump.end();
 await gate.disarm(copyId);
 console.log(
   JSON.stringify({ beforeThaw, lazyPages, faults, faultsForCount, droppedPages, count, outcome, checked, again }),

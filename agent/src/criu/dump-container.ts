@@ -55,7 +55,7 @@ export function dumpUnit(migrationId: string): string {
  * environment: runc hands the annotation of a container's start to a dump,
  * and has no flags for these.
  */
-export function criuDumpConfig(ghostLimitBytes: number, watchedPaths: readonly string[]): string {
+function criuDumpConfig(ghostLimitBytes: number, watchedPaths: readonly string[]): string {
   return [
     `ghost-limit ${ghostLimitBytes}`,
     "link-remap",
