@@ -3,6 +3,7 @@
  * addon for the agent (agent/src/memory, agent/src/layer).
  *
  *   compare(content, offset, pages, key, table, tableOffset, verdicts, verdictOffset)
+ *   digest(content, offset, pages, key, table, tableOffset)
  *   scan(pagemapFd, start, end, required, excluded, out) -> count, or -errno
  *   openBeneath(directoryFd, path, forWriting) -> fd, or -errno
  *   attributes(fd) -> Buffer, or -errno
@@ -139,6 +140,30 @@ static napi_value compare(napi_env env, napi_callback_info info)
 		}
 	}
 	return napi_create_uint32(env, different, &result) == napi_ok ? result : NULL;
+}
+
+/* Stores the digest of each page in the table. */
+static napi_value digest(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[6];
+	size_t given = 6;
+	struct bytes content, key, table;
+	uint64_t offset, pages, table_offset;
+
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok || given != 6 ||
+	    !get_bytes(env, arguments[0], &content) || !get_count(env, arguments[1], &offset) ||
+	    !get_count(env, arguments[2], &pages) || !get_bytes(env, arguments[3], &key) ||
+	    !get_bytes(env, arguments[4], &table) || !get_count(env, arguments[5], &table_offset))
+		return refuse(env, "digest: wrong arguments");
+	if (key.length != KEY_SIZE || ((uintptr_t)key.at & 7) || !fits(&content, offset, pages, PAGE_SIZE) ||
+	    !fits(&table, table_offset, pages, DIGEST_SIZE))
+		return refuse(env, "digest: out of bounds");
+	for (uint64_t i = 0; i < pages; i++) {
+		struct digest digest = digest_page(content.at + offset + i * PAGE_SIZE, (const uint64_t *)key.at);
+
+		memcpy(table.at + table_offset + i * DIGEST_SIZE, &digest, DIGEST_SIZE);
+	}
+	return NULL;
 }
 
 /*
@@ -298,6 +323,7 @@ NAPI_MODULE_INIT()
 {
 	napi_property_descriptor functions[] = {
 		{"compare", NULL, compare, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"digest", NULL, digest, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"scan", NULL, scan, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"openBeneath", NULL, open_beneath, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"attributes", NULL, attributes, NULL, NULL, NULL, napi_enumerable, NULL},

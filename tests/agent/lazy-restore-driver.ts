@@ -13,7 +13,8 @@ import { runCommand } from "../../agent/src/host/run-command.ts";
 import { DOCKER_RUNC_ROOT, runcContainer } from "../../agent/src/host/runc-state.ts";
 import { destinationFiles } from "../../agent/src/network-lock/destination-files.ts";
 import { FaultServer } from "../../agent/src/post-copy/fault-server.ts";
-import { MAX_PAGES_PER_FRAME, PAGE_BYTES, type PageRange } from "../../agent/src/post-copy/protocol.ts";
+import { PAGE_BYTES } from "../../agent/src/memory-image/page-range.ts";
+import { MAX_PAGES_PER_FRAME, type PageRange } from "../../agent/src/post-copy/protocol.ts";
 import { openRuntimeGate } from "../../agent/src/runtime-gate/open-runtime-gate.ts";
 
 const [originalId = "", copyId = "", migrationId = ""] = process.argv.slice(2);

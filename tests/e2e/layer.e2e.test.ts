@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { eventually } from "../harness/eventually.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
+import { metricsOf, sumOf } from "../harness/prometheus.ts";
 import { Stage } from "./stage.ts";
 
 const stage = new Stage(30, ["debian-tools"]);
@@ -57,6 +58,28 @@ function differences(before: string, after: string): string[] {
   return [...lost, ...[...has].filter((line) => !had.has(line)).map((line) => `+ ${line}`)].sort();
 }
 
+/**
+ * Keeps a file of 64 equal megabytes open and mapped, and changes one byte of it through the mapping every 10 ms, at 16
+ * places in turn. On USR1 it stops and says what is in the file: at the places one round's number or the one before,
+ * and elsewhere what was written first.
+ */
+const WRITE_TO_ITS_FILE = `
+import mmap, os, signal, time
+file = os.open("/data", os.O_RDWR | os.O_CREAT); os.write(file, os.urandom(1 << 20) * 64)
+view = mmap.mmap(file, 0); number = 0; stopped = False
+def stop(*_): global stopped; stopped = True
+signal.signal(signal.SIGUSR1, stop)
+open("/ready", "w").close()
+while not stopped: view[(number % 16) << 22] = number // 16 % 256; number += 1; time.sleep(0.01)
+data = bytearray(open("/data", "rb").read())
+near = sum(1 for n in range(16) if (data[n << 22] - data[15 << 22]) % 256 <= 1)
+for n in range(16): data[n << 22] = data[1 << 20]
+alike = sum(1 for n in range(64) if data[n << 20:(n + 1) << 20] == data[1 << 20:2 << 20])
+with open("/new", "w") as f: f.write("%d places, %d megabytes" % (near, alike))
+os.rename("/new", "/verdict")
+while True: time.sleep(3600)
+`;
+
 test("5,000 files, deletions, links, devices, attributes, holes, and a large deleted file held open", async () => {
   const { lab } = stage;
   const container = await stage.start({
@@ -88,5 +111,36 @@ test("5,000 files, deletions, links, devices, attributes, holes, and a large del
     expect(await heldDigest(to)).toBe(held);
     await assertOneCopy(lab, container, to);
   }
+  await stage.nothingElseLeft();
+});
+
+test("of a file that is open and mapped for writing, the pages that changed travel in the freeze", async () => {
+  const { lab } = stage;
+  const container = await stage.start({
+    node: stage.source,
+    name: "open",
+    address: stage.address(),
+    image: "debian-tools:latest",
+    command: ["python3", "-c", WRITE_TO_ITS_FILE],
+  });
+  const inside = async (node: string, ...argv: string[]) => await lab.docker(node, "exec", container.name, ...argv);
+  await eventually(async () => (await inside(stage.source, "sh", "-c", "ls /ready 2>/dev/null || true")) || undefined, {
+    what: "the file is written",
+    deadlineMs: 60_000,
+  });
+  const restBytes = async () =>
+    sumOf(await metricsOf(lab, stage.source, "agent"), "drayage_transfer_bytes_total", { kind: "layer-rest" });
+  const before = await restBytes();
+  await migrate(lab, container.name, stage.destination);
+  const sentBytes = (await restBytes()) - before;
+  expect(sentBytes).toBeGreaterThan(0);
+  expect(sentBytes).toBeLessThan(1 << 20);
+  const verdict = "kill -USR1 1 2>/dev/null; cat /verdict 2>/dev/null || true";
+  const found = await eventually(async () => (await inside(stage.destination, "sh", "-c", verdict)) || undefined, {
+    what: "the file is read",
+    deadlineMs: 60_000,
+  });
+  expect(found).toBe("16 places, 64 megabytes");
+  await assertOneCopy(lab, container, stage.destination);
   await stage.nothingElseLeft();
 });

@@ -32,7 +32,8 @@ export async function applyLayer(target: LayerTarget, stream: Readable, signal?:
 
   const ending = new AbortController();
   const tar = startTar(
-    extractArguments(target.directory, target.kind),
+    target.directory,
+    extractArguments(target.kind),
     signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]),
   );
   tar.child.stdout?.resume();

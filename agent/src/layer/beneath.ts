@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync } from "node:fs";
 import { getSystemErrorName } from "node:util";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { pageMemory } from "../memory/native.ts";
+import { addon } from "../native/addon.ts";
 import { printable } from "./layer-path.ts";
 import type { LayerPath } from "./types.ts";
 
@@ -17,7 +17,7 @@ export class LayerRoot {
 
   /** To be closed by the caller. Undefined if there is none, or a link or something else leads out of the layer. */
   open(path: LayerPath, forWriting: boolean): number | undefined {
-    const fd = pageMemory().openBeneath(this.#fd, Buffer.from(`${path}\0`, "latin1"), forWriting);
+    const fd = addon().openBeneath(this.#fd, Buffer.from(`${path}\0`, "latin1"), forWriting);
     if (fd >= 0) return fd;
     const code = getSystemErrorName(fd);
     if (ABSENT.has(code)) return undefined;
@@ -40,19 +40,3 @@ const ABSENT: ReadonlySet<string> = new Set([
   "ENODEV",
   "ETXTBSY",
 ]);
-
-/** Extended attributes of an open file, as bytes to compare. */
-export function attributesOf(fd: number): Buffer {
-  const attributes = pageMemory().attributes(fd);
-  if (typeof attributes !== "number") return attributes;
-  if (attributes === 0) return Buffer.alloc(0);
-  throw new DrayError("COMMAND_FAILED", `read the attributes of a file: ${getSystemErrorName(attributes)}`);
-}
-
-export function setModified(fd: number, timeNs: bigint): void {
-  const nanoseconds = ((timeNs % SECOND_NS) + SECOND_NS) % SECOND_NS;
-  const error = pageMemory().setModified(fd, Number((timeNs - nanoseconds) / SECOND_NS), Number(nanoseconds));
-  if (error !== 0) throw new DrayError("COMMAND_FAILED", `set the time of a file: ${getSystemErrorName(error)}`);
-}
-
-const SECOND_NS = 1_000_000_000n;

@@ -55,6 +55,17 @@ function listed({ changed, deleted, stripped }: LayerDifference) {
   return { changed: [...changed].sort(), deleted, stripped };
 }
 
+function difference(first: Record<string, TestEntry>, second: Record<string, TestEntry>, written: string[]) {
+  const open = new Set(written);
+  const { changed, compared } = diffLayer(
+    manifest(first, FIRST_SCAN_NS),
+    manifest(second, SECOND_SCAN_NS),
+    open,
+    new Set([...open, "elsewhere"]),
+  );
+  return { changed: [...changed].sort(), compared };
+}
+
 function diff(after: Record<string, TestEntry | undefined>, written?: ReadonlySet<string>) {
   const entries = Object.entries({ ...base, ...after }).filter((e): e is [string, TestEntry] => e[1] !== undefined);
   return listed(diffLayer(before, manifest(Object.fromEntries(entries), SECOND_SCAN_NS), written));
@@ -93,6 +104,27 @@ describe("what changed between two scans", () => {
 
   test("a file that was open for writing", () => {
     expect(diff({}, new Set(["d/y", "elsewhere"])).changed).toEqual(["", "d", "d/y"]);
+  });
+
+  test("a file that was open for writing, of which it is known what was sent", () => {
+    expect(difference(base, base, ["d/x"])).toEqual({ changed: [], compared: ["d/x"] });
+    expect(difference(base, { ...base, "d/x": { ...D_X, ...changedAt, sizeBytes: 11 } }, ["d/x"])).toEqual({
+      changed: [],
+      compared: ["d/x"],
+    });
+  });
+
+  test.each<[string, TestEntry]>([
+    ["another inode", { ...D_X, inode: 999n }],
+    ["two names", { ...D_X, links: 2 }],
+    ["another type", { ...D_X, type: "symlink" }],
+  ])("a file that was open for writing and has %s now is sent whole", (_, now) => {
+    expect(difference(base, { ...base, "d/x": now }, ["d/x"])).toEqual({ changed: ["", "d", "d/x"], compared: [] });
+  });
+
+  test("a file that was open for writing in a directory made anew, and one that was not there, are sent whole", () => {
+    const anew = { ...base, d: { ...D, opaque: true, inode: 77n }, "d/z": entry("file") };
+    expect(difference(base, anew, ["d/x", "d/z"])).toEqual({ changed: ["", "d", "d/x", "d/y", "d/z"], compared: [] });
   });
 
   test("a file that changed just before the first scan", () => {

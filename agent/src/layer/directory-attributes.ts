@@ -23,7 +23,7 @@ export async function directoryAttributes(
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<LayerPath, DirectoryAttributes>> {
   const found = new Map<LayerPath, DirectoryAttributes>();
-  const tar = startTar(createArguments(layer, true), signal);
+  const tar = startTar(layer, createArguments(true), signal);
   const { stdin, stdout } = tar.child;
   if (stdin === null || stdout === null) throw tarError("read attributes", "no pipes");
   const listed = pipeline(nameList(directories), stdin);

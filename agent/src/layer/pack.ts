@@ -5,12 +5,12 @@ import { Readable } from "node:stream";
 import { LayerRoot } from "./beneath.ts";
 import { nameList } from "./directory-attributes.ts";
 import { printable } from "./layer-path.ts";
-import { readPages, type SentContents } from "./sent-contents.ts";
-import { encodeHead, PAGE_BYTES } from "./stream-head.ts";
+import type { SentContents } from "./sent-contents.ts";
+import { BATCH_PAGES, readPages } from "./file-pages.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { encodeHead } from "./stream-head.ts";
 import { createArguments, startTar, tarError } from "./tar-command.ts";
 import type { FilePatch, LayerDifference } from "./types.ts";
-
-const PIECE_PAGES = 128;
 
 export interface PackOptions {
   /** Files may change, shrink or vanish while they are read; without it each of these is an error. */
@@ -38,7 +38,7 @@ async function* pack(
   yield* pagesOf(directory, patches);
   const ending = new AbortController();
   const signal = options.signal === undefined ? ending.signal : AbortSignal.any([options.signal, ending.signal]);
-  const tar = startTar(createArguments(directory, options.live), signal);
+  const tar = startTar(directory, createArguments(options.live), signal);
   const { stdin, stdout } = tar.child;
   if (stdin === null || stdout === null) throw tarError(`read the layer ${directory}`, "no pipes");
   // A tar that dies early breaks this pipe; its exit code tells more.
@@ -73,8 +73,8 @@ function* pagesOfFile(root: LayerRoot, { path, sizeBytes, ranges }: FilePatch): 
   if (fd === undefined) throw tarError("read a file of the layer", `${printable(path)} is gone`);
   try {
     for (const [first, pages] of ranges) {
-      for (let done = 0; done < pages; done += PIECE_PAGES) {
-        const count = Math.min(PIECE_PAGES, pages - done);
+      for (let done = 0; done < pages; done += BATCH_PAGES) {
+        const count = Math.min(BATCH_PAGES, pages - done);
         const piece = Buffer.allocUnsafe(count * PAGE_BYTES);
         readPages(fd, piece, first + done, count, sizeBytes);
         yield piece;

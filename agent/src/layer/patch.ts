@@ -1,10 +1,11 @@
 /** The receiving side of files that are mended in place: only some pages of them have changed. */
 import { closeSync, fstatSync, ftruncateSync, writeSync } from "node:fs";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
-import { LayerRoot, setModified } from "./beneath.ts";
+import { LayerRoot } from "./beneath.ts";
+import { setModified } from "./file-metadata.ts";
 import type { ByteQueue } from "./byte-queue.ts";
 import { printable } from "./layer-path.ts";
-import { PAGE_BYTES } from "./stream-head.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import type { FilePatch } from "./types.ts";
 
 const PIECE_BYTES = 512 * 1024;

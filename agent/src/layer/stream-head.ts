@@ -7,13 +7,12 @@
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { z } from "zod";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { parseLayerPath } from "./layer-path.ts";
 import type { FilePatch, LayerPath } from "./types.ts";
 
 const MAGIC = Buffer.from("DRAYLYR2");
-/** Pieces of files that are compared. */
-export const PAGE_BYTES = 4096;
 const PREFIX_BYTES = MAGIC.length + 4;
 const JSON_LIMIT_BYTES = 256 * 1024 * 1024;
 

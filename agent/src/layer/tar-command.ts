@@ -1,6 +1,10 @@
-/** GNU tar of the host as a child with streams: extended attributes, ACLs, sparse files and links are its business. */
+/**
+ * GNU tar of the host as a child with streams: extended attributes, ACLs, sparse files and links are its business. It
+ * sees the layer and nothing else of the host; see agent/native/layer-tar.c.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { nativeFile } from "../native/native-file.ts";
 
 const STDERR_KEEP_CHARS = 16 * 1024;
 
@@ -11,11 +15,10 @@ const OVERLAY_PRIVATE = ["origin", "impure", "nlink", "upper", "uuid", "protattr
 
 const METADATA = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*"];
 
-export function createArguments(directory: string, live: boolean): string[] {
+export function createArguments(live: boolean): string[] {
   return [
     "--create",
     "--file=-",
-    `--directory=${directory}`,
     "--format=posix",
     // Without the pid and without times that nobody restores: the same layer gives the same stream.
     "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
@@ -31,11 +34,10 @@ export function createArguments(directory: string, live: boolean): string[] {
   ];
 }
 
-export function extractArguments(directory: string, kind: "upper" | "merged"): string[] {
+export function extractArguments(kind: "upper" | "merged"): string[] {
   return [
     "--extract",
     "--file=-",
-    `--directory=${directory}`,
     ...METADATA,
     // A mounted overlay makes its own marks; it would take these for those of an overlay inside.
     ...(kind === "merged" ? ["--xattrs-exclude=trusted.overlay.*"] : OVERLAY_PRIVATE),
@@ -51,8 +53,8 @@ export interface TarRun {
   readonly ended: Promise<{ readonly code: number; readonly words: string }>;
 }
 
-export function startTar(argv: readonly string[], signal: AbortSignal | undefined): TarRun {
-  const child = spawn("tar", argv, {
+export function startTar(directory: string, argv: readonly string[], signal: AbortSignal | undefined): TarRun {
+  const child = spawn(nativeFile("drayage-layer-tar"), [directory, ...argv], {
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: process.env.PATH ?? "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C" },
     killSignal: "SIGKILL",

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseLayerPath } from "./layer-path.ts";
-import { encodeHead, PAGE_BYTES, splitHead } from "./stream-head.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { encodeHead, splitHead } from "./stream-head.ts";
 import type { FilePatch } from "./types.ts";
 import { filterTar, type TarMember } from "./tar-filter.ts";
 

@@ -5,7 +5,7 @@
  */
 import { randomFillSync } from "node:crypto";
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
-import { DIGEST_BYTES, DIGEST_KEY_BYTES, pageMemory } from "./native.ts";
+import { DIGEST_BYTES, DIGEST_KEY_BYTES, addon } from "../native/addon.ts";
 
 /** Pages whose digests lie together. */
 export const REGION_PAGES = 512;
@@ -48,7 +48,7 @@ export class DigestTable {
     const first = (vaddr % REGION_BYTES) / PAGE_BYTES;
     if (first + pages > REGION_PAGES) throw new RangeError("pages of more than one region");
     const { digests, toldIn } = region;
-    let toSend = pageMemory().compare(
+    let toSend = addon().compare(
       content,
       offset,
       pages,

@@ -3,7 +3,7 @@ import { readSync } from "node:fs";
 import { constants } from "node:os";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
-import { pageMemory } from "./native.ts";
+import { addon } from "../native/addon.ts";
 
 export interface AddressRange {
   readonly start: number;
@@ -37,7 +37,7 @@ export function* residentRanges(
   if (knowsScan) {
     const excluded = IS_ZERO_PAGE | (ownOnly ? IS_FILE : 0);
     for (let at = start; at < end; ) {
-      const count = pageMemory().scan(pagemapFd, at, end, 0, excluded, scanned);
+      const count = addon().scan(pagemapFd, at, end, 0, excluded, scanned);
       if (count === -constants.errno.ENOTTY) {
         knowsScan = false;
         break;

@@ -14,7 +14,7 @@ import { announce } from "../network-lock/announce.ts";
 import { unblockMac } from "../network-lock/mac-block.ts";
 import type { DestinationState } from "../journal/entry.ts";
 import type { PageFetch } from "../post-copy/page-fetch.ts";
-import { PAGE_BYTES } from "../post-copy/protocol.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationEnding } from "./destination-end.ts";
 import type { DestinationContext } from "./destination-record.ts";

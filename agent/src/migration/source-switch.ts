@@ -210,7 +210,7 @@ async function runSwitchSteps(
       : frozenMemory({ ...target, initPid: target.pid, known: target.known, signal });
     const sendMemory = memory === null ? dump : dump.then(() => step("send-memory", () => send(memory)));
     const images = dump.then(() => sendImages(connection, target.imageDirectory, target.postCopy, signal));
-    const layerRest = step("send-layer-rest", () => sendLayerRest(connection, target, signal));
+    const layerRest = step("send-layer-rest", () => sendLayerRest(host, connection, target, report, signal));
     const account = dump.then(() => accountForDump(ready.dump, phases));
     await allSettled([dump, sendMemory, images, layerRest, account], ending);
     const durationMs = performance.now() - startedMs;
@@ -319,13 +319,20 @@ async function holdConnections(host: AgentHost, lock: LockTarget, signal: AbortS
 }
 
 async function sendLayerRest(
+  host: AgentHost,
   connection: TransferConnection,
   { layer, baseline, contents, pid }: SwitchTarget,
+  report: Report,
   signal: AbortSignal,
 ): Promise<void> {
   const [after, written] = await Promise.all([scanLayer(layer, signal), writtenPaths(pid, signal)]);
   const difference = diffLayer(baseline, after, written, contents?.comparable());
-  const patches = await contents?.patches(difference.compared, after, signal);
+  const patches = (await contents?.patches(difference.compared, after, signal)) ?? [];
   const stream = packLayer(layer, difference, { live: false, patches, signal });
-  await connection.send({ kind: TRANSFER_KINDS.layerRest, name: "layer-rest" }, stream, { signal });
+  const { bytes } = await connection.send({ kind: TRANSFER_KINDS.layerRest, name: "layer-rest" }, stream, { signal });
+  host.metrics.transferBytesTotal.inc({ direction: "sent", kind: "layer-rest" }, bytes);
+  const pages = patches.flatMap(({ ranges }) => ranges).reduce((sum, [, count]) => sum + count, 0);
+  const compared = `${patches.length} open files compared, ${pages} pages of them sent`;
+  const message = patches.length === 0 ? "" : compared;
+  report({ step: "send-layer-rest", doneBytes: bytes, totalBytes: bytes, message });
 }

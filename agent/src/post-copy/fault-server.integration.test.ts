@@ -4,7 +4,8 @@ import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { unlessGone } from "../host/unless-gone.ts";
 import type { FaultServerState } from "./fault-server.ts";
-import { PAGE_BYTES, type PageRange } from "./protocol.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import type { PageRange } from "./protocol.ts";
 import { buildPrograms, content, crcOf, type Programs, Stage, TASK, zeros } from "./testing/lazy-copy.ts";
 
 const PAGES = 600;

@@ -12,13 +12,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { ControlConnection } from "./control-connection.ts";
 import {
   encodeRanges,
   encodeSignal,
   type FaultProgress,
   MAX_PAGES_PER_FRAME,
-  PAGE_BYTES,
   type PageRange,
   PROTOCOL_VERSION,
   type ServerMessage,

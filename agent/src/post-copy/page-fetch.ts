@@ -18,7 +18,8 @@ import { PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 import { FaultServer, type FaultServerEvents, type FaultServerState } from "./fault-server.ts";
 import { lazyRanges } from "./lazy-ranges.ts";
-import { type FaultProgress, MAX_PAGES_PER_FRAME, PAGE_BYTES, type PageRange } from "./protocol.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { type FaultProgress, MAX_PAGES_PER_FRAME, type PageRange } from "./protocol.ts";
 import { type FaultServerPlace, type FaultServerStart, forgetOutcome, stopServerUnit } from "./server-unit.ts";
 import { type PageTriple, TRIPLES_AT_A_TIME, type Word } from "./words.ts";
 

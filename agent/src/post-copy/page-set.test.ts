@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PageSet } from "./page-set.ts";
-import { PAGE_BYTES } from "./protocol.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 
 const BASE = 0x7f00_0000_0000;
 const range = fc.record({ at: fc.nat(3000), pages: fc.integer({ min: 1, max: 700 }) });

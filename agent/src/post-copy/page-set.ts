@@ -1,5 +1,6 @@
 /** Which pages of an address space are meant: a bitmap by regions, so that a million scattered ones are no burden. Pure. */
-import { PAGE_BYTES, type PageRange } from "./protocol.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import type { PageRange } from "./protocol.ts";
 
 const REGION_PAGES = 512;
 

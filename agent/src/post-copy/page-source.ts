@@ -11,7 +11,7 @@ import { BATCH_PAGES, type Known, PageBatch } from "../memory/page-batch.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { AheadLimit } from "./ahead-limit.ts";
 import { PageSet } from "./page-set.ts";
-import { PAGE_BYTES } from "./protocol.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import type { PageTriple, Word } from "./words.ts";
 
 /** Pages that go with one that is waited for: what lies behind it is likely to be wanted next. */

@@ -6,9 +6,9 @@
  * process by its pid inside the container.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 
 export const PROTOCOL_VERSION = 1;
-export const PAGE_BYTES = 4096;
 /** What one frame of pages carries at most. */
 export const MAX_PAGES_PER_FRAME = 256;
 const MAX_PAYLOAD_BYTES = 16 + MAX_PAGES_PER_FRAME * PAGE_BYTES;

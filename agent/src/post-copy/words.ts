@@ -1,7 +1,7 @@
 /** What the destination says to the source while the source sends it pages: words on a file of the page stream. Pure. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { z } from "zod";
-import { PAGE_BYTES } from "./protocol.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 
 /** More of them come in several words. */
 export const TRIPLES_AT_A_TIME = 8000;

@@ -10,7 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { runCommand } from "../../host/run-command.ts";
 import { FaultServer, type FaultServerEvents } from "../fault-server.ts";
-import { PAGE_BYTES } from "../protocol.ts";
+import { PAGE_BYTES } from "../../memory-image/page-range.ts";
 
 export const TASK = 7;
 

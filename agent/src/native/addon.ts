@@ -1,10 +1,8 @@
 /** The agent's native addon: what Node cannot do with pages and files, or not fast enough; see agent/native/page-memory.c. */
-import { existsSync } from "node:fs";
 import { constants } from "node:os";
-import { join } from "node:path";
-import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { nativeFile } from "./native-file.ts";
 
-interface PageMemory {
+interface Addon {
   /** Compares pages with their digests, stores the new ones, and tells for each page: 1 if it differs, else 0. Returns how many differ. */
   compare(
     content: Buffer,
@@ -16,6 +14,8 @@ interface PageMemory {
     verdicts: Buffer,
     verdictOffset: number,
   ): number;
+  /** Stores the digests of pages. */
+  digest(content: Buffer, offset: number, pages: number, key: Buffer, table: Buffer, tableOffset: number): void;
   /** Ranges of pages that are there, as pairs of addresses, then where to go on; returns how many numbers, or a negative errno. */
   scan(
     pagemapFd: number,
@@ -37,23 +37,13 @@ export const DIGEST_BYTES = 32;
 /** A page's worth of words, and two for the second pass. */
 export const DIGEST_KEY_BYTES = 514 * 8;
 
-const FILE_NAME = "page-memory.node";
-/** Beside the bundle in a package; where agent/native/build puts it in a checkout. */
-const PLACES = [join(import.meta.dirname, FILE_NAME), join(import.meta.dirname, "../../dist", FILE_NAME)];
+let loaded: Addon | undefined;
 
-let loaded: PageMemory | undefined;
-
-/** Throws INTERNAL if it is not there: the package is broken, or the checkout was not built. */
-export function pageMemory(): PageMemory {
+/** Throws INTERNAL if it is not there. */
+export function addon(): Addon {
   if (loaded !== undefined) return loaded;
-  const path = PLACES.find(existsSync);
-  if (path === undefined) {
-    throw new DrayError("INTERNAL", `the addon ${FILE_NAME} is missing`, {
-      remedy: "Install the package drayage again; in a checkout run agent/native/build.",
-    });
-  }
   const module = { exports: {} };
-  process.dlopen(module, path, constants.dlopen.RTLD_NOW);
-  loaded = module.exports as PageMemory;
+  process.dlopen(module, nativeFile("page-memory.node"), constants.dlopen.RTLD_NOW);
+  loaded = module.exports as Addon;
   return loaded;
 }
