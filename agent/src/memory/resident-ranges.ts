@@ -27,7 +27,7 @@ let knowsScan = true;
 
 /**
  * In ascending order. `ownOnly` leaves out pages that belong to a file or to shared memory. The process may change its
- * mappings meanwhile; what has gone is not told.
+ * mappings meanwhile, or end; what has gone is not told.
  */
 export function* residentRanges(
   pagemapFd: number,
@@ -42,6 +42,8 @@ export function* residentRanges(
         knowsScan = false;
         break;
       }
+      // Its last process has ended; reading the same file finds its end then.
+      if (count === -constants.errno.ESRCH) return;
       if (count < 0) throw new DrayError("INTERNAL", `PAGEMAP_SCAN of ${at.toString(16)} failed: errno ${-count}`);
       const numbers = Array.from(scanned.subarray(0, count));
       const next = numbers.pop() ?? end;

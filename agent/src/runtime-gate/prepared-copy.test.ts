@@ -28,7 +28,7 @@ test("a whole frozen copy is in order", () => {
   expect(faultOfCopy(GOOD)).toBeNull();
 });
 
-test("a zombie has no namespaces and does not count", () => {
+test("a zombie is not among the processes and may be named by the cgroup", () => {
   expect(faultOfCopy({ ...GOOD, inside: [...GOOD.inside, 103] })).toBeNull();
 });
 

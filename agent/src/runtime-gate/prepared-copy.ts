@@ -94,13 +94,21 @@ function descendsFrom(pid: number, ancestor: number, byPid: ReadonlyMap<number, 
   return false;
 }
 
-async function listProcesses(): Promise<ProcessFacts[]> {
+/** Places in /proc/PID/stat behind the name; proc_pid_stat(5). */
+const STATE = 0;
+const PARENT = 1;
+const THREADS = 17;
+
+export async function listProcesses(): Promise<ProcessFacts[]> {
   const pids = (await readdir("/proc")).filter((name) => /^[0-9]+$/.test(name));
   const facts = await Promise.all(pids.map(processFacts));
   return facts.filter((fact) => fact !== null);
 }
 
-/** Null for one that has ended meanwhile: a zombie has no namespaces any more. */
+/**
+ * Null for one that has ended: a zombie runs nothing, and the cgroup does not name it. It still has its pid namespace,
+ * and its cgroup does name one of whose process another thread lives.
+ */
 async function processFacts(pid: string): Promise<ProcessFacts | null> {
   try {
     const [pidNamespace, stat] = await Promise.all([
@@ -108,7 +116,8 @@ async function processFacts(pid: string): Promise<ProcessFacts | null> {
       readFile(`/proc/${pid}/stat`, "utf8"),
     ]);
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return { pid: Number(pid), parentPid: Number(fields[1]), pidNamespace };
+    const hasEnded = fields[STATE] === "Z" && Number(fields[THREADS]) <= 1;
+    return hasEnded ? null : { pid: Number(pid), parentPid: Number(fields[PARENT]), pidNamespace };
   } catch {
     return null;
   }

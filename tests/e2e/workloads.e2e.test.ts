@@ -1,0 +1,64 @@
+/** Programs that use memory in every way, moved in every mode that copies it while they run. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { eventually } from "../harness/eventually.ts";
+import { LineConnection } from "../harness/line-connection.ts";
+import { migrate } from "../harness/migrate.ts";
+import { assertOneCopy } from "../harness/one-copy.ts";
+import { Stage } from "./stage.ts";
+
+const stage = new Stage(180, ["debian-tools"]);
+const PORT = 7200;
+const PROGRAM = readFileSync(join(import.meta.dirname, "../fixtures/memory-workloads/memory-workloads.py"), "utf8");
+const MODES = ["pre-copy", "hybrid", "post-copy"];
+
+/** What each counts while it checks all of its memory once, or as good as all. */
+const ROUND = { sparse: 4096, shared: 100, forks: 50, mappings: 20, ending: 40, huge: 500 } as const;
+
+test.each([
+  ["sparse", "8 GiB reserved with pages here and there, rewritten by 100 threads"],
+  ["shared", "50 processes that share memory"],
+  ["forks", "a storm of forks"],
+  ["mappings", "mappings that are made, moved and unmapped all the time"],
+  ["ending", "processes that end between two rounds"],
+  ["huge", "transparent huge pages, some of them given back"],
+])("%s: %s", async (kind) => {
+  const { lab } = stage;
+  const address = stage.address();
+  const container = await stage.start({
+    node: stage.source,
+    name: `workload-${kind}`,
+    address,
+    image: "debian-tools:latest",
+    command: ["python3", "-c", PROGRAM, kind],
+  });
+  const client = await eventually(() => LineConnection.open({ host: address, port: PORT }), {
+    what: "it works at full load",
+    deadlineMs: 60_000,
+  });
+  const count = async (): Promise<number> => {
+    const answer = await client.ask("count\n");
+    expect(answer).toMatch(/^ok \d+$/);
+    return Number(answer.slice(3));
+  };
+  /** All that it checks, it has checked again when it has come this far. */
+  const works = async () => {
+    const before = await count();
+    const moreThan = before + ROUND[kind as keyof typeof ROUND];
+    await eventually(async () => ((await count()) > moreThan ? true : undefined), {
+      what: `${kind} goes on`,
+      deadlineMs: 60_000,
+    });
+  };
+  await works();
+  let to = stage.destination;
+  for (const mode of MODES) {
+    await migrate(lab, container.name, to, "--mode", mode);
+    await works();
+    await assertOneCopy(lab, container, to);
+    to = to === stage.destination ? stage.source : stage.destination;
+  }
+  client.close();
+  await stage.nothingElseLeft();
+});
