@@ -11,7 +11,7 @@ export interface Place {
 }
 
 /** How the memory goes: everything before the copy runs, or what remains while it does. */
-export type CaseMode = "stop-copy" | "post-copy" | "hybrid";
+export type CaseMode = "stop-copy" | "pre-copy" | "post-copy" | "hybrid";
 
 export interface FaultOf {
   readonly role: Role;

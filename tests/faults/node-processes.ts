@@ -9,6 +9,9 @@ export interface FoundProcess {
 
 const LOOK_EVERY_MS = 2;
 
+/** Of the words that a process was started with. */
+export const isAgent = (words: readonly string[]) => words.some((word) => word.endsWith("/agent.mjs"));
+
 /** Waits until a process that `accept` takes by its arguments has appeared in the node. */
 export async function appearance(
   lab: TestLab,

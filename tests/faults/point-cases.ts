@@ -41,6 +41,9 @@ const cases = (
 const inMode = (mode: CaseMode, all: readonly PointCase[]): PointCase[] => all.map((each) => ({ ...each, mode }));
 const states = (names: readonly string[]) => names.map((name) => `journal-${name}`);
 
+/** The modes in which memory is sent while the container runs. */
+const ROUNDS: readonly CaseMode[] = ["pre-copy", "hybrid"];
+
 const fault = (role: Role, action: Fault["action"], point: string): FaultOf => ({ role, fault: { point, action } });
 
 const RESTORE_FAILS = [fault("destination", "error", "destination.before-restore")];
@@ -91,6 +94,31 @@ export const POINT_CASES: readonly PointCase[] = [
     around("saga.", ["accept", "phase-reserve", "phase-sync", "phase-switch", "enter-switch"]),
     either,
   ),
+  ...ROUNDS.flatMap((mode) =>
+    inMode(mode, [
+      ...cases("source", ["source.before-round-1", "source.before-round-2"], rolledBack),
+      ...cases(
+        "source",
+        ["source.before-freeze", "source.after-dump", ...around("source.", states(["sent"]))],
+        rolledBack,
+      ),
+      ...cases(
+        "destination",
+        ["destination.before-restore", ...around("destination.", states(["prepared"]))],
+        rolledBack,
+      ),
+      ...cases("destination", ["destination.after-thaw"], completed),
+      ...cases("leader", around("saga.", ["phase-sync"]), either),
+      ...cases("leader", ["saga.after-commit"], completed),
+    ]),
+  ),
+  ...inMode("hybrid", [
+    ...cases("source", ["source.before-serving-pages"], either),
+    ...cases("source", around("source.", states(["finishing"])), completed),
+    ...cases("destination", ["destination.before-fetch"], completed),
+    ...cases("destination", around("destination.", ["confirm-running", ...states(["fetching", "running"])]), completed),
+    ...cases("leader", around("saga.", ["phase-fetch"]), completed),
+  ]),
   ...inMode("post-copy", [
     ...cases("source", ["source.after-dump", ...around("source.", states(["sent"]))], rolledBack),
     // It serves from the moment in which it stands still, before the commit.

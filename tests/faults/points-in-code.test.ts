@@ -30,6 +30,8 @@ const points = pointsOf(files, {
   "destination.after-journal-${state}": destinationStates,
   "gate.before-record-${next.name}": gateStates,
   "gate.after-record-${next.name}": gateStates,
+  // A migration has at least these; the cases hold each.
+  "source.before-round-${rounds.length + 1}": ["1", "2"],
   "saga.before-${point}": writes,
   "saga.after-${point}": writes,
   // biome-ignore-end lint/suspicious/noTemplateCurlyInString: as above
@@ -51,7 +53,7 @@ test("whatever else is held or fails here is held or fails at a point that is in
     .filter((name) => name.endsWith(".ts"))
     .flatMap((name) => [
       ...readFileSync(join(import.meta.dirname, name), "utf8").matchAll(
-        /"((?:source|destination|gate|saga|election)\.[a-z-]+[a-z])"/g,
+        /"((?:source|destination|gate|saga|election)\.[a-z0-9-]+[a-z0-9])"/g,
       ),
     ])
     .map(([, point = ""]) => point);

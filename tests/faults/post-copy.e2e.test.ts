@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, test } from "vitest";
 import type { CaseMode, Place } from "./case-terms.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
-import { killOnAppearance } from "./node-processes.ts";
+import { isAgent, killOnAppearance } from "./node-processes.ts";
 import { play, type Scene } from "./scenario.ts";
 import { SETTLE_MS, type Stage } from "./stage.ts";
 
@@ -69,7 +69,6 @@ describe.each(MODES)("%s, while memory is on its way", (mode) => {
   });
 });
 
-const isAgent = (words: readonly string[]) => words.some((word) => word.endsWith("/agent.mjs"));
 const isFaultServer = ([program = ""]: readonly string[]) => program.endsWith("/drayage-fault-server");
 
 function kill(node: string, accept: (words: readonly string[]) => boolean): Promise<void> {

@@ -149,7 +149,11 @@ describe("a restore that fails", () => {
     const record = await play(stage, {
       hold: { role: "destination", point: "destination.before-pages-complete" },
       during: async ({ actors, id }) => {
-        await stage.lab.exec(actors.destination, ["truncate", "--size=4096", `${IMAGES[0]}/${id}/pages-1.img`]);
+        await stage.lab.shell(
+          actors.destination,
+          'truncate --no-create --size=4096 "$1"/pages-*.img',
+          `${IMAGES[0]}/${id}`,
+        );
       },
       outcomes: ["rolled_back"],
     });

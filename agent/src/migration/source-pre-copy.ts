@@ -5,6 +5,7 @@
  * what differs from the last of them.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { OnStall, type PreCopy } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
@@ -66,6 +67,7 @@ async function runRounds(
   const decisions: string[] = [];
   transfer.sentMemory = { digests: new DigestTable(), rounds: 0, pages: 0 };
   for (;;) {
+    await faultPoint(`source.before-round-${rounds.length + 1}`);
     const { round, lookingMs } = await runPhase(phases, "pre-copy", () =>
       sendRound(context, connection, rounds.at(-1), report, signal),
     );

@@ -121,7 +121,10 @@ export class LeaderSeat {
     }
     const link = this.#link;
     try {
-      return await link.connection;
+      const connection = await link.connection;
+      if (connection.isUp()) return connection;
+      if (this.#link === link) this.#dropLink();
+      return await this.#connection(leader);
     } catch (thrown) {
       if (this.#link === link) this.#link = undefined;
       throw thrown;

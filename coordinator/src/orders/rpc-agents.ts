@@ -98,9 +98,9 @@ export class RpcAgents implements Agents {
     if (addresses.length === 0) throw new DrayError("AGENT_UNAVAILABLE", `node ${node} is not registered`, { node });
     const joined = addresses.join(" ");
     let cached = this.#connections.get(node);
-    if (cached !== undefined && cached.addresses !== joined) {
-      this.#forget(node);
-      cached = undefined;
+    if (cached !== undefined && (cached.addresses !== joined || !(await isUsable(cached)))) {
+      this.#forget(node, cached);
+      cached = this.#connections.get(node);
     }
     if (cached === undefined) {
       const connection = connect({
@@ -127,15 +127,22 @@ export class RpcAgents implements Agents {
     return new DrayError(thrown.reason, thrown.message, { remedy: thrown.remedy, node, cause: thrown });
   }
 
-  #forget(node: string): void {
-    const cached = this.#connections.get(node);
-    this.#connections.delete(node);
+  #forget(node: string, cached = this.#connections.get(node)): void {
+    if (this.#connections.get(node) === cached) this.#connections.delete(node);
     // A connection that never came about has nothing to close.
     cached?.connection.then(
       (connection) => connection.close(),
       () => undefined,
     );
   }
+}
+
+/** Not one that broke since; what is still being made is, whatever it comes to. */
+async function isUsable({ connection }: Cached): Promise<boolean> {
+  return await connection.then(
+    (made) => made.isUp(),
+    () => true,
+  );
 }
 
 function settingsOf(options: OrderOptions): { deadlineMs: number; signal?: AbortSignal } {

@@ -14,6 +14,7 @@ import {
   Metadata,
   type ServiceError,
   status,
+  connectivityState,
 } from "@grpc/grpc-js";
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import type { Reason } from "../errors/reason.ts";
@@ -50,6 +51,11 @@ export interface Connection {
   readonly softwareVersion: string;
   /** A client of one service; all share the connection. */
   client<C>(ClientClass: ClientConstructor<C>): C;
+  /**
+   * Whether it stands, as far as is known. A call on one that does not would have another made, without a handshake,
+   * and wait for that as long as its own deadline allows.
+   */
+  isUp(): boolean;
   /** Ends the connection; calls under way fail as CANCELLED. */
   close(): void;
 }
@@ -133,6 +139,7 @@ async function connectTo(address: string, options: ConnectOptions): Promise<Conn
       node: answer.node,
       softwareVersion: answer.softwareVersion,
       client: (ClientClass) => clientOf(ClientClass, interceptors),
+      isUp: () => channel.getConnectivityState(false) === connectivityState.READY,
       close: () => channel.close(),
     };
   } catch (thrown) {

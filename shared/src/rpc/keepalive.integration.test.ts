@@ -1,6 +1,5 @@
 /** A peer that falls silent without closing its connection, as after a power cut. Takes the keepalive's seconds. */
 import { once } from "node:events";
-import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
 import {
@@ -13,6 +12,7 @@ import { createAuthority, issueIdentity } from "../identity/authority.ts";
 import { createLogger } from "../observe/logger.ts";
 import { connect, serverStream } from "./client.ts";
 import { createRpcServer, service } from "./server.ts";
+import { layCable } from "./test-support/cable.ts";
 
 /** Twice what the keepalive takes: time for a busy machine. */
 const NOTICED_WITHIN_MS = 14_000;
@@ -70,34 +70,3 @@ test("both ends notice within seconds", { timeout: 30_000 }, async () => {
     await server.shutdown(0);
   }
 });
-
-/** Forwards TCP until cut; then it swallows everything and closes nothing. */
-async function layCable(target: number): Promise<{ port: number; cut(): void; remove(): void }> {
-  const sockets: Socket[] = [];
-  const cable = createServer((near) => {
-    const far = connectTcp(target, "127.0.0.1");
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.push(from);
-      from.on("error", () => {});
-      from.pipe(to);
-    }
-  });
-  cable.listen(0, "127.0.0.1");
-  await once(cable, "listening");
-  return {
-    port: (cable.address() as AddressInfo).port,
-    cut: () => {
-      for (const socket of sockets) {
-        socket.unpipe();
-        socket.resume();
-      }
-    },
-    remove: () => {
-      for (const socket of sockets) socket.destroy();
-      cable.close();
-    },
-  };
-}
