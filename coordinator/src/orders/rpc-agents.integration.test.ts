@@ -3,16 +3,14 @@ import { MigrationServiceService } from "@drayage/shared/gen/drayage/agent/v1/ag
 import { FinishRequest, FinishResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { createAuthority, issueIdentity } from "@drayage/shared/identity/authority.ts";
 import { createLogger } from "@drayage/shared/observe/logger.ts";
+import { createRegistry } from "@drayage/shared/observe/metrics.ts";
 import { createRpcServer, service } from "@drayage/shared/rpc/server.ts";
 import { layCable } from "@drayage/shared/rpc/test-support/cable.ts";
-import { Registry } from "prom-client";
-import { expect, test } from "vitest";
-import { eventually } from "../../../tests/harness/eventually.ts";
+import { expect, test, vi } from "vitest";
 import { RpcAgents } from "./rpc-agents.ts";
 
-/** What an order to clean up may take; and far more than a connection may. */
+/** Far more than a connection may take: an order that waits for one ends with TIMEOUT. */
 const ORDER_MS = 25_000;
-const CONNECTION_MS = 15_000;
 
 test("an order to a node that is cut off is told so, over a connection that broke before as well", {
   timeout: 60_000,
@@ -27,7 +25,7 @@ test("an order to a node that is cut off is told so, over a connection that brok
     identity: agent,
     node: "n1",
     logger: createLogger({ level: "silent", part: "test", node: "n1" }),
-    registry: new Registry(),
+    registry: createRegistry("agent"),
     services: [
       service(
         { finish },
@@ -42,16 +40,14 @@ test("an order to a node that is cut off is told so, over a connection that brok
     await order();
     // As an agent that is started again.
     cable.breakConnections();
-    await eventually(async () => await order().catch(() => undefined), { what: "it answers", deadlineMs: 10_000 });
+    await vi.waitFor(order, { timeout: 10_000 });
     // The end is noticed before the next order: what would be made anew leads nowhere.
     cable.cut();
     cable.breakConnections();
     // The client sees the end on one of its next turns.
     for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
-    const startedAtMs = performance.now();
     await expect(order()).rejects.toMatchObject({ reason: "AGENT_UNAVAILABLE" });
     await expect(order()).rejects.toMatchObject({ reason: "AGENT_UNAVAILABLE" });
-    expect(performance.now() - startedAtMs).toBeLessThan(CONNECTION_MS);
   } finally {
     agents.close();
     cable.remove();
