@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { Registry } from "prom-client";
 import { describe, expect, test } from "vitest";
@@ -132,4 +133,14 @@ test("a failing systemd-notify is logged and harmless", async () => {
   });
   await createSupervisor({ logger, env: { NOTIFY_SOCKET: "/nonexistent/notify" } }).ready();
   expect(lines.join()).toContain("cannot notify systemd");
+});
+
+test("the operations guide names every metric, and none that is not there", async () => {
+  const registries = [createRegistry("agent"), createRegistry("coordinator")] as const;
+  agentMetrics(registries[0]);
+  coordinatorMetrics(registries[1]);
+  const there = registries.flatMap((registry) => registry.getMetricsAsArray().map(({ name }) => name));
+  const guide = await readFile(join(import.meta.dirname, "../../../docs/operations.md"), "utf8");
+  const told = [...guide.matchAll(/`(drayage_\w+)`/g)].map(([, name]) => name);
+  expect(new Set(told)).toEqual(new Set(there.filter((name) => name.startsWith("drayage_"))));
 });
