@@ -7,8 +7,8 @@
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { z } from "zod";
-import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { ByteQueue } from "./byte-queue.ts";
+import { pageCount } from "./file-pages.ts";
 import { parseLayerPath } from "./layer-path.ts";
 import type { FilePatch, LayerPath } from "./types.ts";
 
@@ -64,7 +64,7 @@ function parseHead(json: string): LayerStreamHead {
 
 /** Ranges must ascend and lie in the file: it could be made any size otherwise. */
 function patchOf({ path, sizeBytes, modifiedNs, ranges }: z.infer<typeof Patch>): FilePatch {
-  const pages = Math.ceil(sizeBytes / PAGE_BYTES);
+  const pages = pageCount(sizeBytes);
   let next = 0;
   for (const [first, count] of ranges) {
     if (first < next || first + count > pages) throw corrupt("has pages that are not in their file");
