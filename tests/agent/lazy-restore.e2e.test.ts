@@ -8,6 +8,8 @@ import { eventually } from "../harness/eventually.ts";
 import { importProver, PROVER_IMAGE } from "../harness/memory-prover.ts";
 
 const MEGABYTES = 256;
+/** See agent/src/criu/aligned-stacks.ts: a stack that begins elsewhere is all that another attempt is for. */
+const ATTEMPTS = 5;
 const AGENT_READY_MS = 60_000;
 const PROGRAM = "/var/lib/lazy-restore-driver.mjs";
 /** Port 7000, as the kernel shows it. */
@@ -56,11 +58,15 @@ afterAll(async () => {
   );
 });
 
-test("a copy runs before it has its memory, and every byte of it is right", async () => {
+/** What the driver tells of one original and its copy; null if CRIU would leave none of its memory where it is. */
+async function restoreLazily(attempt: number): Promise<Told | null> {
   const { lab, source } = stage;
   const run = ["--network=none", "--runtime=drayage", PROVER_IMAGE, "--mb", `${MEGABYTES}`];
-  const originalId = await lab.docker(source, "run", "--detach", `--name=lazy-${migrationId}`, ...run);
-  const copyId = await lab.docker(source, "create", `--name=lazy-copy-${migrationId}`, ...run);
+  // Where the stack begins follows from what is in the environment, too.
+  const moved = `--env=STACK=${"x".repeat(16 * attempt)}`;
+  const name = `lazy-${migrationId}-${attempt}`;
+  const originalId = await lab.docker(source, "run", "--detach", `--name=${name}`, moved, ...run);
+  const copyId = await lab.docker(source, "create", `--name=${name}-copy`, moved, ...run);
   try {
     await eventually(
       async () => {
@@ -71,20 +77,26 @@ test("a copy runs before it has its memory, and every byte of it is right", asyn
       { what: "the prover listens", deadlineMs: 60_000 },
     );
     const said = await lab.exec(source, [NODE, PROGRAM, originalId, copyId, migrationId], { deadlineMs: 240_000 });
-    const told = JSON.parse(said.split("\n").at(-1) ?? "") as Told;
-    const pages = (MEGABYTES << 20) / 4096;
-    expect(told).toMatchObject({
-      beforeThaw: { frozen: true },
-      outcome: "done",
-      count: expect.stringMatching(/^count \d+$/),
-      checked: expect.stringMatching(/^ok pages=\d+/),
-      again: expect.stringMatching(/^ok pages=\d+/),
-    });
-    expect(told.lazyPages).toBeGreaterThan(pages / 2);
-    // It has answered before more than a small part of its memory was there.
-    expect(told.faultsForCount).toBeGreaterThan(0);
-    expect(told.faultsForCount).toBeLessThan(pages / 100);
+    const told = JSON.parse(said.split("\n").at(-1) ?? "") as Told | { readonly aligned: true };
+    return "aligned" in told ? null : told;
   } finally {
     for (const id of [copyId, originalId]) await lab.tryExec(source, ["docker", "rm", "--force", id]);
   }
+}
+
+test("a copy runs before it has its memory, and every byte of it is right", async () => {
+  let told: Told | null = null;
+  for (let attempt = 0; told === null && attempt < ATTEMPTS; attempt++) told = await restoreLazily(attempt);
+  const pages = (MEGABYTES << 20) / 4096;
+  expect(told).toMatchObject({
+    beforeThaw: { frozen: true },
+    outcome: "done",
+    count: expect.stringMatching(/^count \d+$/),
+    checked: expect.stringMatching(/^ok pages=\d+/),
+    again: expect.stringMatching(/^ok pages=\d+/),
+  });
+  expect(told?.lazyPages).toBeGreaterThan(pages / 2);
+  // It has answered before more than a small part of its memory was there.
+  expect(told?.faultsForCount).toBeGreaterThan(0);
+  expect(told?.faultsForCount).toBeLessThan(pages / 100);
 });

@@ -93,7 +93,7 @@ export class OutgoingTransfer {
     await connection?.close().catch((thrown: unknown) => this.#logger.debug({ err: thrown }, "closing the transfer"));
   }
 
-  /** For CRIU's images, of the memory what is shared: the rest is never written here. NO_SPACE if there is no room. */
+  /** For CRIU's images, with so much of the memory as CRIU may write there. NO_SPACE if there is no room. */
   async makeDirectories(memoryBytes: number): Promise<{ imageDirectory: string; workDirectory: string }> {
     const name = `${this.#migrationId}-source`;
     const demand = { memoryBytes, besideBytes: 0 };

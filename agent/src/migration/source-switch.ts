@@ -17,12 +17,13 @@ import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { SwitchResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
+import { processesWithAlignedStack } from "../criu/aligned-stacks.ts";
 import { type PreparedDump, prepareDump } from "../criu/dump-container.ts";
 import type { DumpStats } from "../criu/dump-stats.ts";
 import { restartPolicyOf } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
-import { sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
+import { dumpBytesLimitOf, sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { goFirst } from "../host/go-first.ts";
 import { diffLayer, layerDirectory, packLayer, scanLayer, type SentContents, writtenPaths } from "../layer/layer.ts";
 import type { LayerManifest } from "../layer/types.ts";
@@ -118,7 +119,7 @@ export async function switchSource(
 
 /** What the steps need to know and to have. NO_SPACE if there is no room for the images. */
 async function findTarget(
-  { host, record, container, transfer }: SourceContext,
+  { host, record, container, transfer, logger }: SourceContext,
   inspect: ContainerInspect,
   postCopy: boolean,
   signal: AbortSignal,
@@ -138,7 +139,12 @@ async function findTarget(
   }
   const cgroup = await container.cgroup();
   const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
-  const directories = await transfer.makeDirectories(await sharedBytesLimitOf(cgroup));
+  const aligned = await processesWithAlignedStack(cgroup);
+  if (aligned.length > 0) {
+    logger.warn({ pids: aligned }, "a stack pointer is at the beginning of a page: CRIU writes all of the memory");
+  }
+  const imageBytesLimitOf = aligned.length > 0 ? dumpBytesLimitOf : sharedBytesLimitOf;
+  const directories = await transfer.makeDirectories(await imageBytesLimitOf(cgroup));
   return {
     dockerId,
     migrationId,
