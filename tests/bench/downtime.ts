@@ -3,7 +3,7 @@
  * Downtime is the time between two replies on a client's one connection where that connection lives on, else from the
  * stop of the process to the first reply at the new place.
  *
- * usage: downtime.ts [--lab NAME] [--runs 15] [--megabytes 100,1024] [--ways docker,podman,runc,stop-copy,...] [--output DIR]
+ * usage: downtime.ts [--lab NAME] [--runs 15] [--megabytes 100,1024] [--ways docker,podman,runc,auto,...] [--output DIR]
  *
  * Without --lab it brings a lab up and takes it down again; a lab that is given needs two nodes and Drayage, and gets
  * Docker's experimental mode and Podman. Writes downtime.json, downtime.md and downtime.svg; prints the JSON without
@@ -81,6 +81,7 @@ async function prepare(lab: TestLab): Promise<Way[]> {
     docker: () => new StockDocker(lab, nodes),
     podman: () => new Podman(lab, nodes),
     runc: () => new PlainRunc(lab, nodes),
+    auto: () => new Drayage(lab, nodes, "auto"),
     "stop-copy": () => new Drayage(lab, nodes, "stop-copy"),
     "pre-copy": () => new Drayage(lab, nodes, "pre-copy"),
     hybrid: () => new Drayage(lab, nodes, "hybrid"),

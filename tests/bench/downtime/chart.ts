@@ -6,6 +6,7 @@ const NAMES: Readonly<Record<WayName, string>> = {
   docker: "docker checkpoint",
   podman: "podman export/import",
   runc: "runc script",
+  auto: "Drayage",
   "stop-copy": "Drayage stop-copy",
   "pre-copy": "Drayage pre-copy",
   hybrid: "Drayage hybrid",

@@ -20,6 +20,7 @@ test("goals are reached exactly from their limit on", () => {
     judge(samples(of, megabytes)).map((goal) => goal.reached);
   expect(reached({ docker: 2000, runc: 250, "stop-copy": 400 }, 100)).toEqual([true, true]);
   expect(reached({ docker: 1999, runc: 249, "stop-copy": 400 }, 100)).toEqual([false, false]);
+  expect(reached({ docker: 2000, runc: 250, auto: 400, "stop-copy": 401 }, 100)).toEqual([true, false, true, false]);
   expect(reached({ docker: 4000, "stop-copy": 400 }, 1024)).toEqual([true]);
   expect(reached({ docker: 3999, "stop-copy": 400 }, 1024)).toEqual([false]);
 });

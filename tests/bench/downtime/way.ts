@@ -16,8 +16,8 @@ export interface Way {
   cleanUp(): Promise<void>;
 }
 
-/** Drayage's own: its modes. */
-export const MODES = ["stop-copy", "pre-copy", "hybrid", "post-copy"] as const;
+/** Drayage's own: its modes. `auto` is what it does unless it is told otherwise. */
+export const MODES = ["auto", "stop-copy", "pre-copy", "hybrid", "post-copy"] as const;
 export type ModeName = (typeof MODES)[number];
 
 export const WAYS = ["docker", "podman", "runc", ...MODES] as const;
@@ -31,7 +31,8 @@ export const LABELS: Readonly<Record<WayName, string>> = {
   docker: "`docker checkpoint`, copy, `docker start --checkpoint`",
   podman: "`podman container checkpoint --export`, copy, `restore --import`",
   runc: "`runc checkpoint`, copy, `runc restore` in a script",
-  "stop-copy": "`dray migrate --mode stop-copy`, the connection lives on",
+  auto: "`dray migrate`, the connection lives on",
+  "stop-copy": "`dray migrate --mode stop-copy`, the same",
   "pre-copy": "`dray migrate --mode pre-copy`, the same",
   hybrid: "`dray migrate --mode hybrid`, the same",
   "post-copy": "`dray migrate --mode post-copy`, the same",
