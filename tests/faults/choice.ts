@@ -6,7 +6,7 @@ const name = process.env["DRAYAGE_LAB"];
 if (name === undefined) throw new Error("DRAYAGE_LAB names no lab; see tests/run.ts");
 const lab = name;
 
-const runsAll = process.env["DRAYAGE_FAULTS"] === "all";
+export const runsAll = process.env["DRAYAGE_FAULTS"] === "all";
 const runsCore = (await TestLab.open(lab)).suite === "forky";
 
 /** Titles of the point cases of the short list: one at each place where the way on and the way back part. */
