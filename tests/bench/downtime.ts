@@ -9,20 +9,18 @@
  * Docker's experimental mode and Podman. Writes downtime.json, downtime.md and downtime.svg; prints the JSON without
  * the samples.
  */
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { copyBetween, receiving, sendingTo } from "../harness/node-stream.ts";
 import type { TestLab } from "../harness/test-lab.ts";
-import { chart } from "./downtime/chart.ts";
 import { Drayage } from "./downtime/drayage.ts";
 import { PlainRunc } from "./downtime/plain-runc.ts";
 import { Podman } from "./downtime/podman.ts";
-import { judge, markdown, type Sample, summarise } from "./downtime/report.ts";
+import { chart, judge, markdown, type Sample, summarise } from "./downtime/report.ts";
 import { StockDocker } from "./downtime/stock-docker.ts";
 import { holdWarmMemory } from "./downtime/warm-memory.ts";
 import { type Measurement, type Way, WAYS, type WayName } from "./downtime/way.ts";
-import { inLab, keepFindings, printFindings, RESULTS } from "./lab-benchmark.ts";
+import { keepFindings, printFindings, RESULTS } from "./findings.ts";
+import { inLab } from "./lab-benchmark.ts";
 
 const { values } = parseArgs({
   options: {
@@ -106,13 +104,11 @@ async function shareImage(lab: TestLab, [source, destination]: readonly [string,
 function findingsOf(samples: readonly Sample[]) {
   const lines = summarise(samples);
   const goals = judge(samples);
-  return { lines, goals, markdown: markdown(lines, goals) };
+  return { lines, goals, markdown: markdown(lines, goals), svg: chart(lines) };
 }
 
 async function keep(samples: readonly Sample[]): Promise<void> {
-  const findings = findingsOf(samples);
-  await keepFindings(values.output, "downtime", findings, samples);
-  await writeFile(join(values.output, "downtime.svg"), chart(findings.lines));
+  await keepFindings(values.output, "downtime", findingsOf(samples), samples);
 }
 
 function rotated<T>(items: readonly T[], by: number): T[] {

@@ -4,7 +4,7 @@
  *
  * usage: exec.ts [--lab NAME] [--runs 200] [--output DIR]
  *
- * Without --lab it brings a lab up and takes it down again. Writes exec.json and exec.md; prints the JSON without the
+ * Without --lab it brings a lab up and takes it down again. Writes exec.json, exec.md and exec.svg; prints the JSON without the
  * samples.
  */
 import { readFile } from "node:fs/promises";
@@ -12,8 +12,18 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { removeContainer, startContainer } from "../harness/containers.ts";
 import type { TestLab } from "../harness/test-lab.ts";
-import { CONDITIONS, type Condition, judge, type Line, markdown, type Samples, summarise } from "./exec/report.ts";
-import { inLab, keepFindings, printFindings, RESULTS } from "./lab-benchmark.ts";
+import {
+  CONDITIONS,
+  chart,
+  type Condition,
+  judge,
+  type Line,
+  markdown,
+  type Samples,
+  summarise,
+} from "./exec/report.ts";
+import { keepFindings, printFindings, RESULTS } from "./findings.ts";
+import { inLab } from "./lab-benchmark.ts";
 
 const RUNTIMES = ["runc", "drayage"] as const;
 const TIMER = "/run/bench-exec-timer.ts";
@@ -54,7 +64,7 @@ async function benchmark(lab: TestLab): Promise<void> {
     for (const runtime of RUNTIMES) await removeContainer(lab, containerOf(runtime));
   }
   const goals = judge(lines);
-  const findings = { lines, goals, markdown: markdown(lines, goals) };
+  const findings = { lines, goals, markdown: markdown(lines, goals), svg: chart(lines) };
   await keepFindings(values.output, "exec", findings, samples);
   printFindings(findings);
 }

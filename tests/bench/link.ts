@@ -4,7 +4,7 @@
  *
  * usage: link.ts [--lab NAME] [--runs 5] [--megabytes 1024] [--rate 1gbit] [--dirty-megabytes 10] [--output DIR]
  *
- * Without --lab it brings a lab up and takes it down again. Writes link.json and link.md; prints the JSON without the
+ * Without --lab it brings a lab up and takes it down again. Writes link.json, link.md and link.svg; prints the JSON without the
  * samples.
  */
 import { parseArgs } from "node:util";
@@ -12,8 +12,9 @@ import { removeContainer, startContainer } from "../harness/containers.ts";
 import { importProver, Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import type { TestLab } from "../harness/test-lab.ts";
-import { inLab, keepFindings, printFindings, RESULTS } from "./lab-benchmark.ts";
-import { judge, markdown, type Sample, summarise } from "./link/report.ts";
+import { keepFindings, printFindings, RESULTS } from "./findings.ts";
+import { inLab } from "./lab-benchmark.ts";
+import { chart, judge, markdown, type Sample, summarise } from "./link/report.ts";
 
 const NAME = "bench-link";
 const PAGES_PER_MEGABYTE = 256;
@@ -50,7 +51,7 @@ async function benchmark(lab: TestLab): Promise<void> {
   }
   const lines = summarise(samples);
   const goals = judge(samples);
-  const findings = { lines, goals, markdown: markdown(lines, goals) };
+  const findings = { lines, goals, markdown: markdown(lines, goals), svg: chart(lines) };
   await keepFindings(values.output, "link", findings, samples);
   printFindings(findings);
 }

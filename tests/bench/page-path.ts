@@ -1,13 +1,15 @@
 /**
  * Speed of the page path against a raw node:tls socket, side by side: rounds of all ways, interleaved, sender and
- * receiver in a process each, same certificates, cipher and content. Prints the median of each, the ratio to the raw
- * socket that does the same with what arrives, and the receiver's and the sender's largest resident set.
+ * receiver in a process each, same certificates, cipher and content.
  *
  * The content is noise: what the page path saves by compression says nothing of the path. `half` is half noise, half
  * one byte, in turns of 512 KiB, which is what the downtime benchmark moves; there the ratio says what compression is
  * worth.
  *
- * usage: page-path.ts [--bytes 1073741824] [--rounds 7] [--content noise|half] [--directory /dev/shm] [--json]
+ * usage: page-path.ts [--bytes 1073741824] [--rounds 7] [--content noise|half] [--directory /dev/shm] [--output DIR]
+ *
+ * Needs no lab. Writes page-path.json, page-path.md and page-path.svg, for `half` page-path-half.*; prints the JSON
+ * without the samples.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { randomFillSync } from "node:crypto";
@@ -16,35 +18,20 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createAuthority, issueIdentity } from "@drayage/shared/identity/authority.ts";
 import type { Identity } from "@drayage/shared/identity/identity.ts";
-import type { Answer, Order, Way } from "./page-path-peer.ts";
-import { median } from "./statistics.ts";
+import { keepFindings, printFindings, RESULTS } from "./findings.ts";
+import type { Answer, Order, Way } from "./page-path/peer.ts";
+import { chart, judge, markdown, type Sample, summarise, WAYS } from "./page-path/report.ts";
 
 const MIB = 1024 * 1024;
 /** The source repeats itself after this long, many times what is looked at for compression at one time. */
 const PERIOD_BYTES = 16 * MIB;
-const WAYS: readonly Way[] = ["raw", "page", "raw-store", "page-store"];
-const LABELS: Record<Way, string> = {
-  raw: "raw node:tls, from memory, thrown away",
-  page: "page path, from a file, checked, thrown away",
-  "raw-store": "raw node:tls, from memory, into a file",
-  "page-store": "page path, from a file, checked, into a file",
-};
-/** What a way is compared with. */
-const BASES: Record<Way, Way> = { raw: "raw", page: "raw", "raw-store": "raw-store", "page-store": "raw-store" };
-
-interface Sample {
-  readonly mibPerSecond: number;
-  /** Processor time of sender and receiver together. */
-  readonly cpuMsPerGib: number;
-}
-
 const { values } = parseArgs({
   options: {
     bytes: { type: "string", default: String(1024 * MIB) },
     rounds: { type: "string", default: "7" },
     content: { type: "string", default: "noise" },
     directory: { type: "string", default: "/dev/shm" },
-    json: { type: "boolean", default: false },
+    output: { type: "string", default: RESULTS },
   },
 });
 const totalBytes = Number(values.bytes);
@@ -62,39 +49,51 @@ try {
   const source = join(directory, "source");
   await writeSource(source, totalBytes);
   const { port } = await ask(receiver, { act: "listen", target: join(directory, "target") });
-  const samples = new Map<Way, Sample[]>(WAYS.map((way) => [way, []]));
+  const samples: Sample[] = [];
   for (let round = 0; round <= rounds; round++) {
     for (const way of WAYS) {
-      const sample = await measure(way, port as number, source);
+      const sample = await measure(way, round, port as number, source);
       // The first round warms both processes up.
-      if (round > 0) samples.get(way)?.push(sample);
+      if (round > 0) samples.push(sample);
     }
   }
-  const [sent, received] = await Promise.all([ask(sender, { act: "usage" }), ask(receiver, { act: "usage" })]);
-  report(samples, sent.peakResidentBytes as number, received.peakResidentBytes as number);
+  const used = await usages();
+  const peakResidentMib = used.map(({ peakResidentBytes }) => Math.round((peakResidentBytes as number) / MIB));
+  process.stderr.write(`largest resident sets of sender and receiver: ${peakResidentMib.join(" and ")} MiB\n`);
+  const lines = summarise(samples);
+  const goals = content === "noise" ? judge(lines) : [];
+  const findings = { lines, goals, markdown: markdown(lines, goals), svg: chart(lines) };
+  await keepFindings(values.output, content === "noise" ? "page-path" : `page-path-${content}`, findings, {
+    content,
+    peakResidentMib,
+    samples,
+  });
+  printFindings(findings);
 } finally {
   sender.kill();
   receiver.kill();
   await rm(directory, { recursive: true });
 }
 
-async function measure(way: Way, port: number, source: string): Promise<Sample> {
-  const before = await usedCpuMs();
+async function measure(way: Way, round: number, port: number, source: string): Promise<Sample> {
+  const before = await usages();
   const order: Order = { act: "send", way, port, source, periodBytes: PERIOD_BYTES, totalBytes };
   const { durationMs } = await ask(sender, order);
-  const cpuMs = (await usedCpuMs()) - before;
+  const after = await usages();
   const mib = totalBytes / MIB;
-  return { mibPerSecond: mib / ((durationMs as number) / 1000), cpuMsPerGib: cpuMs / (mib / 1024) };
+  const [senderCpuMs = 0, receiverCpuMs = 0] = after.map(
+    ({ cpuMs }, end) => ((cpuMs as number) - (before[end]?.cpuMs as number)) / (mib / 1024),
+  );
+  return { way, round, mibPerSecond: mib / ((durationMs as number) / 1000), senderCpuMs, receiverCpuMs };
 }
 
-/** Of both processes together. */
-async function usedCpuMs(): Promise<number> {
-  const answers = await Promise.all([ask(sender, { act: "usage" }), ask(receiver, { act: "usage" })]);
-  return answers.reduce((sum, { cpuMs }) => sum + (cpuMs as number), 0);
+/** Of the sender, and of the receiver. */
+async function usages(): Promise<Answer[]> {
+  return await Promise.all([ask(sender, { act: "usage" }), ask(receiver, { act: "usage" })]);
 }
 
 function peer(identity: Identity): ChildProcess {
-  return fork(new URL("./page-path-peer.ts", import.meta.url), [], {
+  return fork(new URL("./page-path/peer.ts", import.meta.url), [], {
     env: { ...process.env, BENCH_IDENTITY: JSON.stringify(identity) },
   });
 }
@@ -119,32 +118,4 @@ async function writeSource(path: string, bytes: number): Promise<void> {
     await handle.write(period, 0, Math.min(PERIOD_BYTES, bytes - at));
   }
   await handle.close();
-}
-
-function report(samples: Map<Way, Sample[]>, senderBytes: number, receiverBytes: number): void {
-  const rate = (way: Way) => median((samples.get(way) as Sample[]).map(({ mibPerSecond }) => mibPerSecond));
-  const cpu = (way: Way) => median((samples.get(way) as Sample[]).map(({ cpuMsPerGib }) => cpuMsPerGib));
-  const each = <T>(value: (way: Way) => T) => Object.fromEntries(WAYS.map((way) => [way, value(way)]));
-  const result = {
-    bytes: totalBytes,
-    rounds,
-    content,
-    mib_per_second: each(rate),
-    cpu_ms_per_gib: each(cpu),
-    ratio: each((way) => rate(way) / rate(BASES[way])),
-    peak_resident_mib: { sender: Math.round(senderBytes / MIB), receiver: Math.round(receiverBytes / MIB) },
-  };
-  if (values.json) {
-    console.log(JSON.stringify(result));
-    return;
-  }
-  for (const way of WAYS) {
-    const share = `${(100 * (result.ratio[way] as number)).toFixed(0)} %`;
-    console.log(
-      `${LABELS[way].padEnd(48)}${rate(way).toFixed(0).padStart(6)} MiB/s${share.padStart(7)}${cpu(way).toFixed(0).padStart(7)} ms CPU/GiB`,
-    );
-  }
-  console.log(
-    `peak resident: sender ${result.peak_resident_mib.sender} MiB, receiver ${result.peak_resident_mib.receiver} MiB`,
-  );
 }

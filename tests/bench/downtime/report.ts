@@ -1,6 +1,7 @@
 /** From the samples to what is said of them: summary, goals, Markdown. Pure. */
+import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
-import { LABELS, type Measurement, type ModeName, type WayName } from "./way.ts";
+import { isMode, LABELS, SHORT_LABELS, type Measurement, type ModeName, type WayName } from "./way.ts";
 
 export interface Sample extends Measurement {
   readonly way: WayName;
@@ -120,6 +121,20 @@ export function markdown(lines: readonly Line[], goals: readonly Goal[]): string
     ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
     "",
   ].join("\n");
+}
+
+export function chart(lines: readonly Line[]): string {
+  return barChart({
+    title: "Downtime of a move between two nodes",
+    scale: "logarithmic",
+    groups: unique(lines.map(({ megabytes }) => megabytes)).map((megabytes) => ({
+      title: `Redis with ${megabytes} MB`,
+      bars: lines
+        .filter((line) => line.megabytes === megabytes)
+        .map(({ way, downtimeMs }) => ({ label: SHORT_LABELS[way], estimate: downtimeMs, isOurs: isMode(way) })),
+    })),
+    format: duration,
+  });
 }
 
 function interval({ value, low, high }: Estimate): string {

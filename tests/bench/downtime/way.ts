@@ -37,3 +37,14 @@ export const LABELS: Readonly<Record<WayName, string>> = {
   hybrid: "`dray migrate --mode hybrid`, the same",
   "post-copy": "`dray migrate --mode post-copy`, the same",
 };
+
+export const SHORT_LABELS: Readonly<Record<WayName, string>> = {
+  docker: "docker checkpoint",
+  podman: "podman export/import",
+  runc: "runc script",
+  auto: "Drayage",
+  "stop-copy": "Drayage stop-copy",
+  "pre-copy": "Drayage pre-copy",
+  hybrid: "Drayage hybrid",
+  "post-copy": "Drayage post-copy",
+};

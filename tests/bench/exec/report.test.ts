@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { judge, markdown, summarise } from "./report.ts";
+import { chart, judge, markdown, summarise } from "./report.ts";
 
 const samples = (extraMs: number) => {
   const runc = Array.from({ length: 21 }, (_, n) => 50 + n);
@@ -18,4 +18,5 @@ test("the table has a row for each condition", () => {
   const table = markdown(lines, judge(lines));
   expect(table).toContain("| the agent runs | 60.00 ms");
   expect(table).toContain("- Missed: docker exec 4.00 ms");
+  expect(chart(lines).match(/class="bar/g)).toHaveLength(4);
 });

@@ -1,4 +1,5 @@
 /** What is said of the samples. Pure. */
+import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
 
 /** The agent's state while it was measured. */
@@ -57,6 +58,21 @@ export function markdown(lines: readonly Line[], goals: readonly Goal[]): string
     ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
     "",
   ].join("\n");
+}
+
+export function chart(lines: readonly Line[]): string {
+  return barChart({
+    title: "docker exec of a container that nobody migrates",
+    scale: "linear",
+    groups: lines.map(({ condition, runcMs, drayageMs }) => ({
+      title: `While ${condition}`,
+      bars: [
+        { label: "runc", estimate: runcMs, isOurs: false },
+        { label: "drayage", estimate: drayageMs, isOurs: true },
+      ],
+    })),
+    format: duration,
+  });
 }
 
 function interval({ value, low, high }: Estimate): string {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { judge, markdown, type Sample, summarise } from "./report.ts";
+import { chart, judge, markdown, type Sample, summarise } from "./report.ts";
 
 function pair(run: number, stop: number, pre: number, switchBytes: number): Sample[] {
   const common = { run, totalMs: 10_000, memoryBytes: 1000, rounds: 3 };
@@ -21,4 +21,5 @@ test("the table has both ways", () => {
   const table = markdown(summarise(samples), judge(samples));
   expect(table).toContain("| stop-copy | 90");
   expect(table).toContain("2.0 % (2.0 to 2.0)");
+  expect(chart(summarise(samples)).match(/class="bar/g)).toHaveLength(2);
 });

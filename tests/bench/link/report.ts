@@ -1,4 +1,5 @@
 /** From the samples of the link benchmark to what is said of them. Pure. */
+import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
 
 export interface Sample {
@@ -75,6 +76,24 @@ export function markdown(lines: readonly Line[], goals: readonly { what: string;
     ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
     "",
   ].join("\n");
+}
+
+export function chart(lines: readonly Line[]): string {
+  return barChart({
+    title: "Downtime over a slow link",
+    scale: "linear",
+    groups: [
+      {
+        title: "Memory of noise, a part of it rewritten all the time",
+        bars: lines.map(({ mode, downtimeMs }) => ({
+          label: mode,
+          estimate: downtimeMs,
+          isOurs: mode === "pre-copy",
+        })),
+      },
+    ],
+    format: duration,
+  });
 }
 
 function interval({ value, low, high }: Estimate): string {
