@@ -10,6 +10,7 @@ const BENCHMARKS: readonly (readonly [string, ...string[]])[] = [
   ["exec.ts"],
   ["downtime.ts"],
   ["link.ts"],
+  ["application.ts"],
 ];
 const BENCH_DEADLINE_MS = 3 * 3600_000;
 
