@@ -22,9 +22,11 @@
  * agent, so that a container cannot look for collisions. A digest that needs no
  * key costs a multiple.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -226,8 +228,10 @@ static napi_value number(napi_env env, int value)
 }
 
 /*
- * Opens a file of whose path, zero-terminated bytes relative to a directory, no
- * part is a link or leads out of it, whatever a container makes of it meanwhile.
+ * Opens a regular file of whose path, zero-terminated bytes relative to a
+ * directory, no part is a link or leads out of it, whatever a container makes of
+ * it meanwhile. What it is is looked at before it is opened: to open a device
+ * does something (a watchdog begins to count), to open a fifo waits.
  */
 static napi_value open_beneath(napi_env env, napi_callback_info info)
 {
@@ -243,13 +247,25 @@ static napi_value open_beneath(napi_env env, napi_callback_info info)
 	    path.at[path.length - 1] != 0)
 		return refuse(env, "openBeneath: wrong arguments");
 	struct open_how how = {
-		/* A fifo must not make it wait. */
-		.flags = (for_writing ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+		.flags = O_PATH | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
 	};
-	long fd = syscall(SYS_openat2, (int)directory, (const char *)path.at, &how, sizeof(how));
+	long place = syscall(SYS_openat2, (int)directory, (const char *)path.at, &how, sizeof(how));
+	struct stat what;
+	char name[64];
+	int fd;
 
-	return number(env, fd < 0 ? -errno : (int)fd);
+	if (place < 0)
+		return number(env, -errno);
+	snprintf(name, sizeof(name), "/proc/self/fd/%ld", place);
+	if (fstat((int)place, &what) != 0)
+		fd = -errno;
+	else if (!S_ISREG(what.st_mode))
+		fd = S_ISDIR(what.st_mode) ? -EISDIR : -ENODEV;
+	else if ((fd = open(name, (for_writing ? O_RDWR : O_RDONLY) | O_CLOEXEC)) < 0)
+		fd = -errno;
+	close((int)place);
+	return number(env, fd);
 }
 
 /* Appends `more` bytes; false where there is no memory. */

@@ -15,7 +15,7 @@ export class LayerRoot {
     this.#fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
   }
 
-  /** To be closed by the caller. Undefined if there is none, or a link or something else leads out of the layer. */
+  /** A regular file, to be closed by the caller. Undefined if there is none, or a link or something else leads out of the layer. */
   open(path: LayerPath, forWriting: boolean): number | undefined {
     const fd = addon().openBeneath(this.#fd, Buffer.from(`${path}\0`, "latin1"), forWriting);
     if (fd >= 0) return fd;
@@ -29,14 +29,5 @@ export class LayerRoot {
   }
 }
 
-/** ENXIO: a fifo that nobody reads, or a socket. ETXTBSY: a program that runs, which nobody writes to. */
-const ABSENT: ReadonlySet<string> = new Set([
-  "ENOENT",
-  "ENOTDIR",
-  "ELOOP",
-  "EXDEV",
-  "EISDIR",
-  "ENXIO",
-  "ENODEV",
-  "ETXTBSY",
-]);
+/** ENODEV: no regular file. ETXTBSY: a program that runs, which nobody writes to. */
+const ABSENT: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EXDEV", "EISDIR", "ENODEV", "ETXTBSY"]);

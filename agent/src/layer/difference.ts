@@ -13,7 +13,8 @@ const RACY_NS = 1_000_000_000n;
 /**
  * @param before what the copy holds
  * @param after what it shall hold
- * @param written files that were open or mapped for writing: their times prove nothing, they count as changed
+ * @param written files that were open or mapped for writing at either time: their times prove nothing, they count as
+ * changed. One that was mapped and dirty when it was sent is written to without a new time until it is written back.
  * @param comparable those of them of which it is known what the copy holds
  */
 export function diffLayer(

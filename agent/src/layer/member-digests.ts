@@ -1,3 +1,4 @@
+import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { addon, DIGEST_BYTES } from "../native/addon.ts";
 import { BATCH_PAGES } from "./file-pages.ts";
@@ -13,6 +14,8 @@ export class MemberDigests {
   #missingBytes: number;
   #fill = 0;
   #pagesDone = 0;
+  /** It changes so fast that tar contradicts itself: more than there was when it began, or a map that does not ascend. */
+  #isIrregular = false;
 
   constructor(storedBytes: number, pages: number, sparse: SparseMap | undefined, key: Buffer) {
     this.#sparse = sparse;
@@ -22,28 +25,37 @@ export class MemberDigests {
   }
 
   add(chunk: Buffer): void {
+    if (this.#isIrregular) return;
     const content = chunk.subarray(0, this.#missingBytes);
     this.#missingBytes -= content.length;
     if (this.#sparse === undefined) this.#addBytes(content);
-    else for (const piece of this.#sparse.expand(content)) this.#addPiece(piece);
+    else this.#addPieces(this.#sparse.expand(content));
   }
 
-  /** A digest per page, if all of the file has passed. */
+  /** A digest per page, if all of the file has passed, and nothing else. */
   end(): Buffer | undefined {
-    if (this.#sparse !== undefined) for (const piece of this.#sparse.end()) this.#addPiece(piece);
+    if (this.#sparse !== undefined) this.#addPieces(this.#sparse.end());
     if (this.#fill % PAGE_BYTES !== 0) this.#addZeros(PAGE_BYTES - (this.#fill % PAGE_BYTES));
     this.#digest();
+    if (this.#isIrregular) return undefined;
     const isComplete = this.#missingBytes === 0 && this.#pagesDone * DIGEST_BYTES === this.#digests.length;
     return isComplete ? this.#digests : undefined;
   }
 
-  #addPiece(piece: Buffer | number): void {
-    if (typeof piece === "number") this.#addZeros(piece);
-    else this.#addBytes(piece);
+  #addPieces(pieces: Iterable<Buffer | number>): void {
+    try {
+      for (const piece of pieces) {
+        if (typeof piece === "number") this.#addZeros(piece);
+        else this.#addBytes(piece);
+      }
+    } catch (thrown) {
+      if (toDrayError(thrown).reason !== "CORRUPT_STREAM") throw thrown;
+      this.#isIrregular = true;
+    }
   }
 
   #addBytes(bytes: Buffer): void {
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length && !this.#isIrregular; ) {
       const taken = bytes.copy(this.#batch, this.#fill, at);
       at += taken;
       this.#fill += taken;
@@ -52,7 +64,7 @@ export class MemberDigests {
   }
 
   #addZeros(bytes: number): void {
-    for (let left = bytes; left > 0; ) {
+    for (let left = bytes; left > 0 && !this.#isIrregular; ) {
       const taken = Math.min(left, this.#batch.length - this.#fill);
       this.#batch.fill(0, this.#fill, this.#fill + taken);
       left -= taken;
@@ -64,7 +76,8 @@ export class MemberDigests {
   #digest(): void {
     const pages = this.#fill / PAGE_BYTES;
     const at = this.#pagesDone * DIGEST_BYTES;
-    if (pages === 0 || at + pages * DIGEST_BYTES > this.#digests.length) return;
+    if (at + pages * DIGEST_BYTES > this.#digests.length) this.#isIrregular = true;
+    if (pages === 0 || this.#isIrregular) return;
     addon().digest(this.#batch, 0, pages, this.#key, this.#digests, at);
     this.#pagesDone += pages;
     this.#fill = 0;

@@ -22,6 +22,9 @@ export interface PackOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Exit code of a tar that has given up. */
+const FATAL = 2;
+
 /** A self-contained stream for applyLayer. Destroying it ends the tar behind it. */
 export function packLayer(directory: string, difference: LayerDifference, options: PackOptions): Readable {
   return Readable.from(pack(directory, difference, options), { objectMode: false });
@@ -44,13 +47,21 @@ async function* pack(
   // A tar that dies early breaks this pipe; its exit code tells more.
   const listed = pipeline(nameList(difference.changed), stdin).catch((error: Error) => error);
   try {
-    yield* contents === undefined ? (stdout as AsyncIterable<Buffer>) : contents.watch(stdout);
+    let broken: unknown;
+    try {
+      yield* contents === undefined ? (stdout as AsyncIterable<Buffer>) : contents.watch(stdout);
+    } catch (thrown) {
+      broken = thrown;
+      stdout.destroy();
+    }
     const { code, words } = await tar.ended;
     options.signal?.throwIfAborted();
+    // Where tar has given up, what it has written ends in the middle; its words tell more.
+    if (broken !== undefined && code !== FATAL) throw broken;
     // Exit code 1 means that files changed while they were read.
     if (code !== 0 && !(options.live && code === 1)) throw tarError(`read the layer ${directory}`, words);
-    const broken = await listed;
-    if (broken instanceof Error) throw tarError(`read the layer ${directory}`, broken.message);
+    const failed = await listed;
+    if (failed instanceof Error) throw tarError(`read the layer ${directory}`, failed.message);
   } finally {
     ending.abort();
     await tar.ended;

@@ -1,6 +1,7 @@
 /** Files that a container has open, on real overlay mounts. Needs root. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { randomFillSync } from "node:crypto";
+import { once } from "node:events";
 import {
   closeSync,
   ftruncateSync,
@@ -18,9 +19,11 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { beforeEach, describe, expect, test } from "vitest";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { LayerRoot } from "./beneath.ts";
 import { applyLayer, diffLayer, EMPTY_MANIFEST, packLayer, scanLayer, SentContents } from "./layer.ts";
 import { portrait, setAttribute, useOverlays } from "./test-support/overlays.ts";
 
@@ -34,23 +37,41 @@ describe("a file that was open for writing in the first pass", () => {
     return randomFillSync(Buffer.alloc(bytes));
   }
 
-  /** Both passes into an upper directory, the second into the mounted root as well; gives what the second one took. */
-  async function twoPasses(change: (path: string) => void): Promise<{ streamBytes: number; patched: number }> {
+  /** The first pass, into an upper directory; `meanwhile` runs when all is known of the layer, and nothing is read yet. */
+  async function firstPass(meanwhile: () => void = () => undefined) {
     const target = overlays.make("target", false);
     const contents = new SentContents(overlays.source.upper, written);
     const first = await scanLayer(overlays.source.upper);
+    meanwhile();
     const all = packLayer(overlays.source.upper, diffLayer(EMPTY_MANIFEST, first), { live: true, contents });
     await applyLayer({ kind: "upper", directory: target.upper }, all);
-    change(join(overlays.source.merged, name));
+    return { target, contents, first };
+  }
+
+  /** What the second pass takes, without being applied; as the switch does it. */
+  async function secondPass(
+    { contents, first }: Pick<Awaited<ReturnType<typeof firstPass>>, "contents" | "first">,
+    writtenNow: ReadonlySet<string> = written,
+  ) {
     const second = await scanLayer(overlays.source.upper);
-    const difference = diffLayer(first, second, written, contents.comparable());
+    const difference = diffLayer(first, second, new Set([...writtenNow, ...contents.written]), contents.comparable());
     const patches = await contents.patches(difference.compared, second);
     const bytes = await packLayer(overlays.source.upper, difference, { live: false, patches }).toArray();
+    return { patches, bytes: Buffer.concat(bytes) };
+  }
+
+  /** Both passes, the second into the mounted root; gives what the second one took. */
+  async function twoPasses(
+    change: (path: string) => void,
+    meanwhile?: () => void,
+  ): Promise<{ streamBytes: number; patched: number }> {
+    const pass = await firstPass(meanwhile);
+    change(join(overlays.source.merged, name));
+    const { patches, bytes } = await secondPass(pass);
     overlays.mount("target");
-    await applyLayer({ kind: "merged", directory: target.merged }, Readable.from(bytes));
-    expect(portrait(target.upper)).toBe(portrait(overlays.source.upper));
-    const streamBytes = bytes.reduce((sum: number, chunk: Buffer) => sum + chunk.length, 0);
-    return { streamBytes, patched: patches.length };
+    await applyLayer({ kind: "merged", directory: pass.target.merged }, Readable.from([bytes]));
+    expect(portrait(pass.target.upper)).toBe(portrait(overlays.source.upper));
+    return { streamBytes: bytes.length, patched: patches.length };
   }
 
   beforeEach(() => mkdirSync(join(overlays.source.merged, "data"), { recursive: true }));
@@ -131,47 +152,104 @@ describe("a file that was open for writing in the first pass", () => {
     expect((await twoPasses(change)).patched).toBe(0);
   });
 
+  test.each([
+    ["mode", "chmod", "0666"],
+    ["owner", "chown", "12:34"],
+  ])("and had another %s while it was sent is sent whole", async (_, program, other) => {
+    const path = join(overlays.source.merged, name);
+    writeFileSync(path, noise(300_000), { mode: 0o644 });
+    const back = () => execFileSync(program, [program === "chmod" ? "0644" : "0:0", path]);
+    expect((await twoPasses(back, () => execFileSync(program, [other, path]))).patched).toBe(0);
+  });
+
+  test("and had another attribute while it was sent is sent whole", async () => {
+    const path = join(overlays.source.merged, name);
+    writeFileSync(path, noise(300_000));
+    setAttribute(path, "user.note", "old");
+    const back = () => setAttribute(path, "user.note", "old");
+    expect((await twoPasses(back, () => setAttribute(path, "user.note", "for a moment"))).patched).toBe(0);
+    expect((await firstPass()).contents.comparable()).toEqual(written);
+  });
+
+  test("and dates from after 2262 keeps its date", async () => {
+    writeFileSync(join(overlays.source.merged, name), noise(300_000));
+    const date = new Date("2300-01-01T00:00:00Z");
+    const { patched } = await twoPasses((path) => {
+      const file = openSync(path, "r+");
+      writeSync(file, "here", 5);
+      closeSync(file);
+      utimesSync(path, date, date);
+    });
+    expect(patched).toBe(1);
+  });
+
+  test("and is closed by the second one counts as written all the same", async () => {
+    const path = join(overlays.source.merged, name);
+    writeFileSync(path, noise(300_000));
+    const program = join(overlays.base, "mapped-writer");
+    execFileSync("gcc", ["-O2", "-o", program, join(import.meta.dirname, "testing/mapped-writer.c")]);
+    const writer = spawn(program, [path], { stdio: ["pipe", "pipe", "inherit"] });
+    const answers = createInterface({ input: writer.stdout })[Symbol.asyncIterator]();
+    expect((await answers.next()).value).toBe("mapped");
+    // The page is dirty: further writes leave no time behind.
+    const { mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+    const pass = await firstPass();
+    writer.stdin.write("!");
+    expect((await answers.next()).value).toBe("written");
+    writer.stdin.end();
+    await once(writer, "close");
+    expect(statSync(path, { bigint: true })).toMatchObject({ mtimeNs, ctimeNs });
+    const { patches } = await secondPass(pass, new Set());
+    expect(patches).toMatchObject([{ path: name, ranges: [[0, 1]] }]);
+  });
+
+  test("is opened only if it is a regular file", async () => {
+    const path = join(overlays.source.upper, name);
+    writeFileSync(path, noise(300_000));
+    const { contents } = await firstPass();
+    const root = new LayerRoot(overlays.source.upper);
+    try {
+      for (const kind of [["c", "1", "3"], ["b", "7", "200"], ["p"]]) {
+        rmSync(path);
+        execFileSync("mknod", [path, ...kind]);
+        expect(root.open(name, false)).toBeUndefined();
+        expect(root.open(name, true)).toBeUndefined();
+        expect(contents.comparable()).toEqual(new Set());
+      }
+    } finally {
+      root.close();
+    }
+  });
+
   test("is never reached through a link that came in its place", async () => {
     const outside = join(overlays.base, "outside");
     writeFileSync(outside, noise(200_000));
     const before = readFileSync(outside);
     writeFileSync(join(overlays.source.merged, name), noise(200_000));
-    const contents = new SentContents(overlays.source.upper, written);
-    const first = await scanLayer(overlays.source.upper);
-    await packLayer(overlays.source.upper, diffLayer(EMPTY_MANIFEST, first), { live: true, contents }).toArray();
+    const pass = await firstPass();
     writeFileSync(join(overlays.source.merged, name), noise(200_000));
-    const second = await scanLayer(overlays.source.upper);
-    const difference = diffLayer(first, second, written, contents.comparable());
-    const patches = await contents.patches(difference.compared, second);
-    const bytes = await packLayer(overlays.source.upper, difference, { live: false, patches }).toArray();
+    const { patches, bytes } = await secondPass(pass);
     expect(patches[0]?.ranges).toEqual([[0, 49]]);
-    const target = overlays.make("target", false);
-    mkdirSync(join(target.upper, "data"));
+    const { target } = pass;
+    unlinkSync(join(target.upper, name));
     symlinkSync(outside, join(target.upper, name));
     const upper = { kind: "upper", directory: target.upper } as const;
-    await expect(applyLayer(upper, Readable.from(bytes))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
+    await expect(applyLayer(upper, Readable.from([bytes]))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
     unlinkSync(join(target.upper, name));
     linkSync(outside, join(target.upper, name));
-    await expect(applyLayer(upper, Readable.from(bytes))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
+    await expect(applyLayer(upper, Readable.from([bytes]))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
     rmSync(join(target.upper, "data"), { recursive: true });
     symlinkSync(overlays.base, join(target.upper, "data"));
-    await expect(applyLayer(upper, Readable.from(bytes))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
+    await expect(applyLayer(upper, Readable.from([bytes]))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
     expect(readFileSync(outside)).toEqual(before);
   });
 
   test("is refused if the stream ends within its pages", async () => {
     writeFileSync(join(overlays.source.merged, name), noise(200_000));
-    const contents = new SentContents(overlays.source.upper, written);
-    const first = await scanLayer(overlays.source.upper);
-    const all = packLayer(overlays.source.upper, diffLayer(EMPTY_MANIFEST, first), { live: true, contents });
-    const target = overlays.make("target", false);
-    const upper = { kind: "upper", directory: target.upper } as const;
-    await applyLayer(upper, all);
+    const pass = await firstPass();
     writeFileSync(join(overlays.source.merged, name), noise(200_000));
-    const second = await scanLayer(overlays.source.upper);
-    const difference = diffLayer(first, second, written, contents.comparable());
-    const patches = await contents.patches(difference.compared, second);
-    const bytes = Buffer.concat(await packLayer(overlays.source.upper, difference, { live: false, patches }).toArray());
+    const { bytes } = await secondPass(pass);
+    const upper = { kind: "upper", directory: pass.target.upper } as const;
     await expect(applyLayer(upper, Readable.from([bytes.subarray(0, 100_000)]))).rejects.toMatchObject({
       reason: "CORRUPT_STREAM",
     });

@@ -18,6 +18,7 @@ import type { LayerManifest } from "./manifest.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { MemberDigests } from "./member-digests.ts";
 import { SparseMap } from "./sparse-map.ts";
+import { OVERLAY_PRIVATE } from "./tar-command.ts";
 import { filterTar, type TarMember } from "./tar-filter.ts";
 import { NOWHERE } from "./path-tree.ts";
 import type { FilePatch, LayerPath } from "./types.ts";
@@ -26,22 +27,34 @@ import type { FilePatch, LayerPath } from "./types.ts";
 const SMALLEST_BYTES = 64 * 1024;
 /** Of all files together; their digests take 32 MiB. Files beyond it are sent again. */
 const PAGES_LIMIT = 1 << 20;
-const CAPABILITY = "security.capability\0";
+/** The kernel takes capabilities off a file that is written to, on the copy, too; tar has ACLs as text. */
+const UNFIT = /^(?:security\.capability$|system\.)/;
+/** What does not travel. */
+const NOT_CARRIED: ReadonlySet<string> = new Set([
+  ...OVERLAY_PRIVATE.map((name) => `trusted.overlay.${name}`),
+  "security.selinux",
+]);
+const PERMISSIONS = 0o7777;
+const ATTRIBUTE_RECORD = "SCHILY.xattr.";
 
 interface SentFile {
-  readonly attributes: Buffer;
+  /** Before it was sent. */
+  readonly metadata: Metadata;
   /** A digest per page; the last page is filled up with zeros. Undefined until the file has been sent. */
   digests: Buffer | undefined;
 }
 
 export class SentContents {
+  /** Files that were open or mapped for writing: what was written to them since may have left no trace in their times. */
+  readonly written: ReadonlySet<LayerPath>;
   readonly #directory: string;
   readonly #key = randomFillSync(Buffer.allocUnsafeSlow(DIGEST_KEY_BYTES));
   readonly #files = new Map<LayerPath, SentFile>();
   #pagesLeft = PAGES_LIMIT;
 
-  /** Of a layer, and those of these files that are worth it. Before they are sent: a later change of attributes shows. */
+  /** Of a layer, and those of these files that are worth it. Before they are sent. */
   constructor(directory: string, written: ReadonlySet<LayerPath>) {
+    this.written = written;
     this.#directory = directory;
     const root = new LayerRoot(directory);
     try {
@@ -49,11 +62,10 @@ export class SentContents {
         const fd = root.open(path, false);
         if (fd === undefined) continue;
         try {
-          const stats = fstatSync(fd);
-          if (!stats.isFile() || stats.nlink !== 1 || stats.size < SMALLEST_BYTES) continue;
-          const attributes = attributesOf(fd);
-          // The kernel takes capabilities off a file that is written to, on the copy, too.
-          if (!attributes.includes(CAPABILITY)) this.#files.set(path, { attributes, digests: undefined });
+          const { nlink, size } = fstatSync(fd);
+          if (nlink !== 1 || size < SMALLEST_BYTES) continue;
+          const metadata = metadataOf(fd);
+          if (metadata !== undefined) this.#files.set(path, { metadata, digests: undefined });
         } finally {
           closeSync(fd);
         }
@@ -78,6 +90,8 @@ export class SentContents {
     const onMember = (member: TarMember) => {
       endMember();
       file = member.type === "file" ? this.#files.get(parseLayerPath(member.name)) : undefined;
+      // It may have been others for a moment, which the copy has now.
+      if (file !== undefined && !isSame(file.metadata, metadataIn(member))) file = undefined;
       digests = file === undefined ? undefined : this.#digestsOf(member);
       isHeader = true;
       return true;
@@ -90,16 +104,17 @@ export class SentContents {
     endMember();
   }
 
-  /** Files that were sent, are there, and have the attributes that they had: only their bytes can be others now. */
+  /** Files that were sent, are there, and have owner, mode and attributes as they were sent: only their bytes can be others now. */
   comparable(): Set<LayerPath> {
     const found = new Set<LayerPath>();
     const root = new LayerRoot(this.#directory);
     try {
-      for (const [path, { attributes, digests }] of this.#files) {
+      for (const [path, { metadata, digests }] of this.#files) {
         const fd = digests === undefined ? undefined : root.open(path, false);
         if (fd === undefined) continue;
         try {
-          if (attributesOf(fd).equals(attributes)) found.add(path);
+          const now = metadataOf(fd);
+          if (now !== undefined && isSame(metadata, now)) found.add(path);
         } finally {
           closeSync(fd);
         }
@@ -148,12 +163,14 @@ export class SentContents {
         for (let index = 0; index < count; index++) if (verdicts[index] === 1) addPage(ranges, page + index);
         await nextTurn();
       }
-      return { path, sizeBytes, modifiedNs: now.mtimeNs(entry), ranges };
+      // Not the manifest's, which is no date beyond 2262.
+      return { path, sizeBytes, modifiedNs: fstatSync(fd, { bigint: true }).mtimeNs, ranges };
     } finally {
       closeSync(fd);
     }
   }
 
+  /** None if there would be too many. */
   #digestsOf(member: TarMember): MemberDigests | undefined {
     const sparse = SparseMap.of(member);
     const pages = pageCount(sparse?.sizeBytes ?? member.storedBytes);
@@ -161,6 +178,41 @@ export class SentContents {
     this.#pagesLeft -= pages;
     return new MemberDigests(member.storedBytes, pages, sparse, this.#key);
   }
+}
+
+interface Metadata {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Byte strings by name, of those that travel. */
+  readonly attributes: ReadonlyMap<string, string>;
+}
+
+/** Of an open file; undefined if it has attributes that make it unfit. */
+function metadataOf(fd: number): Metadata | undefined {
+  const { mode, uid, gid } = fstatSync(fd);
+  const attributes = [...attributesOf(fd)].filter(([name]) => !NOT_CARRIED.has(name));
+  if (attributes.some(([name]) => UNFIT.test(name))) return undefined;
+  return { mode: mode & PERMISSIONS, uid, gid, attributes: new Map(attributes) };
+}
+
+/** As it is sent. */
+function metadataIn({ mode, uid, gid, records }: TarMember): Metadata {
+  const attributes = [...records]
+    .filter(([keyword]) => keyword.startsWith(ATTRIBUTE_RECORD))
+    .map(([keyword, value]): [string, string] => [keyword.slice(ATTRIBUTE_RECORD.length), `=${value}`])
+    .filter(([name]) => !NOT_CARRIED.has(name));
+  return { mode, uid, gid, attributes: new Map(attributes) };
+}
+
+function isSame(one: Metadata, other: Metadata): boolean {
+  return (
+    one.mode === other.mode &&
+    one.uid === other.uid &&
+    one.gid === other.gid &&
+    one.attributes.size === other.attributes.size &&
+    [...one.attributes].every(([name, value]) => other.attributes.get(name) === value)
+  );
 }
 
 function addPage(ranges: [number, number][], page: number): void {

@@ -34,7 +34,8 @@ function memberOf(sizeBytes: number, major = "1"): TarMember {
     ["GNU.sparse.realsize", String(sizeBytes)],
     ["GNU.sparse.major", major],
   ]);
-  return { type: "file", name: "f", linkName: "", storedBytes: 0, deviceMajor: 0, deviceMinor: 0, records };
+  const nobody = { mode: 0o600, uid: 0, gid: 0, deviceMajor: 0, deviceMinor: 0 };
+  return { type: "file", name: "f", linkName: "", storedBytes: 0, ...nobody, records };
 }
 
 function mapOf(sizeBytes: number): SparseMap {

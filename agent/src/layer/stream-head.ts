@@ -21,7 +21,7 @@ const Patch = z.object({
   path: z.string(),
   sizeBytes: Count,
   /** Nanoseconds since the epoch, may be negative. */
-  modifiedNs: z.string().regex(/^-?[0-9]{1,19}$/),
+  modifiedNs: z.string().regex(/^-?[0-9]{1,20}$/),
   ranges: z.array(z.tuple([Count, Count.min(1)])),
 });
 const Head = z.object({

@@ -8,10 +8,9 @@ import { nativeFile } from "../native/native-file.ts";
 
 const STDERR_KEEP_CHARS = 16 * 1024;
 
-/** What overlayfs keeps for itself about one file system and what would be wrong, or a lie, on another. */
-const OVERLAY_PRIVATE = ["origin", "impure", "nlink", "upper", "uuid", "protattr"].flatMap((name) => [
-  `--xattrs-exclude=trusted.overlay.${name}`,
-]);
+/** What overlayfs keeps for itself (`trusted.overlay.NAME`) about one file system and what would be wrong, or a lie, on another. */
+export const OVERLAY_PRIVATE: readonly string[] = ["origin", "impure", "nlink", "upper", "uuid", "protattr"];
+const WITHOUT_PRIVATE = OVERLAY_PRIVATE.map((name) => `--xattrs-exclude=trusted.overlay.${name}`);
 
 const METADATA = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*"];
 
@@ -23,7 +22,7 @@ export function createArguments(live: boolean): string[] {
     // Without the pid and without times that nobody restores: the same layer gives the same stream.
     "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
     ...METADATA,
-    ...OVERLAY_PRIVATE,
+    ...WITHOUT_PRIVATE,
     "--sparse",
     "--no-recursion",
     "--null",
@@ -40,7 +39,7 @@ export function extractArguments(kind: "upper" | "merged"): string[] {
     "--file=-",
     ...METADATA,
     // A mounted overlay makes its own marks; it would take these for those of an overlay inside.
-    ...(kind === "merged" ? ["--xattrs-exclude=trusted.overlay.*"] : OVERLAY_PRIVATE),
+    ...(kind === "merged" ? ["--xattrs-exclude=trusted.overlay.*"] : WITHOUT_PRIVATE),
     "--same-owner",
     "--same-permissions",
     "--delay-directory-restore",

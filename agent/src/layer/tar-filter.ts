@@ -35,6 +35,10 @@ export interface TarMember {
   readonly linkName: string;
   /** Bytes of data that follow in the stream. */
   readonly storedBytes: number;
+  /** Permissions, without the type. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
   readonly deviceMajor: number;
   readonly deviceMinor: number;
   /** Extended header records by keyword. */
@@ -100,6 +104,8 @@ function parseMember(header: Buffer, records: ReadonlyMap<string, string>): TarM
   const prefix = textField(header, 345, 155);
   const shortName = textField(header, 0, 100);
   const storedBytes = records.has("size") ? decimal(records.get("size")) : numberField(header, 124, 12);
+  const identity = (keyword: string, start: number) =>
+    records.has(keyword) ? decimal(records.get(keyword)) : numberField(header, start, 8);
   if (storedBytes !== 0 && type !== "file") throw corrupt("has data for a member that is no file");
   return {
     type,
@@ -107,6 +113,9 @@ function parseMember(header: Buffer, records: ReadonlyMap<string, string>): TarM
       records.get("GNU.sparse.name") ?? records.get("path") ?? (prefix === "" ? shortName : `${prefix}/${shortName}`),
     linkName: records.get("linkpath") ?? textField(header, 157, 100),
     storedBytes,
+    mode: numberField(header, 100, 8),
+    uid: identity("uid", 108),
+    gid: identity("gid", 116),
     deviceMajor: numberField(header, 329, 8),
     deviceMinor: numberField(header, 337, 8),
     records,

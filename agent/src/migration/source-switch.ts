@@ -332,7 +332,8 @@ async function sendLayerRest(
   signal: AbortSignal,
 ): Promise<void> {
   const [after, written] = await Promise.all([scanLayer(layer, signal), writtenPaths(pid, signal)]);
-  const difference = diffLayer(baseline, after, written, contents?.comparable());
+  const everWritten = new Set([...written, ...(contents?.written ?? [])]);
+  const difference = diffLayer(baseline, after, everWritten, contents?.comparable());
   const patches = (await contents?.patches(difference.compared, after, signal)) ?? [];
   const stream = packLayer(layer, difference, { live: false, patches, signal });
   const { bytes } = await connection.send({ kind: TRANSFER_KINDS.layerRest, name: "layer-rest" }, stream, { signal });
