@@ -12,7 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { LineConnection } from "../../deploy/held-client/line-connection.ts";
 import { encodeCommand } from "../../deploy/held-client/redis.ts";
-import { NETWORK, removeContainer, startRedis } from "../harness/containers.ts";
+import { knownToCluster, NETWORK, removeContainer, startRedis } from "../harness/containers.ts";
 import { migrate } from "../harness/migrate.ts";
 import type { TestLab } from "../harness/test-lab.ts";
 import { chart, type Count, judge, markdown, ratesOf, type Sample, summarise } from "./application/report.ts";
@@ -77,6 +77,7 @@ async function measure(lab: TestLab, source: string, destination: string): Promi
   const place = ["--detach", `--name=${CLIENT}`, `--network=${NETWORK}`, `--ip=${lab.freeAddress(77)}`];
   await lab.docker(destination, "run", ...place, "redis:latest", ...load);
   await bind(lab, destination, await containerPid(lab, destination, CLIENT), APPLICATION_CORE);
+  await knownToCluster(lab, NAME);
   const counting = await count(address);
   try {
     await delay(QUIET_MS);

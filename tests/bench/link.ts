@@ -8,7 +8,7 @@
  * samples.
  */
 import { parseArgs } from "node:util";
-import { removeContainer, startContainer } from "../harness/containers.ts";
+import { knownToCluster, removeContainer, startContainer } from "../harness/containers.ts";
 import { importProver, Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import type { TestLab } from "../harness/test-lab.ts";
@@ -63,6 +63,7 @@ async function measure(lab: TestLab, source: string, destination: string, mode: 
   const command = ["--mb", values.megabytes, "--seed", "5", "--dirty", dirty];
   await startContainer(lab, { node: source, name: NAME, address, image: PROVER_IMAGE, command });
   const prover = await Prover.open(address);
+  await knownToCluster(lab, NAME);
   const report = await migrate(lab, NAME, destination, "--mode", mode);
   await prover.check();
   prover.close();

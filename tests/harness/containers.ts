@@ -61,6 +61,14 @@ export async function startRedis(
   return started;
 }
 
+/** The cluster learns of a new container by an event: returns when it has. */
+export async function knownToCluster(lab: TestLab, name: string): Promise<void> {
+  await eventually(async () => ((await lab.dray(["container", "inspect", name])).exitCode === 0 ? true : undefined), {
+    what: `the cluster knows ${name}`,
+    deadlineMs: 30_000,
+  });
+}
+
 /** Removes a container from every node, whatever became of it. */
 export async function removeContainer(lab: TestLab, name: string): Promise<void> {
   for (const node of lab.nodes)

@@ -11,6 +11,7 @@ const BENCHMARKS: readonly (readonly [string, ...string[]])[] = [
   ["downtime.ts"],
   ["link.ts"],
   ["application.ts"],
+  ["memory.ts"],
 ];
 const BENCH_DEADLINE_MS = 3 * 3600_000;
 

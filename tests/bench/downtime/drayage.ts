@@ -1,7 +1,6 @@
 /** Drayage, seen by a client whose one connection lives on: the longest time between two replies. */
 import { HeldConnection } from "../../../deploy/held-client/held-connection.ts";
-import { removeContainer, startRedis } from "../../harness/containers.ts";
-import { eventually } from "../../harness/eventually.ts";
+import { knownToCluster, removeContainer, startRedis } from "../../harness/containers.ts";
 import { migrate } from "../../harness/migrate.ts";
 import type { TestLab } from "../../harness/test-lab.ts";
 import type { Measurement, ModeName, Way } from "./way.ts";
@@ -36,7 +35,7 @@ export class Drayage implements Way {
     const address = this.#lab.freeAddress(72);
     try {
       await startRedis(this.#lab, { node: source, name: NAME, address, runtime: "drayage", megabytes });
-      await this.#known();
+      await knownToCluster(this.#lab, NAME);
       await beforeMove();
       const held = await HeldConnection.redis({ host: address, port: 6379 });
       await held.moreReplies(REPLIES);
@@ -55,13 +54,5 @@ export class Drayage implements Way {
 
   async cleanUp(): Promise<void> {
     await removeContainer(this.#lab, NAME);
-  }
-
-  /** The cluster learns of a new container by an event. */
-  async #known(): Promise<void> {
-    await eventually(
-      async () => ((await this.#lab.dray(["container", "inspect", NAME])).exitCode === 0 ? true : undefined),
-      { what: `the cluster knows ${NAME}`, deadlineMs: 30_000 },
-    );
   }
 }
