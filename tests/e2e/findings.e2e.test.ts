@@ -1,11 +1,12 @@
 /** Findings of preflight that take something real on a host to be made: each is made, found and refused. */
 import { afterEach, describe, expect, test } from "vitest";
+import { knownToCluster } from "../harness/containers.ts";
 import { hasSysResource } from "../../deploy/lab/src/node/resource-limits.ts";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { eventually } from "../harness/eventually.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
-import { known, verdictOn } from "./verdict.ts";
+import { verdictOn } from "./verdict.ts";
 
 const stage = new Stage(70, ["debian-tools"]);
 const TOOLS = "debian-tools:latest";
@@ -22,7 +23,7 @@ afterEach(async () => {
 /** All of them are found, with a remedy, and the migration is refused with exit code 4. */
 async function expectRefused(name: string, codes: readonly string[]): Promise<void> {
   const { lab } = stage;
-  await known(lab, name);
+  await knownToCluster(lab, name);
   const { ok, findings } = await verdictOn(lab, name, stage.destination);
   expect(ok).toBe(false);
   const refused = findings.filter(({ severity }) => severity === "blocking");
@@ -128,7 +129,7 @@ test("sysctls that were changed in its network namespace, not those that Docker 
   const options = ["--sysctl=net.ipv4.tcp_fin_timeout=30", "--sysctl=net.ipv4.ip_local_port_range=20000 30000"];
   const address = stage.address();
   const container = await stage.start({ node: stage.source, name, address, image: TOOLS, command: SLEEP, options });
-  await known(lab, name);
+  await knownToCluster(lab, name);
   const codes = async (...flags: string[]) =>
     (await verdictOn(lab, name, stage.destination, flags)).findings.map(({ code, severity }) => `${code} ${severity}`);
   expect(await codes()).not.toContainEqual(expect.stringContaining("sysctls-inside"));
@@ -151,7 +152,7 @@ test("processes of other users, only where CRIU cannot dump them", async () => {
   const name = "other-user";
   const options = ["--network=none", "--user=65534"];
   await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, options });
-  await known(lab, name);
+  await knownToCluster(lab, name);
   expect((await verdictOn(lab, name, stage.destination)).ok).toBe(true);
   // Where the lab has had to help CRIU out, it fails without that.
   if (hasSysResource(await lab.exec(stage.source, ["cat", "/proc/1/status"]))) return;
@@ -192,7 +193,7 @@ describe("on the destination", () => {
     const place = { node: stage.source, address: stage.address() };
     const container = await stage.start({ ...place, name, image: TOOLS, command: SLEEP });
     await shutPages(stage.destination, "drop");
-    await known(lab, name);
+    await knownToCluster(lab, name);
     const { findings } = await verdictOn(lab, name, stage.destination);
     const message = findings.find(({ code }) => code === "pages-unreachable")?.message;
     expect(message).toContain(`${lab.nodeAddress(stage.destination)}:7401 (no TCP connection within 5000 ms)`);
@@ -232,7 +233,7 @@ describe("on the destination", () => {
     // A source whose CRIU reports a wider register file, and whose kernel an instruction set that nobody has.
     await lab.shell(stage.source, BETTER_PROCESSOR);
     undo.push(() => lab.shell(stage.source, 'umount "$(command -v criu)" /proc/cpuinfo; rm -r /run/better-processor'));
-    await known(lab, name);
+    await knownToCluster(lab, name);
     const { findings } = await verdictOn(lab, name, stage.destination);
     const message = findings.find(({ code }) => code === "cpu-differs")?.message;
     expect(message).toMatch(/lacks sse99; CRIU says: CPU /);

@@ -1,5 +1,6 @@
 /** What is refused, found or undone before anything has happened: dry run, preflight, cancel. */
 import { describe, expect, test } from "vitest";
+import { knownToCluster } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
 import { LineConnection } from "../harness/line-connection.ts";
@@ -7,7 +8,7 @@ import type { MigrationDocument } from "../../cli/src/documents/migration-docume
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
-import { known, verdictOn } from "./verdict.ts";
+import { verdictOn } from "./verdict.ts";
 
 const stage = new Stage(60, ["redis", "debian-tools"]);
 const TOOLS = "debian-tools:latest";
@@ -18,7 +19,7 @@ test("a dry run says yes and touches nothing", async () => {
   const address = stage.address();
   const redis = await stage.startRedis({ node: stage.source, name: "dry", address });
   const held = await HeldConnection.redis({ host: address, port: 6379 });
-  await known(stage.lab, redis.name);
+  await knownToCluster(stage.lab, redis.name);
   const { exitCode } = await lab.dray(["migrate", redis.name, "--to", stage.destination, "--dry-run"]);
   expect(exitCode).toBe(0);
   await held.moreReplies(20);
@@ -46,7 +47,7 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     const place = own === true ? {} : { address: stage.address() };
     const name = `refused-${code}`;
     const container = await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, options, ...place });
-    await known(stage.lab, name);
+    await knownToCluster(stage.lab, name);
     const { ok, findings } = await verdictOn(stage.lab, name, stage.destination);
     expect(ok).toBe(false);
     const finding = findings.find((each) => each.code === code);
@@ -67,7 +68,7 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     await stage.start({ node: stage.destination, name: "bridge-neighbour", image: TOOLS, command: SLEEP });
     const options = ["--publish=18080:6379"];
     const container = await stage.start({ node: stage.source, name, image: "redis:latest", options });
-    await known(stage.lab, name);
+    await knownToCluster(stage.lab, name);
     const endpoint = { host: lab.nodeAddress(stage.source), port: 18080 };
     const client = await eventually(() => LineConnection.open(endpoint), { what: "Redis listens", deadlineMs: 15_000 });
     expect(await client.ask("PING\r\n")).toBe("+PONG");
@@ -97,7 +98,7 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
       command: SLEEP,
       address: stage.address(),
     });
-    await known(stage.lab, "refused-paused");
+    await knownToCluster(stage.lab, "refused-paused");
     await stage.lab.docker(stage.source, "pause", "refused-paused");
     const { findings } = await verdictOn(stage.lab, "refused-paused", stage.destination);
     expect(findings.map(({ code }) => code)).toContain("paused");
@@ -111,7 +112,7 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     const name = "refused-name";
     await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, address: stage.address() });
     await lab.images(["debian-tools"], [stage.destination]);
-    await known(stage.lab, name);
+    await knownToCluster(stage.lab, name);
     await lab.docker(stage.destination, "create", `--name=${name}`, TOOLS);
     const id = await lab.docker(stage.source, "inspect", "--format", "{{.Id}}", name);
     const { exitCode } = await lab.dray(["migrate", id, "--to", stage.destination]);
@@ -125,7 +126,7 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     const { lab } = stage;
     expect((await lab.dray(["migrate", "no-such-container", "--to", stage.destination])).exitCode).toBe(3);
     await stage.start({ node: stage.source, name: "stays", image: TOOLS, command: SLEEP, address: stage.address() });
-    await known(stage.lab, "stays");
+    await knownToCluster(stage.lab, "stays");
     expect((await lab.dray(["migrate", "stays", "--to", "no-such-node"])).exitCode).toBe(3);
     expect((await lab.dray(["migrate", "stays", "--mode", "sideways"])).exitCode).toBe(2);
   });
@@ -137,7 +138,7 @@ describe("cancel", () => {
     const address = stage.address();
     const redis = await stage.startRedis({ node: stage.source, name: "cancelled", address, megabytes: 60 });
     const held = await HeldConnection.redis({ host: address, port: 6379 });
-    await known(stage.lab, redis.name);
+    await knownToCluster(stage.lab, redis.name);
     // 60 MB, half of which is noise: at 2 MB/s the switch takes fifteen seconds, in which it can be cancelled.
     const options = ["--to", stage.destination, "--bandwidth", "2M", "--mode", "stop-copy", "--detach"];
     const { document: accepted } = await lab.dray<MigrationDocument>(["migrate", redis.name, ...options]);
@@ -166,7 +167,7 @@ describe("cancel", () => {
   test("after the commit: too late, exit code 4", async () => {
     const { lab } = stage;
     const redis = await stage.startRedis({ node: stage.source, name: "too-late", address: stage.address() });
-    await known(stage.lab, redis.name);
+    await knownToCluster(stage.lab, redis.name);
     const { document } = await lab.dray<MigrationDocument>(["migrate", redis.name, "--to", stage.destination]);
     expect(document.outcome).toBe("completed");
     expect((await lab.dray(["migration", "cancel", document.id])).exitCode).toBe(4);

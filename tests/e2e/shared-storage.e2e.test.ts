@@ -2,14 +2,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { FaultPoints } from "../faults/fault-points.ts";
-import type { StartedContainer } from "../harness/containers.ts";
+import { knownToCluster, type StartedContainer } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
 import { Gluster } from "../harness/gluster.ts";
 import { LineConnection } from "../harness/line-connection.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
-import { known, verdictOn } from "./verdict.ts";
+import { verdictOn } from "./verdict.ts";
 
 const stage = new Stage(90, ["debian-tools"]);
 const PORT = 7200;
@@ -100,7 +100,7 @@ class Writer {
       what: "the writer listens",
       deadlineMs: 20_000,
     });
-    await known(lab, name);
+    await knownToCluster(lab, name);
     return new Writer(container, client);
   }
 

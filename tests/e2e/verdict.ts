@@ -1,5 +1,4 @@
 /** What `dray check` says of a container and a node. */
-import { eventually } from "../harness/eventually.ts";
 import type { TestLab } from "../harness/test-lab.ts";
 
 export interface Verdict {
@@ -30,13 +29,4 @@ export async function verdictOn(
   const verdict = verdicts.find((each) => each.node === node);
   if (verdict === undefined) throw new Error(`no verdict on ${node}`);
   return verdict;
-}
-
-/** The inventory follows Docker's events. */
-export async function known(lab: TestLab, name: string): Promise<void> {
-  await eventually(async () => ((await lab.dray(["container", "inspect", name])).exitCode === 0 ? true : undefined), {
-    what: `dray knows ${name}`,
-    deadlineMs: 15_000,
-    everyMs: 250,
-  });
 }

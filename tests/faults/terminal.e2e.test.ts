@@ -1,6 +1,6 @@
 /** A container with a terminal whose restore fails: for it, `create` lasts as long as the restore. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { removeContainer, startContainer } from "../harness/containers.ts";
+import { knownToCluster, removeContainer, startContainer } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
@@ -34,13 +34,7 @@ test.runIf(isChosen(true))("a terminal's restore fails: a clear error, and its s
       command: ["bash", "--norc", "--noprofile"],
     });
     await typeAt(lab, source, TERMINAL, "kept=$((40 + 2))");
-    await eventually(
-      async () => ((await lab.dray(["container", "inspect", TERMINAL])).exitCode === 0 ? true : undefined),
-      {
-        what: "the inventory knows it",
-        deadlineMs: SETTLE_MS,
-      },
-    );
+    await knownToCluster(lab, TERMINAL);
     const point = "destination.before-pages-complete";
     await setFaults(stage, actors, [{ role: "destination", fault: { point, action: "hang" } }]);
     const moving = lab.dray<MigrationDocument>(["migrate", TERMINAL, "--to", destination]);
