@@ -9,7 +9,7 @@
  *   e2e          one lab of three nodes per suite, forky then trixie
  *   all          those three (the default)
  *   vm           one lab of two virtual machines, trixie; slow, their processors are emulated
- *   bench        page path, docker exec and downtime; writes tables to dist/bench
+ *   bench        all benchmarks of tests/bench; writes their results to dist/bench
  *
  * --keep leaves the lab of the e2e part up, and uses it again the next time.
  */
