@@ -85,6 +85,13 @@ await dumpContainer({
 });
 const tasks = await lazyRanges();
 const read = await openMemories(original.cgroup);
+/** What the kernel says of each thread of the original, which stands still: its stack pointer is the word before the last. */
+const threads = await Promise.all(
+  (await cgroupPids(original.cgroup)).map(async (pid) => {
+    const names = await readdir(`/proc/${pid}/task`);
+    return await Promise.all(names.map((name) => readFile(`/proc/${pid}/task/${name}/syscall`, "utf8")));
+  }),
+);
 const lazyPages = [...tasks.values()].flat().reduce((sum, { pages }) => sum + pages, 0);
 
 let faults = 0;
@@ -139,6 +146,17 @@ const checked = await checking;
 const again = await ask(copy.initPid, "check");
 await gate.disarm(copyId);
 console.log(
-  JSON.stringify({ beforeThaw, lazyPages, faults, faultsForCount, droppedPages, count, outcome, checked, again }),
+  JSON.stringify({
+    threads: threads.flat(),
+    beforeThaw,
+    lazyPages,
+    faults,
+    faultsForCount,
+    droppedPages,
+    count,
+    outcome,
+    checked,
+    again,
+  }),
 );
 process.exit(0);
