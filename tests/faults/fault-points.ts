@@ -57,7 +57,11 @@ export class FaultPoints {
     const listener = (firing: Firing) => {
       if (firing.point === point) resolve(firing);
     };
-    const timer = setTimeout(() => reject(new Error(`${point} was not passed within ${deadlineMs} ms`)), deadlineMs);
+    const timer = setTimeout(() => {
+      const fired = this.#fired.map((firing) => `${firing.point} on ${firing.node}`).join(", ") || "none";
+      const followed = [...this.#followers.keys()].join(", ");
+      reject(new Error(`${point} was not passed within ${deadlineMs} ms; fired: ${fired}; followed: ${followed}`));
+    }, deadlineMs);
     this.#listeners.add(listener);
     try {
       return await promise;

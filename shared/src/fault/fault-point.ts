@@ -36,8 +36,9 @@ export async function faultPoint(point: string): Promise<void> {
   if (typeof __FAULTS__ === "undefined" || !__FAULTS__) return;
   const action = faultAt(point, readFaults());
   if (action === null) return;
-  // Not by the logger: the process may not live long enough to flush it.
-  writeSync(2, `fault ${action} at ${point}\n`);
+  // Not by the logger: the process may not live long enough to flush it. On a line of its own, also where the logger has
+  // got rid of only a part of its last one.
+  writeSync(2, `\nfault ${action} at ${point}\n`);
   switch (action) {
     case "kill":
       process.kill(process.pid, "SIGKILL");
