@@ -9,8 +9,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { cgroupPids } from "../host/cgroup.ts";
 import { unlessGone } from "../host/unless-gone.ts";
-
-const PAGE_BYTES = 4096n;
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 
 /** From /proc/PID/task/TID/syscall, see proc_pid_syscall(5): null of a thread that is at work. Pure. */
 export function stackPointer(syscall: string): bigint | null {
@@ -30,7 +29,7 @@ async function hasAlignedStack(pid: number): Promise<boolean> {
   for (const thread of (await unlessGone(readdir(`/proc/${pid}/task`))) ?? []) {
     const syscall = await unlessGone(readFile(`/proc/${pid}/task/${thread}/syscall`, "utf8"));
     const pointer = stackPointer(syscall ?? "");
-    if (pointer !== null && pointer % PAGE_BYTES === 0n) return true;
+    if (pointer !== null && pointer % BigInt(PAGE_BYTES) === 0n) return true;
   }
   return false;
 }

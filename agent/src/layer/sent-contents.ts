@@ -11,14 +11,13 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { DIGEST_BYTES, DIGEST_KEY_BYTES, addon } from "../native/addon.ts";
 import { LayerRoot } from "./beneath.ts";
-import { attributesOf } from "./file-metadata.ts";
 import { BATCH_PAGES, pageCount, readPages } from "./file-pages.ts";
 import { parseLayerPath, printable } from "./layer-path.ts";
 import type { LayerManifest } from "./manifest.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { MemberDigests } from "./member-digests.ts";
 import { SparseMap } from "./sparse-map.ts";
-import { OVERLAY_PRIVATE } from "./tar-command.ts";
+import { isSame, type Metadata, metadataIn, metadataOf } from "./sent-metadata.ts";
 import { filterTar, type TarMember } from "./tar-filter.ts";
 import { NOWHERE } from "./path-tree.ts";
 import type { FilePatch, LayerPath } from "./types.ts";
@@ -27,15 +26,6 @@ import type { FilePatch, LayerPath } from "./types.ts";
 const SMALLEST_BYTES = 64 * 1024;
 /** Of all files together; their digests take 32 MiB. Files beyond it are sent again. */
 const PAGES_LIMIT = 1 << 20;
-/** The kernel takes capabilities off a file that is written to, on the copy, too; tar has ACLs as text. */
-const UNFIT = /^(?:security\.capability$|system\.)/;
-/** What does not travel. */
-const NOT_CARRIED: ReadonlySet<string> = new Set([
-  ...OVERLAY_PRIVATE.map((name) => `trusted.overlay.${name}`),
-  "security.selinux",
-]);
-const PERMISSIONS = 0o7777;
-const ATTRIBUTE_RECORD = "SCHILY.xattr.";
 
 interface SentFile {
   /** Before it was sent. */
@@ -178,41 +168,6 @@ export class SentContents {
     this.#pagesLeft -= pages;
     return new MemberDigests(member.storedBytes, pages, sparse, this.#key);
   }
-}
-
-interface Metadata {
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  /** Byte strings by name, of those that travel. */
-  readonly attributes: ReadonlyMap<string, string>;
-}
-
-/** Of an open file; undefined if it has attributes that make it unfit. */
-function metadataOf(fd: number): Metadata | undefined {
-  const { mode, uid, gid } = fstatSync(fd);
-  const attributes = [...attributesOf(fd)].filter(([name]) => !NOT_CARRIED.has(name));
-  if (attributes.some(([name]) => UNFIT.test(name))) return undefined;
-  return { mode: mode & PERMISSIONS, uid, gid, attributes: new Map(attributes) };
-}
-
-/** As it is sent. */
-function metadataIn({ mode, uid, gid, records }: TarMember): Metadata {
-  const attributes = [...records]
-    .filter(([keyword]) => keyword.startsWith(ATTRIBUTE_RECORD))
-    .map(([keyword, value]): [string, string] => [keyword.slice(ATTRIBUTE_RECORD.length), `=${value}`])
-    .filter(([name]) => !NOT_CARRIED.has(name));
-  return { mode, uid, gid, attributes: new Map(attributes) };
-}
-
-function isSame(one: Metadata, other: Metadata): boolean {
-  return (
-    one.mode === other.mode &&
-    one.uid === other.uid &&
-    one.gid === other.gid &&
-    one.attributes.size === other.attributes.size &&
-    [...one.attributes].every(([name, value]) => other.attributes.get(name) === value)
-  );
 }
 
 function addPage(ranges: [number, number][], page: number): void {
