@@ -1,6 +1,7 @@
 /** Where a benchmark's results go, and in which form. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Goal } from "./markdown.ts";
 
 /** Where results go unless another directory is given. */
 export const RESULTS = join(import.meta.dirname, "results");
@@ -8,7 +9,7 @@ export const RESULTS = join(import.meta.dirname, "results");
 /** What came out, for `<name>.json` and standard output; with its tables as Markdown and its chart. */
 export interface Findings {
   readonly lines: readonly unknown[];
-  readonly goals: readonly unknown[];
+  readonly goals: readonly Goal[];
   readonly markdown: string;
   readonly svg: string;
 }

@@ -1,6 +1,7 @@
 /** From counted commands to what pre-copy costs the application. Pure. */
 import { barChart } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+import { type Goal, markdownOf } from "../markdown.ts";
 
 /** So many commands had been carried out then. */
 export interface Count {
@@ -71,26 +72,21 @@ export function summarise(samples: readonly Sample[]): Line[] {
   ];
 }
 
-export function judge(lines: readonly Line[]): { what: string; reached: boolean }[] {
+export function judge(lines: readonly Line[]): Goal[] {
   return lines.map(({ loss }) => ({
     what: `pre-copy: the application does ${percent(loss)} less while it is copied, less than ${100 * LOSS_MAX} % wanted`,
     reached: loss.value < LOSS_MAX,
   }));
 }
 
-export function markdown(lines: readonly Line[], goals: readonly { what: string; reached: boolean }[]): string {
-  const rows = lines.map(
-    ({ runs, quietPerSecond, copyingPerSecond, loss }) =>
-      `| ${perSecond(quietPerSecond)} | ${perSecond(copyingPerSecond)} | ${percent(loss)} | ${runs} |`,
-  );
-  return [
-    "| Commands a second | While it is copied | Less | Runs |",
-    "|---|---|---|---|",
-    ...rows,
-    "",
-    ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
-    "",
-  ].join("\n");
+export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {
+  const rows = lines.map(({ runs, quietPerSecond, copyingPerSecond, loss }) => [
+    perSecond(quietPerSecond),
+    perSecond(copyingPerSecond),
+    percent(loss),
+    runs,
+  ]);
+  return markdownOf(["Commands a second", "While it is copied", "Less", "Runs"], rows, goals);
 }
 
 export function chart(lines: readonly Line[]): string {

@@ -1,6 +1,7 @@
 /** From the samples to what is said of them: summary, goals, Markdown. Pure. */
 import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+import { type Goal, markdownOf } from "../markdown.ts";
 import { isMode, LABELS, SHORT_LABELS, type Measurement, type ModeName, type WayName } from "./way.ts";
 
 export interface Sample extends Measurement {
@@ -15,11 +16,6 @@ export interface Line {
   readonly runs: number;
   readonly downtimeMs: Estimate;
   readonly totalMs: Estimate;
-}
-
-export interface Goal {
-  readonly what: string;
-  readonly reached: boolean;
 }
 
 /** Times that the stock way's downtime must be of a mode's, by size. */
@@ -109,18 +105,14 @@ function compare(
 }
 
 export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {
-  const rows = lines.map(
-    ({ way, megabytes, runs, downtimeMs, totalMs }) =>
-      `| ${megabytes} MB | ${LABELS[way]} | ${interval(downtimeMs)} | ${interval(totalMs)} | ${runs} |`,
-  );
-  return [
-    "| Memory | Way | Downtime | Total | Runs |",
-    "|---|---|---|---|---|",
-    ...rows,
-    "",
-    ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
-    "",
-  ].join("\n");
+  const rows = lines.map(({ way, megabytes, runs, downtimeMs, totalMs }) => [
+    `${megabytes} MB`,
+    LABELS[way],
+    interval(downtimeMs),
+    interval(totalMs),
+    runs,
+  ]);
+  return markdownOf(["Memory", "Way", "Downtime", "Total", "Runs"], rows, goals);
 }
 
 export function chart(lines: readonly Line[]): string {

@@ -1,6 +1,7 @@
 /** What is said of the samples. Pure. */
 import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+import { type Goal, markdownOf } from "../markdown.ts";
 
 /** The agent's state while it was measured. */
 export const CONDITIONS = ["the agent runs", "the agent is stopped"] as const;
@@ -19,11 +20,6 @@ export interface Line {
   readonly drayageMs: Estimate;
   /** Median of the one above that of the other. */
   readonly extraMs: Estimate;
-}
-
-export interface Goal {
-  readonly what: string;
-  readonly reached: boolean;
 }
 
 const EXTRA_MAX_MS = 3;
@@ -46,18 +42,14 @@ export function judge(lines: readonly Line[]): Goal[] {
 }
 
 export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {
-  const rows = lines.map(
-    ({ condition, runs, runcMs, drayageMs, extraMs }) =>
-      `| ${condition} | ${interval(runcMs)} | ${interval(drayageMs)} | ${interval(extraMs)} | ${runs} |`,
-  );
-  return [
-    "| While | `runc` | `drayage` | Difference | Runs of each |",
-    "|---|---|---|---|---|",
-    ...rows,
-    "",
-    ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
-    "",
-  ].join("\n");
+  const rows = lines.map(({ condition, runs, runcMs, drayageMs, extraMs }) => [
+    condition,
+    interval(runcMs),
+    interval(drayageMs),
+    interval(extraMs),
+    runs,
+  ]);
+  return markdownOf(["While", "`runc`", "`drayage`", "Difference", "Runs of each"], rows, goals);
 }
 
 export function chart(lines: readonly Line[]): string {

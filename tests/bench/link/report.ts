@@ -1,6 +1,7 @@
 /** From the samples of the link benchmark to what is said of them. Pure. */
 import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+import { type Goal, markdownOf } from "../markdown.ts";
 
 export interface Sample {
   readonly run: number;
@@ -40,7 +41,7 @@ export function summarise(samples: readonly Sample[]): Line[] {
   });
 }
 
-export function judge(samples: readonly Sample[]): { what: string; reached: boolean }[] {
+export function judge(samples: readonly Sample[]): Goal[] {
   const pre = samples.filter(({ mode }) => mode === "pre-copy");
   const stop = new Map(samples.filter(({ mode }) => mode === "stop-copy").map((sample) => [sample.run, sample]));
   const pairs = pre.filter(({ run }) => stop.has(run));
@@ -63,19 +64,15 @@ export function judge(samples: readonly Sample[]): { what: string; reached: bool
   ];
 }
 
-export function markdown(lines: readonly Line[], goals: readonly { what: string; reached: boolean }[]): string {
-  const rows = lines.map(
-    ({ mode, downtimeMs, totalMs, switchShare, runs }) =>
-      `| ${mode} | ${interval(downtimeMs)} | ${interval(totalMs)} | ${percent(switchShare)} | ${runs} |`,
-  );
-  return [
-    "| Mode | Downtime | Total | Sent in the switch | Runs |",
-    "|---|---|---|---|---|",
-    ...rows,
-    "",
-    ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
-    "",
-  ].join("\n");
+export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {
+  const rows = lines.map(({ mode, downtimeMs, totalMs, switchShare, runs }) => [
+    mode,
+    interval(downtimeMs),
+    interval(totalMs),
+    percent(switchShare),
+    runs,
+  ]);
+  return markdownOf(["Mode", "Downtime", "Total", "Sent in the switch", "Runs"], rows, goals);
 }
 
 export function chart(lines: readonly Line[]): string {

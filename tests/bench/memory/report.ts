@@ -1,6 +1,7 @@
 /** From the samples of the memory benchmark to what is said of them. Pure. */
 import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, type Estimate } from "../bootstrap.ts";
+import { type Goal, markdownOf } from "../markdown.ts";
 
 export const CONTENTS = ["noise", "half", "zeros"] as const;
 export const CHANGES = ["none", "tenth", "full"] as const;
@@ -71,35 +72,40 @@ export function summarise(samples: readonly Sample[]): Line[] {
   );
 }
 
-export function judge(samples: readonly Sample[]): { what: string; reached: boolean }[] {
+export function judge(samples: readonly Sample[]): Goal[] {
   if (samples.length === 0) return [];
   const peak = Math.max(...samples.map(({ peakBytes }) => peakBytes));
   const what = `largest resident set of an agent: ${(peak / 1e6).toFixed(0)} MB, less than ${PEAK_MAX_BYTES / 1e6} wanted`;
   return [{ what, reached: peak < PEAK_MAX_BYTES }];
 }
 
-export function markdown(lines: readonly Line[], goals: readonly { what: string; reached: boolean }[]): string {
-  const rows = lines.map(({ content, change, mode, took, downtimeMs, totalMs, ...line }) =>
+export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {
+  const rows = lines.map(({ content, change, mode, took, downtimeMs, totalMs, ...line }) => [
+    `${CONTENT_NAMES[content]}, ${line.megabytes} MB`,
+    CHANGE_NAMES[change],
+    took === mode ? mode : `${mode}: ${took}`,
+    interval(downtimeMs),
+    interval(totalMs),
+    `${(line.wireBytes / MIB).toFixed(0)} MiB`,
+    `${(line.sourceCpuMs / 1000).toFixed(2)} s`,
+    `${(line.destinationCpuMs / 1000).toFixed(2)} s`,
+    line.runs,
+  ]);
+  return markdownOf(
     [
-      `${CONTENT_NAMES[content]}, ${line.megabytes} MB`,
-      CHANGE_NAMES[change],
-      took === mode ? mode : `${mode}: ${took}`,
-      interval(downtimeMs),
-      interval(totalMs),
-      `${(line.wireBytes / MIB).toFixed(0)} MiB`,
-      `${(line.sourceCpuMs / 1000).toFixed(2)} s`,
-      `${(line.destinationCpuMs / 1000).toFixed(2)} s`,
-      line.runs,
-    ].join(" | "),
+      "Memory",
+      "Rewritten",
+      "Mode",
+      "Downtime",
+      "Total",
+      "On the wire",
+      "Agent's processor time per GiB, source",
+      "destination",
+      "Runs",
+    ],
+    rows,
+    goals,
   );
-  return [
-    "| Memory | Rewritten | Mode | Downtime | Total | On the wire | Agent's processor time per GiB, source | destination | Runs |",
-    "|---|---|---|---|---|---|---|---|---|",
-    ...rows.map((row) => `| ${row} |`),
-    "",
-    ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
-    "",
-  ].join("\n");
 }
 
 export function chart(lines: readonly Line[]): string {

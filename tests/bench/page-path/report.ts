@@ -1,6 +1,7 @@
 /** From the samples of the page path to what is said of them. Pure. */
 import { barChart } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+import { type Goal, markdownOf } from "../markdown.ts";
 import type { Way } from "./peer.ts";
 
 export const WAYS: readonly Way[] = ["raw", "page", "raw-store", "page-store"];
@@ -45,11 +46,6 @@ export interface Line {
   readonly receiverCpuMs: Estimate;
 }
 
-export interface Goal {
-  readonly what: string;
-  readonly reached: boolean;
-}
-
 export function summarise(samples: readonly Sample[]): Line[] {
   const of = (way: Way, value: (sample: Sample) => number) =>
     samples.filter((sample) => sample.way === way).map((sample) => value(sample));
@@ -74,18 +70,19 @@ export function judge(lines: readonly Line[]): Goal[] {
 }
 
 export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {
-  const rows = lines.map(
-    ({ way, mibPerSecond, ratio, senderCpuMs, receiverCpuMs }) =>
-      `| ${NAMES[way]} | ${FATES[way]} | ${mibPerSecond.value.toFixed(0)} | ${BASES[way] === way ? "" : percent(ratio)} | ${seconds(senderCpuMs)} | ${seconds(receiverCpuMs)} |`,
+  const rows = lines.map(({ way, mibPerSecond, ratio, senderCpuMs, receiverCpuMs }) => [
+    NAMES[way],
+    FATES[way],
+    mibPerSecond.value.toFixed(0),
+    BASES[way] === way ? "" : percent(ratio),
+    seconds(senderCpuMs),
+    seconds(receiverCpuMs),
+  ]);
+  return markdownOf(
+    ["Way", "What arrives is", "MiB/s", "Of the plain socket", "Processor time per GiB, sender", "receiver"],
+    rows,
+    goals,
   );
-  return [
-    "| Way | What arrives is | MiB/s | Of the plain socket | Processor time per GiB, sender | receiver |",
-    "|---|---|---|---|---|---|",
-    ...rows,
-    "",
-    ...goals.map(({ what, reached }) => `- ${reached ? "Reached" : "Missed"}: ${what}`),
-    "",
-  ].join("\n");
 }
 
 export function chart(lines: readonly Line[]): string {
