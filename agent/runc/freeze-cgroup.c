@@ -34,6 +34,42 @@ static bool says_frozen(int fd, bool v1)
 	return v1 ? !strncmp(text, "FROZEN", 6) : strstr(text, "frozen 1") != NULL;
 }
 
+bool is_frozen_v2(const char *cgroup)
+{
+	char events[PATH_MAX];
+
+	snprintf(events, sizeof(events), "%s/cgroup.events", cgroup);
+	int fd = open(events, O_RDONLY | O_CLOEXEC);
+	bool frozen = fd >= 0 && says_frozen(fd, false);
+
+	if (fd >= 0)
+		close(fd);
+	return frozen;
+}
+
+static void await_frozen(const char *events, bool v1)
+{
+	int fd = open(events, O_RDONLY | O_CLOEXEC);
+	int64_t deadline_ms = now_ms() + FREEZE_LIMIT_MS;
+
+	if (fd < 0)
+		return;
+	while (!says_frozen(fd, v1) && now_ms() < deadline_ms) {
+		struct pollfd changed = {.fd = fd, .events = POLLPRI};
+
+		poll(&changed, v1 ? 0 : 1, FREEZE_RECHECK_MS);
+	}
+	close(fd);
+}
+
+void await_frozen_v2(const char *cgroup)
+{
+	char events[PATH_MAX];
+
+	snprintf(events, sizeof(events), "%s/cgroup.events", cgroup);
+	await_frozen(events, false);
+}
+
 void freeze_cgroup(const char *cgroup)
 {
 	char control[PATH_MAX], events[PATH_MAX];
@@ -51,14 +87,5 @@ void freeze_cgroup(const char *cgroup)
 	if (fd < 0 || write(fd, v1 ? "FROZEN" : "1", v1 ? 6 : 1) < 0)
 		return;
 	close(fd);
-	fd = open(events, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	int64_t deadline_ms = now_ms() + FREEZE_LIMIT_MS;
-	while (!says_frozen(fd, v1) && now_ms() < deadline_ms) {
-		struct pollfd changed = {.fd = fd, .events = POLLPRI};
-
-		poll(&changed, v1 ? 0 : 1, FREEZE_RECHECK_MS);
-	}
-	close(fd);
+	await_frozen(events, v1);
 }

@@ -1,6 +1,7 @@
 /*
  * A CRIU whose end is awaited: if it does not end well, the container that it
- * dumps is frozen before the kernel lets go of it.
+ * dumps is frozen before the kernel lets go of it, and then gets back what CRIU
+ * had changed in its threads (task-control.c).
  *
  *   criu ARGUMENTS...        (in the PATH of a dump's runc, before the true one)
  *   drayage-dump-guard PID CGROUP
@@ -10,7 +11,8 @@
  * mode: one read, and the connection is lost. So a guard seizes CRIU by ptrace
  * and is told of its exit while it still has everything (PTRACE_EVENT_EXIT).
  * It freezes the cgroup then, and only then lets CRIU go. Nothing runs in
- * between.
+ * between. When CRIU is gone, so is its ptrace, and the guard looks after the
+ * threads: the unit is at an end only when the guard is.
  *
  * As `criu` that is asked for a dump it starts the guard for its own pid, waits
  * until that stands, and becomes the true CRIU. DRAYAGE_DUMP_CGROUP is the
@@ -31,6 +33,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,24 +47,46 @@
 #include <unistd.h>
 
 #include "freeze-cgroup.h"
+#include "task-control.h"
 #include "true-criu.h"
 
 #define STANDS 1
 /* Where the guard says that it stands. */
 #define REPORT_FD 3
+/* From the order that CRIU may end until it has. */
+#define END_LIMIT_MS 2000
+
+/* CRIU at its exit, still with everything. */
+static void let_go(pid_t criu, int criu_fd, const char *cgroup, struct kept_tasks *kept)
+{
+	unsigned long status = 0;
+	struct pollfd end = {.fd = criu_fd, .events = POLLIN};
+
+	/* What has ended well has put everything in order itself, the freezer too. */
+	bool well = !ptrace(PTRACE_GETEVENTMSG, criu, NULL, &status) && status == 0;
+	if (!well)
+		freeze_cgroup(cgroup);
+	ptrace(PTRACE_DETACH, criu, NULL, NULL);
+	/* One that has failed has ended by itself: it has given everything back. */
+	if (!well && WIFSIGNALED(status) && kept && poll(&end, 1, END_LIMIT_MS) == 1)
+		give_back_tasks(kept);
+}
 
 /* Stays until CRIU has ended; whatever else happens to CRIU is passed on. */
 static int guard(pid_t criu, const char *cgroup)
 {
 	int status;
 	char stands = STANDS;
+	int criu_fd = syscall(SYS_pidfd_open, criu, 0);
 
 	/* A unit that is stopped sends SIGTERM to all: CRIU goes first. */
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	if (ptrace(PTRACE_SEIZE, criu, NULL, PTRACE_O_TRACEEXIT))
+	if (criu_fd < 0 || ptrace(PTRACE_SEIZE, criu, NULL, PTRACE_O_TRACEEXIT))
 		return 1;
+	/* Nobody to tell if it cannot: what is lost is a protection. */
+	struct kept_tasks *kept = keep_tasks(cgroup);
 	if (write(REPORT_FD, &stands, 1) != 1)
 		return 1;
 	close(REPORT_FD);
@@ -71,12 +96,7 @@ static int guard(pid_t criu, const char *cgroup)
 		int signal_number = WSTOPSIG(status), event = status >> 16;
 
 		if (event == PTRACE_EVENT_EXIT) {
-			unsigned long code = 0;
-
-			/* What has ended well has put everything in order itself, the freezer too. */
-			if (ptrace(PTRACE_GETEVENTMSG, criu, NULL, &code) || code != 0)
-				freeze_cgroup(cgroup);
-			ptrace(PTRACE_DETACH, criu, NULL, NULL);
+			let_go(criu, criu_fd, cgroup, kept);
 			return 0;
 		}
 		bool group_stop = event == PTRACE_EVENT_STOP && signal_number != SIGTRAP;

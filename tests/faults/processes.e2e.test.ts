@@ -47,11 +47,14 @@ const criuAt =
 const DUMP = { role: "source", point: "source.after-freeze" } as const;
 const RESTORE = { role: "destination", point: "destination.before-restore" } as const;
 
-/**
- * CRIU in the dump is not among them: at any moment, that may be one of the few milliseconds of which the limits page
- * speaks. repair-mode.e2e.test.ts stops it at a known one.
- */
 const VICTIMS: readonly Victim[] = [
+  {
+    title: "CRIU in the dump",
+    from: DUMP,
+    on: "source",
+    is: criuAt("dump"),
+    outcomes: ["rolled_back"],
+  },
   {
     title: "runc in the dump",
     from: DUMP,

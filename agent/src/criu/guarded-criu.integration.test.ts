@@ -18,9 +18,9 @@ beforeAll(async () => {
   await runCommand([build, join(directory, "drayage-runc")], { deadlineMs: 60_000 });
   await mkdir(join(directory, "guarded"));
   await symlink("../drayage-dump-guard", join(directory, "guarded/criu"));
-  // In the place of CRIU, a shell that does what it is told.
+  // In the place of CRIU, a shell that handles SIGTERM and does what it is told.
   await mkdir(join(directory, "true"));
-  await writeFile(join(directory, "true/criu"), '#!/bin/sh\necho here\neval "$SCRIPT"\n');
+  await writeFile(join(directory, "true/criu"), `#!/bin/sh\ntrap 'exit 3' TERM\necho here\neval "$SCRIPT"\n`);
   await chmod(join(directory, "true/criu"), 0o755);
   await mkdir(cgroup);
 });
@@ -82,7 +82,7 @@ test("stopped and killed, the same", async () => {
 });
 
 test("one that fails, too; signals that it handles reach it", async () => {
-  const criu = await begin("trap 'exit 3' TERM; read line");
+  const criu = await begin("read line");
   criu.kill("SIGTERM");
   expect(await once(criu, "exit")).toEqual([3, null]);
   expect(await orderOfFreezer()).toBe("1");
