@@ -5,7 +5,7 @@ import { joinAddress, splitAddress } from "@drayage/shared/config/address.ts";
 import { AGENT_CONFIG_FILE, type AgentConfig, loadAgentConfig } from "@drayage/shared/config/agent.ts";
 import { loadMemberIdentity } from "@drayage/shared/config/member.ts";
 import { type RunningDaemon, runDaemon } from "@drayage/shared/daemon/daemon.ts";
-import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { openEtcd } from "@drayage/shared/etcd/etcd3-client.ts";
 import { expiresAtMs } from "@drayage/shared/identity/identity.ts";
 import { serveHttp } from "@drayage/shared/observe/http.ts";
@@ -129,7 +129,12 @@ async function start(config: AgentConfig, logger: Logger): Promise<RunningDaemon
       server.setServing(false);
       await registration.stop();
       // Migrations under way stay in the journal: the next process goes on with them.
-      stopping.abort(new Error("the agent stops"));
+      stopping.abort(
+        new DrayError("AGENT_UNAVAILABLE", `the agent of ${config.node} was stopped`, {
+          node: config.node,
+          remedy: "Migrate again when it runs: `systemctl status drayage-agent` there.",
+        }),
+      );
       await server.shutdown(SHUTDOWN_GRACE_MS);
       await Promise.all([transferServer.close(), gate.close(), http.close()]);
       etcd.close();

@@ -85,10 +85,25 @@ describe("dray container", () => {
         listContainers: async ({ node, all }) => ({
           containers: [Container.fromPartial({ name: `on-${node}-${all}`, dockerId: "0123456789abcdef", node })],
         }),
+        listNodes: async () => ({ nodes: [Node.fromPartial({ name: "n2", state: "down" })] }),
       },
     });
-    const { stdout } = await cluster.dray(["container", "ls", "--node", "n1", "-a"]);
+    const { stdout, stderr } = await cluster.dray(["container", "ls", "--node", "n1", "-a"]);
     expect(stdout).toContain("on-n1-true   n1     0123456789ab\n");
+    expect(stderr).toBe("");
+  });
+
+  it("ls says of which nodes it knows nothing", async () => {
+    await cluster.coordinator("c1", {
+      cluster: {
+        listContainers: async () => ({ containers: [] }),
+        listNodes: async () => ({
+          nodes: [Node.fromPartial({ name: "n1", state: "ready" }), Node.fromPartial({ name: "n2", state: "down" })],
+        }),
+      },
+    });
+    const { stderr } = await cluster.dray(["container", "ls"]);
+    expect(stderr).toBe("dray: n2 is down; what it has is not known\n");
   });
 });
 

@@ -71,7 +71,11 @@ export class DestinationMigration {
     const { migrationId } = entry;
     const logger = migrationLogger(host.logger, migrationId, { role: "destination" });
     const record = new DestinationRecord(host, entry);
-    const context = { host, record, phases: { migrationId, node, logger, metrics, times: this.times } };
+    const context = {
+      host,
+      record,
+      phases: { migrationId, node, logger, metrics, times: this.times, stopping: host.stopping },
+    };
     const container = new DestinationContainer(context);
     const start = new HeldStart(logger);
     const thaw = new ThawInReserve(logger);

@@ -3,7 +3,7 @@
  * fault points, and the time that the report shows.
  */
 import type { PhaseTime } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
-import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { type DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
 import type { AgentMetrics } from "@drayage/shared/observe/metrics.ts";
 
@@ -14,6 +14,8 @@ export interface PhaseContext {
   readonly metrics: AgentMetrics;
   /** Times so far, in order; `runPhase` appends. */
   readonly times: PhaseTime[];
+  /** Fires when the agent stops; its reason is then what the phase has failed of. */
+  readonly stopping: AbortSignal;
 }
 
 /**
@@ -21,6 +23,7 @@ export interface PhaseContext {
  *
  * Postconditions: on return the phase is in `context.times`; on a throw it is
  * there too, with the time until the failure, and the error names the node.
+ * What was called off because the agent stops fails with the reason of that.
  */
 export async function runPhase<T>(context: PhaseContext, name: string, body: () => Promise<T>): Promise<T> {
   const startedAtMs = Date.now();
@@ -38,7 +41,7 @@ export async function runPhase<T>(context: PhaseContext, name: string, body: () 
     context.logger.info({ phase: name, duration_ms: end() }, "phase done");
     return result;
   } catch (thrown) {
-    const error = toDrayError(thrown);
+    const error = causeOf(toDrayError(thrown), context.stopping);
     if (isCriu(name)) context.metrics.criuErrorsTotal.inc({ operation: name, reason: error.reason });
     const told = { phase: name, duration_ms: end(), reason: error.reason };
     // Somebody wanted it so.
@@ -46,6 +49,10 @@ export async function runPhase<T>(context: PhaseContext, name: string, body: () 
     else context.logger.warn({ ...told, err: error }, "phase failed");
     throw error;
   }
+}
+
+function causeOf(error: DrayError, stopping: AbortSignal): DrayError {
+  return error.reason === "CANCELLED" && stopping.aborted ? toDrayError(stopping.reason) : error;
 }
 
 /** The phases that are runs of CRIU. */

@@ -36,7 +36,7 @@ export function sourceContext(host: AgentHost, record: SourceRecord): SourceCont
     record,
     container: new SourceContainer(host, entry),
     transfer: new OutgoingTransfer(host, entry, logger),
-    phases: { migrationId: entry.migrationId, node, logger, metrics, times: [] },
+    phases: { migrationId: entry.migrationId, node, logger, metrics, times: [], stopping },
     standstill: new Standstill(),
     persistence: {
       stopping,

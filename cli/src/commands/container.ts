@@ -38,9 +38,17 @@ export function addContainerCommands(program: Command, context: CommandContext):
 
 async function list(context: CommandContext, options: ListOptions): Promise<void> {
   const request = ListContainersRequest.fromPartial({ node: options.node ?? "", all: options.all ?? false });
-  const { containers } = await context.withSession(options, (session) =>
-    session.call(QUICK, ({ cluster }, settings) => unary(cluster, cluster.listContainers, request, settings)),
+  const [{ containers }, { nodes }] = await context.withSession(options, (session) =>
+    Promise.all([
+      session.call(QUICK, ({ cluster }, settings) => unary(cluster, cluster.listContainers, request, settings)),
+      session.call(QUICK, ({ cluster }, settings) => unary(cluster, cluster.listNodes, {}, settings)),
+    ]),
   );
+  for (const { name, state } of nodes) {
+    if (state === "down" && (request.node === "" || request.node === name)) {
+      context.terminal.note(`dray: ${name} is down; what it has is not known`);
+    }
+  }
   context.printList(options, containers.map(containerDocument), nameOf, () =>
     layOutTable(
       ["NAME", "NODE", "ID", "IMAGE", "STATE", "RUNTIME", "ADDRESSES", "MIGRATION"],
@@ -64,12 +72,18 @@ function containerRow(container: Container): string[] {
     container.name,
     container.node,
     container.dockerId.slice(0, SHORT_ID),
-    container.image,
+    shortImage(container.image),
     container.state,
     container.runtime,
     Object.values(container.addresses).join(","),
     container.migrationId,
   ];
+}
+
+/** A name as it is; the digest of an image that has none here, as Docker shows it. */
+function shortImage(image: string): string {
+  const digest = /^(?:sha256:)?([0-9a-f]{64})$/.exec(image)?.[1];
+  return digest === undefined ? image : digest.slice(0, SHORT_ID);
 }
 
 function containerLines(container: ContainerDocument): string[] {

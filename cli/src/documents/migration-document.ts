@@ -20,6 +20,8 @@ export interface MigrationDocument {
   readonly started_at: string;
   /** From the freeze on the source to the thaw on the destination; null if that is not known, or has not come. */
   readonly downtime_ms: number | null;
+  /** The downtime that was asked for; null if none was. */
+  readonly max_downtime_ms: number | null;
   /** How long it stood still on the source before it ran there again; null if that is not known, or has not come. */
   readonly frozen_ms: number | null;
   /** Null while it is under way. */
@@ -98,6 +100,7 @@ export function migrationDocument(migration: Migration): MigrationDocument {
     reason: migration.reason,
     started_at: timestamp(migration.startedAtMs),
     downtime_ms: known(migration.downtimeMs),
+    max_downtime_ms: known(migration.maxDowntimeMs),
     frozen_ms: migration.frozenMs === undefined ? null : tenths(migration.frozenMs),
     total_ms: known(migration.totalMs),
     rounds: migration.rounds.map((round) => ({

@@ -104,7 +104,8 @@ export function endLine(migration: Migration): string {
   switch (outcomeName(migration.outcome)) {
     case "completed": {
       const bytes = `${showBytes(migration.memoryBytes)} of memory, ${showBytes(migration.wireBytes)} on the wire`;
-      const times = `down ${showDuration(migration.downtimeMs)}, ${showDuration(migration.totalMs)} in all`;
+      const wanted = migration.maxDowntimeMs === 0 ? "" : ` (${showDuration(migration.maxDowntimeMs)} wanted)`;
+      const times = `down ${showDuration(migration.downtimeMs)}${wanted}, ${showDuration(migration.totalMs)} in all`;
       return printable(`${container} runs on ${destination}: ${times}, ${bytes}`);
     }
     case "rolled_back":

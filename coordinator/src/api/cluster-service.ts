@@ -107,6 +107,11 @@ async function check(
       ? view.nodes().filter((node) => node.record.name !== container.node)
       : [view.node(request.node)];
   if (request.node === container.node) throw alreadyThere(container);
+  const migration = view.activeMigrationOf(container.uuid);
+  // Of its own copy, and of its network lock, preflight would say what is true of strangers.
+  if (migration !== "") {
+    return nodes.map(({ record: { name } }) => verdict(name, [underWay(container, migration, name)], allowFlags));
+  }
   const source = await inspectSource(options, container, allowFlags, signal);
   const reachable = nodes.filter((node) => nodeFindings(node).length === 0);
   const routes = checkPageRoutes(options, container.node, reachable, signal);
@@ -120,6 +125,17 @@ async function check(
     return verdict(node.record.name, [...source.findings, ...found], allowFlags);
   });
   return await Promise.all(verdicts);
+}
+
+function underWay({ name }: InventoryRecord, migration: string, node: string): Finding {
+  return {
+    code: "migration-under-way",
+    severity: Severity.SEVERITY_BLOCKING,
+    node,
+    message: `${name} is being moved by migration ${migration}.`,
+    remedy: `Wait for its end: \`dray migration watch ${migration}\`.`,
+    allowFlag: "",
+  };
 }
 
 /** A node that cannot be asked is a finding, not an error: the others are still of interest. */

@@ -14,6 +14,8 @@ export interface Answerers<T> {
 
 /** Covers an election after a leader's death with the default lease. */
 export const PATIENCE_MS = 20_000;
+/** The same for one answer: less than its asker waits, who asks again. */
+const ANSWER_PATIENCE_MS = 8_000;
 const RETRY_MS = 200;
 
 /** Failures that say "ask again, perhaps the next leader", not "no". */
@@ -54,15 +56,17 @@ export class LeaderSeat {
   /**
    * Runs `here` while this process leads, else `there` at the leader. A call
    * that another coordinator has forwarded is not forwarded again: NOT_LEADER.
+   * Where nobody leads since etcd does not answer: ETCD_UNAVAILABLE.
    */
-  async answer<T>(isForwarded: boolean, answerers: Answerers<Promise<T>>): Promise<T> {
+  async answer<T>(isForwarded: boolean, signal: AbortSignal, answerers: Answerers<Promise<T>>): Promise<T> {
     if (this.#supervisor !== undefined) return await answerers.here(this.#supervisor);
     if (isForwarded) throw new DrayError("NOT_LEADER", `coordinator ${this.#name} does not lead`);
-    const client = await this.#client();
     try {
-      return await answerers.there(client);
+      return await answerers.there(await this.#client());
     } catch (thrown) {
-      if (isPassing(thrown)) this.#dropLink();
+      if (!isPassing(thrown)) throw thrown;
+      this.#dropLink();
+      await this.#view.refreshLeader(signal);
       throw thrown;
     }
   }
@@ -72,9 +76,9 @@ export class LeaderSeat {
     const startedAt = performance.now();
     for (;;) {
       try {
-        return await this.answer(isForwarded, answerers);
+        return await this.answer(isForwarded, signal, answerers);
       } catch (thrown) {
-        const isOver = isForwarded || signal.aborted || performance.now() - startedAt > PATIENCE_MS;
+        const isOver = isForwarded || signal.aborted || performance.now() - startedAt > ANSWER_PATIENCE_MS;
         if (isOver || !isPassing(thrown)) throw thrown;
         await this.lookAgain(signal);
       }

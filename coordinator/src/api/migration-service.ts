@@ -44,7 +44,7 @@ export function migrationService(options: MigrationServiceOptions): RpcService {
             unary(client, client.startMigration, request, { deadlineMs: START_MS, signal: context.signal }),
         };
         // Without a request id a repetition could start a second migration.
-        if (request.requestId === "") return await seat.answer(isForwarded(context), answerers);
+        if (request.requestId === "") return await seat.answer(isForwarded(context), context.signal, answerers);
         return await seat.answerPatiently(isForwarded(context), context.signal, answerers);
       },
       getMigration: (request, context) =>

@@ -49,6 +49,7 @@ export function toMigration({ record, progress }: MigrationState): Migration {
     decisions: record.decisions,
     phaseStartedAtMs: phase === "done" ? 0 : (record.phaseStartedAtMs ?? 0),
     frozenMs: record.frozenMs ?? undefined,
+    maxDowntimeMs: record.maxDowntimeMs,
   };
 }
 

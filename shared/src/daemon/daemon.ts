@@ -121,7 +121,7 @@ async function serve<Config extends { readonly logLevel: LogLevel }>(
 async function reloadLogLevel(load: () => Promise<{ readonly logLevel: LogLevel }>, logger: Logger): Promise<void> {
   try {
     logger.level = (await load()).logLevel;
-    logger.info({ level: logger.level }, "log level");
+    logger.info({ log_level: logger.level }, "log level");
   } catch (thrown) {
     logger.error({ err: toDrayError(thrown) }, "the configuration was not reloaded");
   }

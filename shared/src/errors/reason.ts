@@ -22,7 +22,7 @@ export const REASONS = {
     exitCode: 2,
     remedy: "Correct the request; `dray help` shows what is accepted.",
   },
-  AMBIGUOUS: { grpcStatus: status.INVALID_ARGUMENT, exitCode: 2, remedy: "Give more digits of the id, or the name." },
+  AMBIGUOUS: { grpcStatus: status.INVALID_ARGUMENT, exitCode: 2, remedy: "Give the id, or more of its digits." },
   NOT_FOUND: {
     grpcStatus: status.NOT_FOUND,
     exitCode: 3,
@@ -43,7 +43,7 @@ export const REASONS = {
   NO_PLACEMENT: {
     grpcStatus: status.FAILED_PRECONDITION,
     exitCode: 4,
-    remedy: "Mend the findings for one of the nodes, or name a node with --to.",
+    remedy: "Mend the findings for one of the nodes, or leave out a --constraint.",
   },
   ALREADY_MIGRATING: {
     grpcStatus: status.FAILED_PRECONDITION,
@@ -113,7 +113,7 @@ export const REASONS = {
   PEER_UNAVAILABLE: {
     grpcStatus: status.UNAVAILABLE,
     exitCode: 5,
-    remedy: "Check the network between the two nodes and the page port of the destination.",
+    remedy: "Check the network between the two nodes, and the destination's agent and its page port; then try again.",
   },
   DOCKER_UNAVAILABLE: {
     grpcStatus: status.UNAVAILABLE,
@@ -164,7 +164,7 @@ export const REASONS = {
   },
   COMMAND_FAILED: { grpcStatus: status.INTERNAL, exitCode: 1, remedy: "See the output above." },
   // Ends
-  CANCELLED: { grpcStatus: status.CANCELLED, exitCode: 1, remedy: "The operator asked for it." },
+  CANCELLED: { grpcStatus: status.CANCELLED, exitCode: 1, remedy: "Nothing to do; ask again when it is wanted." },
   TIMEOUT: { grpcStatus: status.DEADLINE_EXCEEDED, exitCode: 124, remedy: "Give more time with --timeout." },
   INTERNAL: {
     grpcStatus: status.INTERNAL,

@@ -47,8 +47,8 @@ export const RESOURCE_CHECKS: readonly Check<DestinationFacts>[] = [
     find: ({ imagePresent, description, sourceNode }) =>
       when(
         !imagePresent,
-        `The image ${description.imageTags[0] ?? description.imageDigest} is not here; it is streamed from ${sourceNode}.`,
-        "Pull it here beforehand to shorten the migration.",
+        `The container's image (${description.imageTags[0] ?? description.imageDigest} on ${sourceNode}) is not here, by its digest; it is streamed from there.`,
+        "Pull the same image here beforehand to shorten the migration.",
       ),
   },
 ];

@@ -275,6 +275,8 @@ export interface Migration {
     | undefined;
   /** What was decided on the way, and why, with the numbers; for people. */
   decisions: string[];
+  /** The downtime that was asked for, ms; 0 if none was. */
+  maxDowntimeMs: number;
 }
 
 /** MigrationError is what ended a migration. */
@@ -404,6 +406,7 @@ function createBaseMigration(): Migration {
     phaseStartedAtMs: 0,
     frozenMs: undefined,
     decisions: [],
+    maxDowntimeMs: 0,
   };
 }
 
@@ -477,6 +480,9 @@ export const Migration: MessageFns<Migration> = {
     }
     for (const v of message.decisions) {
       writer.uint32(186).string(v!);
+    }
+    if (message.maxDowntimeMs !== 0) {
+      writer.uint32(192).uint32(message.maxDowntimeMs);
     }
     return writer;
   },
@@ -678,6 +684,14 @@ export const Migration: MessageFns<Migration> = {
             message.decisions.push(reader.string());
             continue;
           }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.maxDowntimeMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -759,6 +773,11 @@ export const Migration: MessageFns<Migration> = {
       decisions: globalThis.Array.isArray(object?.decisions)
         ? object.decisions.map((e: any) => globalThis.String(e))
         : [],
+      maxDowntimeMs: isSet(object.maxDowntimeMs)
+        ? globalThis.Number(object.maxDowntimeMs)
+        : isSet(object.max_downtime_ms)
+        ? globalThis.Number(object.max_downtime_ms)
+        : 0,
     };
   },
 
@@ -833,6 +852,9 @@ export const Migration: MessageFns<Migration> = {
     if (message.decisions?.length) {
       obj.decisions = message.decisions;
     }
+    if (message.maxDowntimeMs !== 0) {
+      obj.maxDowntimeMs = Math.round(message.maxDowntimeMs);
+    }
     return obj;
   },
 
@@ -868,6 +890,7 @@ export const Migration: MessageFns<Migration> = {
     message.phaseStartedAtMs = object.phaseStartedAtMs ?? 0;
     message.frozenMs = object.frozenMs ?? undefined;
     message.decisions = object.decisions?.map((e) => e) || [];
+    message.maxDowntimeMs = object.maxDowntimeMs ?? 0;
     return message;
   },
 };
