@@ -6,6 +6,7 @@ import { freezeCgroup, isFrozen } from "../host/cgroup.ts";
 import { DOCKER_RUNC_ROOT, runcContainer } from "../host/runc-state.ts";
 import type { TransientUnitOptions } from "../host/transient-unit.ts";
 import { WaitingUnit } from "../host/waiting-unit.ts";
+import { leftOut } from "../tmpfs/external-mount.ts";
 import { readCriuLog } from "./criu-log.ts";
 import { diagnose } from "./diagnosis.ts";
 import { type DumpStats, parseDumpStats } from "./dump-stats.ts";
@@ -32,6 +33,8 @@ export interface DumpOptions {
   readonly memory?: { readonly pageServerPort: number } | "lazy";
   /** Paths in the container that its processes watch with inotify. Default none. */
   readonly watchedPaths?: readonly string[];
+  /** Mount points in the container of which CRIU carries no content; see tmpfs/external-mount.ts. Default none. */
+  readonly leftOutMounts?: readonly string[];
   readonly deadlineMs: number;
   /** Ends the preparations; a dump that runs is not interrupted. */
   readonly signal?: AbortSignal | undefined;
@@ -55,7 +58,11 @@ export function dumpUnit(migrationId: string): string {
  * environment: runc hands the annotation of a container's start to a dump,
  * and has no flags for these.
  */
-function criuDumpConfig(ghostLimitBytes: number, watchedPaths: readonly string[]): string {
+function criuDumpConfig({
+  ghostLimitBytes = GHOST_LIMIT_BYTES,
+  watchedPaths = [],
+  leftOutMounts = [],
+}: Pick<DumpOptions, "ghostLimitBytes" | "watchedPaths" | "leftOutMounts">): string {
   return [
     `ghost-limit ${ghostLimitBytes}`,
     "link-remap",
@@ -65,6 +72,7 @@ function criuDumpConfig(ghostLimitBytes: number, watchedPaths: readonly string[]
     // By path alone: what the other host has under the same inode is something else.
     ...(watchedPaths.length === 0 ? [] : ["force-irmap"]),
     ...watchedPaths.map((path) => `irmap-scan-path "${path}"`),
+    ...leftOut(leftOutMounts),
     "",
   ].join("\n");
 }
@@ -97,7 +105,7 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   if (container === null) throw new DrayError("NOT_FOUND", `runc has no container ${dockerId.slice(0, 12)}`);
   for (const directory of [imageDirectory, workDirectory]) await mkdir(directory, { recursive: true, mode: 0o700 });
   const config = join(workDirectory, "criu.conf");
-  const lines = criuDumpConfig(options.ghostLimitBytes ?? GHOST_LIMIT_BYTES, options.watchedPaths ?? []);
+  const lines = criuDumpConfig(options);
   const isLazy = options.memory === "lazy";
   await writeFile(config, isLazy ? `${lines}ps-socket ${PAGE_SOCKET}\n` : lines, { mode: 0o600 });
 

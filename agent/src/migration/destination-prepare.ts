@@ -10,6 +10,7 @@ import { destinationFiles } from "../network-lock/destination-files.ts";
 import { blockMac } from "../network-lock/mac-block.ts";
 import type { PageFetch } from "../post-copy/page-fetch.ts";
 import type { RestoreSession } from "../runtime-gate/runtime-gate.ts";
+import { takenFrom } from "../tmpfs/external-mount.ts";
 import { withKeptLog } from "./criu-failure.ts";
 import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationContext } from "./destination-record.ts";
@@ -53,7 +54,7 @@ interface Limit {
 export interface PreparationParts {
   readonly container: Pick<DestinationContainer, "endpoints">;
   readonly transfer: Pick<IncomingTransfer, "complete" | "restorable" | "imageBytes" | "expectNoMemory">;
-  readonly reservation: Pick<Reservation, "transferToken">;
+  readonly reservation: Pick<Reservation, "transferToken" | "tmpfs">;
   readonly fetch: Pick<PageFetch, "start" | "expect" | "restored">;
   readonly start: HeldStart;
   readonly thaw: Pick<ThawInReserve, "prepare">;
@@ -136,7 +137,7 @@ export class Preparation {
     await armed.release({
       imageDirectory,
       workDirectory: `${imageDirectory}-work`,
-      criuOptions: connectionsOf(endpoints),
+      criuOptions: [...connectionsOf(endpoints), ...takenFrom(this.#parts.reservation.tmpfs)],
       lazyPages: postCopy,
     });
     if (postCopy) await this.#startFaultServer(armed, signal);

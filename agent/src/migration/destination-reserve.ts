@@ -17,12 +17,13 @@ import { restartPolicyOf } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, importImage } from "../image/image-transfer.ts";
 import type { DestinationEntry } from "../journal/entry.ts";
-import { applyLayer, layerDirectory } from "../layer/layer.ts";
+import { applyLayer, layerDirectory, type LayerTarget } from "../layer/layer.ts";
 import type { AgentHost } from "./agent-host.ts";
 import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import { IncomingTransfer } from "./incoming-transfer.ts";
 import type { PageFetch } from "../post-copy/page-fetch.ts";
+import { TransitMounts } from "../tmpfs/transit-mounts.ts";
 import { bundleRoot } from "./oci-bundle.ts";
 import { makeRoundDirectory, removeRoundDirectories } from "./round-directories.ts";
 import {
@@ -74,6 +75,8 @@ export class Reservation {
   /** Of a post-copy under way it is in the journal: the source may come again when this process is another. */
   readonly #token: string;
   readonly #orders = new Serial();
+  /** Where the copy's tmpfs are, by number. */
+  readonly #tmpfs = new Map<number, string>();
   #authorisation: Authorisation | undefined;
 
   constructor(context: DestinationContext, container: DestinationContainer, fetch: Pick<PageFetch, "receive">) {
@@ -86,6 +89,8 @@ export class Reservation {
       image: (content) => this.#receiveImage(content),
       layer: (content) => this.#receiveLayer(content),
       layerRest: (content) => this.#receiveLayerRest(content),
+      tmpfs: (number, options, content) => this.#receiveTmpfs(number, options, content),
+      tmpfsRest: (number, content) => applyLayer(tmpfsTarget(this.#tmpfs.get(number)), content),
       postCopy: (file) => fetch.receive(file),
     });
   }
@@ -112,6 +117,11 @@ export class Reservation {
     return this.#token;
   }
 
+  /** Where the copy's tmpfs are mounted on this host, by number. */
+  get tmpfs(): ReadonlyMap<number, string> {
+    return this.#tmpfs;
+  }
+
   /** Lets nothing more in. Resolves when no Reserve is under way either: an abort must not overtake it. */
   async callOff(): Promise<void> {
     await this.#orders.run(() => Promise.resolve());
@@ -127,6 +137,12 @@ export class Reservation {
     await removeTransitDirectory(transit, record.entry.migrationId);
     await removeTransitDirectory(transit, `${record.entry.migrationId}-work`);
     await removeRoundDirectories(record.entry.imageDirectory);
+    await this.#tmpfsMounts().remove();
+  }
+
+  #tmpfsMounts(): TransitMounts {
+    const { host, record } = this.#context;
+    return new TransitMounts(host.config, record.entry.migrationId);
   }
 
   async #reserve(): Promise<ReserveResponse> {
@@ -151,6 +167,12 @@ export class Reservation {
     await applyLayer({ kind: "upper", directory }, content);
   }
 
+  async #receiveTmpfs(number: number, options: readonly string[], content: Readable): Promise<void> {
+    const directory = await this.#tmpfsMounts().make(number, options);
+    this.#tmpfs.set(number, directory);
+    await applyLayer(tmpfsTarget(directory), content);
+  }
+
   /** The root is mounted by now, so its upper directory must not be written behind the kernel's back. */
   async #receiveLayerRest(content: Readable): Promise<void> {
     const { host, record } = this.#context;
@@ -159,4 +181,9 @@ export class Reservation {
     const { bundle } = await session.held;
     await applyLayer({ kind: "merged", directory: await bundleRoot(bundle) }, content);
   }
+}
+
+function tmpfsTarget(directory: string | undefined): LayerTarget {
+  if (directory === undefined) throw new DrayError("INTERNAL", "a tmpfs is unknown");
+  return { kind: "merged", directory };
 }

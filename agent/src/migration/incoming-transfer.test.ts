@@ -10,8 +10,10 @@ import { IncomingTransfer } from "./incoming-transfer.ts";
 
 let directory: string;
 let transfer: IncomingTransfer;
+let mounted: string[];
 
 beforeEach(async () => {
+  mounted = [];
   directory = await mkdtemp(join(tmpdir(), "incoming-"));
   const drain = async (content: Readable) => {
     for await (const _ of content);
@@ -26,6 +28,11 @@ beforeEach(async () => {
     image: drain,
     layer: drain,
     layerRest: drain,
+    tmpfs: (number, options, content) => {
+      mounted.push(`${number} ${options.join(",")}`);
+      return drain(content);
+    },
+    tmpfsRest: (_number, content) => drain(content),
     postCopy: async ({ content }) => drain(content),
   });
 });
@@ -115,6 +122,37 @@ describe("IncomingTransfer", () => {
     expect(await isRestorable()).toBe(restorable);
     await transfer.receive(parts.memory());
     expect(await isRestorable()).toBe(true);
+  });
+
+  describe("tmpfs that was sent before the switch", () => {
+    const first = (number: unknown, options: unknown = ["size=1m"]) => ({
+      ...file("tmpfs", "/cache", "files"),
+      metadata: { number, options } as IncomingFile["metadata"],
+    });
+    const rest = (number: number) => ({ ...file("tmpfs-rest", "/cache", "more"), metadata: { number } });
+
+    it("is waited for until the rest of each has come", async () => {
+      await transfer.receive(first(0));
+      await transfer.receive(first(1, ["size=2m", "huge=always"]));
+      expect(mounted).toEqual(["0 size=1m", "1 size=2m,huge=always"]);
+      for (const part of [parts.memory(), parts.bundle(), parts.tmpfs(), parts.layer()]) await transfer.receive(part);
+      await transfer.receive(rest(1));
+      expect(await isRestorable()).toBe(false);
+      await transfer.receive(rest(0));
+      expect(await isRestorable()).toBe(true);
+      expect(await isComplete()).toBe(true);
+    });
+
+    it.each([
+      ["out of turn", first(1)],
+      ["without a number", first(undefined)],
+      ["with an option that mount takes for something else", first(0, ["size=1m,mode=4777"])],
+      ["with an option of no tmpfs", first(0, ["bind"])],
+      ["as the rest of one that never came", rest(0)],
+    ])("is refused %s", async (_what, incoming) => {
+      await expect(transfer.receive(incoming)).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
+      expect(mounted).toEqual([]);
+    });
   });
 
   it("is complete without memory where that is fetched later", async () => {

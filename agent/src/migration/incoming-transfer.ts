@@ -10,9 +10,10 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
 import { isImageName, isSystemVMemoryImage } from "../criu/image-names.ts";
+import { isTmpfsOption } from "../tmpfs/carried-tmpfs.ts";
 import { unpackImages } from "./image-bundle.ts";
 import { receiveMemory } from "./receive-memory.ts";
-import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
+import { type ImageManifest, TmpfsMetadata, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
 /** Of an image without entries. */
 const MAGIC_BYTES = 8;
@@ -25,6 +26,9 @@ export interface TransferSink {
   image(content: Readable): Promise<void>;
   layer(content: Readable): Promise<void>;
   layerRest(content: Readable): Promise<void>;
+  /** A tmpfs of the container's, mounted with these options; numbers begin at 0. */
+  tmpfs(number: number, options: readonly string[], content: Readable): Promise<void>;
+  tmpfsRest(number: number, content: Readable): Promise<void>;
   /** Pages for a copy that runs. */
   postCopy(file: IncomingFile): Promise<void>;
 }
@@ -34,6 +38,9 @@ export class IncomingTransfer {
   private readonly received = new Map<string, number>();
   private manifest: ImageManifest | undefined;
   private layerRestDone = false;
+  /** Of the container's tmpfs, those of which the rest is still to come; as many as were sent before the switch. */
+  private readonly tmpfsPending = new Set<number>();
+  private tmpfsCount = 0;
   /** Rounds of memory begun. */
   private rounds = 0;
   private memoryBytes = 0;
@@ -81,6 +88,10 @@ export class IncomingTransfer {
         await this.sink.layerRest(file.content);
         this.layerRestDone = true;
         return this.look();
+      case TRANSFER_KINDS.tmpfs:
+        return this.receiveTmpfs(file);
+      case TRANSFER_KINDS.tmpfsRest:
+        return this.receiveTmpfsRest(file);
       case TRANSFER_KINDS.memoryRound:
         return this.receiveRound(file);
       case TRANSFER_KINDS.memory:
@@ -98,6 +109,25 @@ export class IncomingTransfer {
           remedy: "Install the same version of Drayage on both nodes.",
         });
     }
+  }
+
+  private async receiveTmpfs({ name, metadata, content }: IncomingFile): Promise<void> {
+    const { success, data } = TmpfsMetadata.safeParse(metadata);
+    if (!success || data.number !== this.tmpfsCount || !data.options.every(isTmpfsOption))
+      throw new DrayError("CORRUPT_STREAM", `the tmpfs ${name} comes as ${JSON.stringify(metadata)}`);
+    const { number, options } = data;
+    this.tmpfsCount++;
+    this.tmpfsPending.add(number);
+    await this.sink.tmpfs(number, options, content);
+  }
+
+  private async receiveTmpfsRest({ name, metadata, content }: IncomingFile): Promise<void> {
+    const { number } = metadata;
+    if (typeof number !== "number" || !this.tmpfsPending.has(number))
+      throw new DrayError("CORRUPT_STREAM", `the rest of the tmpfs ${name} comes as ${JSON.stringify(metadata)}`);
+    await this.sink.tmpfsRest(number, content);
+    this.tmpfsPending.delete(number);
+    this.look();
   }
 
   private async receiveRound({ metadata, content }: IncomingFile): Promise<void> {
@@ -135,7 +165,7 @@ export class IncomingTransfer {
       if (here !== undefined && here !== expected)
         throw new DrayError("CORRUPT_STREAM", `image ${name} has ${here} bytes here and ${expected} on the source`);
     }
-    if (!this.layerRestDone) return;
+    if (!this.layerRestDone || this.tmpfsPending.size > 0) return;
     if (files.some(({ name }) => !this.received.has(name))) return;
     // System V shared memory is read back with its namespace, pages and all, before CRIU has asked whether it may.
     const readsPagesEarly = files.some(({ name, bytes }) => isSystemVMemoryImage(name) && bytes > MAGIC_BYTES);

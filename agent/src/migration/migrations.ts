@@ -6,6 +6,7 @@ import type { AgentHost } from "./agent-host.ts";
 import { DestinationMigration } from "./destination-migration.ts";
 import { SourceMigration } from "./source-migration.ts";
 import type { TermGuard } from "./term-guard.ts";
+import { sweepTransitMounts } from "../tmpfs/transit-mounts.ts";
 import { sweepTransitDirectories, transitOptionsOf } from "./transit-directory.ts";
 
 type AnyMigration = SourceMigration | DestinationMigration;
@@ -33,6 +34,7 @@ export class Migrations {
     const entries = await this.host.journal.readAll();
     const underWay = entries.filter((entry) => !isEnded(entry)).map(({ migrationId }) => migrationId);
     await sweepTransitDirectories(transitOptionsOf(this.host.config), underWay);
+    await sweepTransitMounts(this.host.config, underWay);
     for (const entry of entries) {
       const migration =
         entry.role === "source"

@@ -4,11 +4,12 @@ import type { Logger } from "@drayage/shared/observe/logger.ts";
 import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import type { SourceEntry } from "../journal/entry.ts";
-import { EMPTY_MANIFEST, type SentContents } from "../layer/layer.ts";
-import type { LayerManifest } from "../layer/types.ts";
+import type { SentTree } from "../layer/layer.ts";
 import type { DigestTable } from "../memory/digest-table.ts";
 import type { Known } from "../memory/page-batch.ts";
 import type { Throttle } from "../memory/throttle.ts";
+import type { SentTmpfs } from "../tmpfs/sent-tmpfs.ts";
+import { TransitMounts } from "../tmpfs/transit-mounts.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
 
@@ -31,10 +32,10 @@ export class OutgoingTransfer {
   readonly #peerNode: string;
   #connected: TransferConnection | undefined;
   #target: TransferAddress | undefined;
-  /** Of the writable layer, what has been sent. */
-  baseline: LayerManifest = EMPTY_MANIFEST;
-  /** Of files in it that processes can write to; undefined before it was sent. */
-  contents: SentContents | undefined;
+  /** The writable layer; undefined before it was sent. */
+  layer: SentTree | undefined;
+  /** What the container has of tmpfs, by number, as far as it was sent. */
+  readonly tmpfs: SentTmpfs[] = [];
   /** Undefined if no memory is sent before the switch. */
   sentMemory: SentMemory | undefined;
   /** Slows the container down until it is frozen; undefined if nothing does. */
@@ -101,13 +102,19 @@ export class OutgoingTransfer {
     return { imageDirectory, workDirectory: `${imageDirectory}-work` };
   }
 
+  /** Where the container's tmpfs are mounted to be read. */
+  tmpfsMounts(): TransitMounts {
+    return new TransitMounts(this.#host.config, `${this.#migrationId}-source`);
+  }
+
   /** Everything, whichever process of the agent has made it. */
   async release(): Promise<void> {
     await this.throttle?.release();
     await this.disconnect();
     // It may name hundreds of thousands of files, and this object stays for questions asked late.
-    this.baseline = EMPTY_MANIFEST;
-    this.contents = undefined;
+    this.layer = undefined;
+    this.tmpfs.length = 0;
+    await this.tmpfsMounts().remove();
     this.sentMemory = undefined;
     const transit = transitOptionsOf(this.#host.config);
     await removeTransitDirectory(transit, `${this.#migrationId}-source`);

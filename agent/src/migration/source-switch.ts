@@ -7,7 +7,8 @@
  *                └─► settle-files: what it has on shared storage, if any
  *     ─┬─► dump, without private memory ─┬─► the images
  *      │                                 └─► send-memory: from the frozen processes, unless the copy will fetch it
- *      └─► send-layer-rest
+ *      ├─► send-layer-rest
+ *      └─► send-tmpfs-rest
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
  */
@@ -25,8 +26,9 @@ import type { ContainerInspect } from "../docker/types.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
 import { dumpBytesLimitOf, sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { goFirst } from "../host/go-first.ts";
-import { diffLayer, layerDirectory, packLayer, scanLayer, type SentContents, writtenPaths } from "../layer/layer.ts";
-import type { LayerManifest } from "../layer/types.ts";
+import { mountsOf } from "../host/mountinfo.ts";
+import { layerDirectory, SentTree, writtenPaths } from "../layer/layer.ts";
+import type { Rest } from "../layer/sent-tree.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { pagesInImages } from "../memory-image/pages-in-images.ts";
 import { type FrozenMemory, frozenMemory } from "../memory/frozen-memory.ts";
@@ -35,6 +37,7 @@ import type { Throttle } from "../memory/throttle.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
+import type { SentTmpfs } from "../tmpfs/sent-tmpfs.ts";
 import { flushSharedFiles, hasSharedStorage, settleSharedFiles } from "../shared-storage/settle.ts";
 import type { AgentHost } from "./agent-host.ts";
 import { allSettled } from "./all-settled.ts";
@@ -61,10 +64,10 @@ interface SwitchTarget {
   readonly cgroup: string;
   /** MAC addresses by the parent interface through which they leave. */
   readonly parents: ReadonlyMap<string, readonly string[]>;
-  /** Its writable layer, and what of that has been sent. */
-  readonly layer: string;
-  readonly baseline: LayerManifest;
-  readonly contents: SentContents | undefined;
+  /** Its writable layer. */
+  readonly layer: SentTree;
+  /** What it has of tmpfs that is not left to CRIU. */
+  readonly tmpfs: readonly SentTmpfs[];
   /** What the destination has of its memory; null if nothing. */
   readonly known: Known | null;
   readonly throttle: Throttle | undefined;
@@ -137,6 +140,7 @@ async function findTarget(
       remedy: "Migrate it again.",
     });
   }
+  await demandSameTmpfs(inspect, transfer.tmpfs, host.node);
   const cgroup = await container.cgroup();
   const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
   const aligned = await processesWithAlignedStack(cgroup);
@@ -151,14 +155,30 @@ async function findTarget(
     pid: inspect.State.Pid,
     cgroup,
     parents,
-    layer: await layerDirectory(docker, dockerId, signal),
-    baseline: transfer.baseline,
-    contents: transfer.contents,
+    layer: transfer.layer ?? new SentTree(await layerDirectory(docker, dockerId, signal)),
+    tmpfs: transfer.tmpfs,
     known: transfer.known,
     throttle: transfer.throttle,
     postCopy,
     ...directories,
   };
+}
+
+/** CRIU is told by mount points what it is to leave out. */
+async function demandSameTmpfs(
+  { Name, State }: ContainerInspect,
+  sent: readonly SentTmpfs[],
+  node: string,
+): Promise<void> {
+  const mounts = await mountsOf(State.Pid);
+  for (const { mount } of sent) {
+    const { mountPoint, device } = mount;
+    if (mounts.some((now) => now.mountPoint === mountPoint && now.device === device)) continue;
+    throw new DrayError("PREFLIGHT", `${mount.mountPoint} of ${Name.slice(1)} was unmounted while it was sent`, {
+      node,
+      remedy: "Migrate it again.",
+    });
+  }
 }
 
 /** Runs the steps. Postcondition on success: frozen, locked, everything delivered. */
@@ -217,8 +237,9 @@ async function runSwitchSteps(
     const sendMemory = memory === null ? dump : dump.then(() => step("send-memory", () => send(memory)));
     const images = dump.then(() => sendImages(connection, target.imageDirectory, target.postCopy, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(host, connection, target, report, signal));
+    const tmpfsRest = step("send-tmpfs-rest", () => sendTmpfsRest(host, connection, target, report, signal));
     const account = dump.then(() => accountForDump(ready.dump, phases));
-    await allSettled([dump, sendMemory, images, layerRest, account], ending);
+    await allSettled([dump, sendMemory, images, layerRest, tmpfsRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
     const wireBytes = connection.wireBytes - wireBytesBefore;
@@ -291,6 +312,7 @@ async function makeReady(host: AgentHost, target: SwitchTarget, signal: AbortSig
       runcRoot: host.config.runcRoot,
       memory: "lazy",
       watchedPaths: watched,
+      leftOutMounts: target.tmpfs.map(({ mount }) => mount.mountPoint),
       deadlineMs: DUMP_DEADLINE_MS,
       signal,
     });
@@ -327,19 +349,38 @@ async function holdConnections(host: AgentHost, lock: LockTarget, signal: AbortS
 async function sendLayerRest(
   host: AgentHost,
   connection: TransferConnection,
-  { layer, baseline, contents, pid }: SwitchTarget,
+  { layer, pid }: SwitchTarget,
   report: Report,
   signal: AbortSignal,
 ): Promise<void> {
-  const [after, written] = await Promise.all([scanLayer(layer, signal), writtenPaths(pid, signal)]);
-  const everWritten = new Set([...written, ...(contents?.written ?? [])]);
-  const difference = diffLayer(baseline, after, everWritten, contents?.comparable());
-  const patches = (await contents?.patches(difference.compared, after, signal)) ?? [];
-  const stream = packLayer(layer, difference, { live: false, patches, signal });
-  const { bytes } = await connection.send({ kind: TRANSFER_KINDS.layerRest, name: "layer-rest" }, stream, { signal });
+  const written = writtenPaths(pid, signal);
+  // Awaited by the tree, when it has looked.
+  written.catch(() => undefined);
+  const rest = await layer.rest(() => written, signal);
+  const { bytes } = await connection.send({ kind: TRANSFER_KINDS.layerRest, name: "layer-rest" }, rest.content, {
+    signal,
+  });
   host.metrics.transferBytesTotal.inc({ direction: "sent", kind: "layer-rest" }, bytes);
-  const pages = patches.flatMap(({ ranges }) => ranges).reduce((sum, [, count]) => sum + count, 0);
-  const compared = `${patches.length} open files compared, ${pages} pages of them sent`;
-  const message = patches.length === 0 ? "" : compared;
-  report({ step: "send-layer-rest", doneBytes: bytes, totalBytes: bytes, message });
+  report({ step: "send-layer-rest", doneBytes: bytes, totalBytes: bytes, message: compared(rest) });
+}
+
+async function sendTmpfsRest(
+  host: AgentHost,
+  connection: TransferConnection,
+  { tmpfs }: SwitchTarget,
+  report: Report,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const each of tmpfs) {
+    const { number, mount } = each;
+    const rest = await each.rest(signal);
+    const file = { kind: TRANSFER_KINDS.tmpfsRest, name: mount.mountPoint, metadata: { number } };
+    const { bytes } = await connection.send(file, rest.content, { signal });
+    host.metrics.transferBytesTotal.inc({ direction: "sent", kind: "tmpfs-rest" }, bytes);
+    report({ step: "send-tmpfs-rest", doneBytes: bytes, totalBytes: bytes, message: compared(rest) });
+  }
+}
+
+function compared({ comparedFiles, comparedPages }: Rest): string {
+  return comparedFiles === 0 ? "" : `${comparedFiles} open files compared, ${comparedPages} pages of them sent`;
 }

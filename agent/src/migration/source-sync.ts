@@ -4,15 +4,10 @@ import type { SyncRequest, SyncResult } from "@drayage/shared/gen/drayage/agent/
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import { DESCRIPTORS_IMAGE } from "../criu/image-names.ts";
 import { exportImage } from "../image/image-transfer.ts";
-import {
-  diffLayer,
-  EMPTY_MANIFEST,
-  layerDirectory,
-  packLayer,
-  scanLayer,
-  SentContents,
-  writtenPaths,
-} from "../layer/layer.ts";
+import { mountsOf } from "../host/mountinfo.ts";
+import { layerDirectory, SentTree, writtenPaths } from "../layer/layer.ts";
+import { carriedTmpfs } from "../tmpfs/carried-tmpfs.ts";
+import { SentTmpfs } from "../tmpfs/sent-tmpfs.ts";
 import type { Report } from "./joinable-run.ts";
 import { runPhase } from "./run-phase.ts";
 import { preCopy } from "./source-pre-copy.ts";
@@ -39,6 +34,7 @@ export async function syncSource(
   if (request.sendImage)
     image = await runPhase(phases, "send-image", () => sendImage(context, connection, report, signal));
   const layer = await runPhase(phases, "send-layer", () => sendLayer(context, connection, report, signal));
+  const tmpfs = await runPhase(phases, "send-tmpfs", () => sendTmpfs(context, connection, report, signal));
   await sendDescriptors(context, connection, signal);
   const memory =
     request.preCopy === undefined ? undefined : await preCopy(context, connection, request.preCopy, report, signal);
@@ -46,11 +42,12 @@ export async function syncSource(
   const { transferBytesTotal, transferWireBytesTotal } = context.host.metrics;
   transferBytesTotal.inc({ direction: "sent", kind: "image" }, image.bytes);
   transferBytesTotal.inc({ direction: "sent", kind: "layer" }, layer.bytes);
+  transferBytesTotal.inc({ direction: "sent", kind: "tmpfs" }, tmpfs.bytes);
   transferWireBytesTotal.inc({ direction: "sent" }, connection.wireBytes);
   await record.transition("synced");
   return {
     imageBytes: image.wireBytes,
-    layerBytes: layer.wireBytes,
+    layerBytes: layer.wireBytes + tmpfs.wireBytes,
     rounds: memory?.rounds ?? [],
     decisions: memory?.decisions ?? [],
     postCopy: memory?.postCopy ?? false,
@@ -80,23 +77,42 @@ async function sendLayer(
   signal: AbortSignal,
 ): Promise<Sent> {
   const { dockerId } = record.entry;
-  const directory = await layerDirectory(host.docker, dockerId, signal);
-  const manifest = await scanLayer(directory, signal);
+  const tree = new SentTree(await layerDirectory(host.docker, dockerId, signal));
   const { State } = await host.docker.inspectContainer(dockerId, { signal });
-  const contents = new SentContents(directory, await writtenPaths(State.Pid, signal));
-  const difference = diffLayer(EMPTY_MANIFEST, manifest);
+  const { content, sizeBytes } = await tree.first(() => writtenPaths(State.Pid, signal), signal);
   const wireBytesBefore = connection.wireBytes;
-  const { bytes } = await connection.send(
-    { kind: TRANSFER_KINDS.layer, name: "layer" },
-    packLayer(directory, difference, { live: true, contents, signal }),
-    {
+  const { bytes } = await connection.send({ kind: TRANSFER_KINDS.layer, name: "layer" }, content, {
+    signal,
+    onProgress: (doneBytes) => report({ step: "send-layer", doneBytes, totalBytes: sizeBytes, message: "" }),
+  });
+  transfer.layer = tree;
+  return { bytes, wireBytes: connection.wireBytes - wireBytesBefore };
+}
+
+/** One after the other: each is read by a tar of its own. */
+async function sendTmpfs(
+  { host, record, transfer }: SourceContext,
+  connection: TransferConnection,
+  report: Report,
+  signal: AbortSignal,
+): Promise<Sent> {
+  const { State } = await host.docker.inspectContainer(record.entry.dockerId, { signal });
+  const initPid = State.Pid;
+  const mounts = transfer.tmpfsMounts();
+  const wireBytesBefore = connection.wireBytes;
+  let bytes = 0;
+  for (const [number, mount] of carriedTmpfs(await mountsOf(initPid), await mountsOf("self")).entries()) {
+    const tmpfs = await SentTmpfs.attach(mounts, { initPid, number, mount }, signal);
+    transfer.tmpfs.push(tmpfs);
+    const { content, sizeBytes } = await tmpfs.first(signal);
+    const file = { kind: TRANSFER_KINDS.tmpfs, name: mount.mountPoint, metadata: { number, options: mount.options } };
+    const sent = await connection.send(file, content, {
       signal,
       onProgress: (doneBytes) =>
-        report({ step: "send-layer", doneBytes, totalBytes: difference.changedBytes, message: "" }),
-    },
-  );
-  transfer.baseline = manifest;
-  transfer.contents = contents;
+        report({ step: "send-tmpfs", doneBytes, totalBytes: sizeBytes, message: mount.mountPoint }),
+    });
+    bytes += sent.bytes;
+  }
   return { bytes, wireBytes: connection.wireBytes - wireBytesBefore };
 }
 

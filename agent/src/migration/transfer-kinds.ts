@@ -8,6 +8,10 @@ export const TRANSFER_KINDS = {
   layer: "layer",
   /** What changed in it since; sent from the freeze, applied to the mounted root. */
   layerRest: "layer-rest",
+  /** A tmpfs of the container's while it runs, as a tree of files; metadata has its number, and the options of its mount. */
+  tmpfs: "tmpfs",
+  /** What changed in it since; metadata has its number. */
+  tmpfsRest: "tmpfs-rest",
   /** Memory while the container runs, a round each: a memory stream, see memory-stream/format.ts; metadata has its number. */
   memoryRound: "memory-round",
   /** The memory that the dump has found, less what the last round has: the same. */
@@ -19,6 +23,11 @@ export const TRANSFER_KINDS = {
   /** Manifest of all of CRIU's files, and the small ones themselves; see image-bundle.ts. */
   criuBundle: "criu-bundle",
 } as const;
+
+export const TmpfsMetadata = z.object({
+  number: z.number().int().nonnegative(),
+  options: z.array(z.string()),
+});
 
 export const ImageManifest = z.object({
   files: z.array(z.object({ name: z.string(), bytes: z.number().int().nonnegative(), bundled: z.boolean() })),

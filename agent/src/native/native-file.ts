@@ -7,7 +7,7 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 const PLACES = [import.meta.dirname, join(import.meta.dirname, "../../dist")];
 
 /** Throws INTERNAL if it is not there: the package is broken, or the checkout was not built. */
-export function nativeFile(name: "page-memory.node" | "drayage-layer-tar"): string {
+export function nativeFile(name: "page-memory.node" | "drayage-layer-tar" | "drayage-container-mount"): string {
   const path = PLACES.map((place) => join(place, name)).find(existsSync);
   if (path !== undefined) return path;
   throw new DrayError("INTERNAL", `${name} is missing`, {

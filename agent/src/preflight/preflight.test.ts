@@ -57,6 +57,7 @@ const source: readonly [code: string, change: Partial<SourceFacts>][] = [
   ["host-network", { inspect: withHostConfig({ NetworkMode: "host" }) }],
   ["host-pid", { inspect: withHostConfig({ PidMode: "host" }) }],
   ["host-ipc", { inspect: withHostConfig({ IpcMode: "host" }) }],
+  ["shareable-ipc", { inspect: withHostConfig({ IpcMode: "shareable" }) }],
   ["host-uts", { inspect: withHostConfig({ UTSMode: "host" }) }],
   ["joined-namespace", { inspect: withHostConfig({ NetworkMode: "container:0123" }) }],
   ["devices", { inspect: withHostConfig({ Devices: [{ PathOnHost: "/dev/fuse" }] }) }],

@@ -68,6 +68,16 @@ export const CONTAINER_FEATURE_CHECKS: readonly Check<SourceFacts>[] = [
       when(inspect.HostConfig.IpcMode === "host", "The container shares the host's IPC objects.", OWN_NAMESPACE),
   },
   {
+    code: "shareable-ipc",
+    severity: "blocking",
+    find: ({ inspect }) =>
+      when(
+        inspect.HostConfig.IpcMode === "shareable",
+        "The container's IPC is shareable: its /dev/shm is a directory of this host's Docker, and the copy's would be empty.",
+        "Start it with --ipc=private, Docker's default.",
+      ),
+  },
+  {
     code: "host-uts",
     severity: "blocking",
     find: ({ inspect }) =>
