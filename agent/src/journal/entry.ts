@@ -85,6 +85,8 @@ export const DestinationEntry = z.object({
   thawedAtMs: z.number().nullable(),
   /** The copy fetches private memory after it runs: what the source shows when it comes to bring it. Null if it has all. */
   postCopy: z.object({ transferToken: z.string() }).nullable().default(null),
+  /** All private memory is in the images, and is brought into the copy when that runs. */
+  placesLater: z.boolean().default(false),
 });
 export type DestinationEntry = z.infer<typeof DestinationEntry>;
 

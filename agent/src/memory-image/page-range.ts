@@ -35,10 +35,10 @@ export interface PageRange {
 const SPACE_END = 2 ** 56;
 const MOST_PAGES = 2 ** 40 / PAGE_BYTES;
 /**
- * All that CRIU's dumps produce. Of the others its restore makes nonsense: it takes the content of pages that are
- * neither present nor in the parent from the wrong place of the pages image.
+ * All that CRIU's dumps produce, and pages of the parent that may come later. Of the others its restore makes nonsense:
+ * it takes the content of pages that are neither present nor in the parent from the wrong place of the pages image.
  */
-const SOUND_FLAGS: ReadonlySet<number> = new Set([PRESENT, PRESENT | LAZY, LAZY, PARENT]);
+const SOUND_FLAGS: ReadonlySet<number> = new Set([PRESENT, PRESENT | LAZY, LAZY, PARENT, PARENT | LAZY]);
 
 export function endOf({ vaddr, pages }: Pick<PageRange, "vaddr" | "pages">): number {
   return vaddr + pages * PAGE_BYTES;

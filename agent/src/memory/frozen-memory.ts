@@ -1,11 +1,12 @@
 /**
  * All memory of a container that stands frozen and has been dumped without its private memory (`lazy-pages`): what the
  * dump has put into its images comes from there, what it has left where it is from the processes themselves. CRIU's own
- * ways out of the process, into a file or to a page server, copy every page once more, one process at a time.
+ * ways out of the process, into a file or to a page server, copy every page once more, one process at a time. What the
+ * dump has left where it is stays marked: a restore may leave it out once more.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
-import { PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
+import { LAZY, PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { containerTasks, TaskMemory } from "./container-memory.ts";
 import { type Known, PageBatch } from "./page-batch.ts";
@@ -79,7 +80,7 @@ async function* readRange(
     else if ((memory?.read(address, space) ?? 0) < space.length) {
       throw new DrayError("INTERNAL", `memory at ${address.toString(16)} of a frozen process cannot be read`);
     }
-    batch.add(address, space.length / PAGE_BYTES);
+    batch.add(address, space.length / PAGE_BYTES, (flags & LAZY) !== 0);
     done += space.length / PAGE_BYTES;
     if (batch.isFull) yield* batch.drain();
   }

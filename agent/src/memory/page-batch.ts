@@ -2,7 +2,7 @@
  * Judges pages and writes them into a memory stream, some at a time: those that have to be sent with their content,
  * runs of the others as PARENT ranges, joined over whatever pieces they came in.
  */
-import { type ImageId, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
+import { type ImageId, LAZY, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import type { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { type DigestTable, REGION_BYTES } from "./digest-table.ts";
 
@@ -19,6 +19,8 @@ interface Piece {
   readonly vaddr: number;
   readonly firstPage: number;
   readonly pages: number;
+  /** Of the flags of its ranges: LAZY, or none. */
+  readonly flags: number;
 }
 
 export class PageBatch {
@@ -30,7 +32,7 @@ export class PageBatch {
   #judged = 0;
   #filledPages = 0;
   #image: ImageId | undefined;
-  #same = { vaddr: 0, pages: 0 };
+  #same = { vaddr: 0, pages: 0, flags: 0 };
   /** Pages so far. */
   seenPages = 0;
   /** Of them, those that were sent. */
@@ -58,10 +60,10 @@ export class PageBatch {
     return this.#window.subarray(from, from + fitting * PAGE_BYTES);
   }
 
-  /** The first pages of the space have been filled. */
-  add(vaddr: number, pages: number): void {
+  /** The first pages of the space have been filled. `lazy`: a restore may leave them out and have them brought later. */
+  add(vaddr: number, pages: number, lazy = false): void {
     if (pages === 0) return;
-    this.#pieces.push({ vaddr, firstPage: this.#filledPages, pages });
+    this.#pieces.push({ vaddr, firstPage: this.#filledPages, pages, flags: lazy ? LAZY : 0 });
     this.#filledPages += pages;
   }
 
@@ -118,35 +120,36 @@ export class PageBatch {
     yield* this.#encoder.end();
   }
 
-  *#write({ vaddr, firstPage, pages }: Piece): Generator<Buffer> {
+  *#write({ vaddr, firstPage, pages, flags }: Piece): Generator<Buffer> {
     const verdicts = this.#verdicts;
     for (let from = firstPage; from < firstPage + pages; ) {
       let to = from + 1;
       while (to < firstPage + pages && verdicts[to] === verdicts[from]) to++;
       const at = vaddr + (from - firstPage) * PAGE_BYTES;
-      if (verdicts[from] === 0) yield* this.#skip(at, to - from);
+      if (verdicts[from] === 0) yield* this.#skip(at, to - from, flags);
       else {
         yield* this.#writeSame();
-        yield* this.#encoder.range(at, to - from, PRESENT, this.#window.subarray(from * PAGE_BYTES, to * PAGE_BYTES));
+        const content = this.#window.subarray(from * PAGE_BYTES, to * PAGE_BYTES);
+        yield* this.#encoder.range(at, to - from, PRESENT | flags, content);
       }
       from = to;
     }
   }
 
-  *#skip(vaddr: number, pages: number): Generator<Buffer> {
+  *#skip(vaddr: number, pages: number, flags: number): Generator<Buffer> {
     const { vaddr: first, pages: before } = this.#same;
-    if (before > 0 && first + before * PAGE_BYTES === vaddr) {
-      this.#same = { vaddr: first, pages: before + pages };
+    if (before > 0 && first + before * PAGE_BYTES === vaddr && flags === this.#same.flags) {
+      this.#same = { vaddr: first, pages: before + pages, flags };
       return;
     }
     yield* this.#writeSame();
-    this.#same = { vaddr, pages };
+    this.#same = { vaddr, pages, flags };
   }
 
   *#writeSame(): Generator<Buffer> {
-    const { vaddr, pages } = this.#same;
+    const { vaddr, pages, flags } = this.#same;
     if (pages === 0) return;
-    this.#same = { vaddr: 0, pages: 0 };
-    yield* this.#encoder.range(vaddr, pages, PARENT);
+    this.#same = { vaddr: 0, pages: 0, flags: 0 };
+    yield* this.#encoder.range(vaddr, pages, PARENT | flags);
   }
 }

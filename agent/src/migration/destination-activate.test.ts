@@ -37,6 +37,7 @@ describe("a copy that died before it was thawed", () => {
         descriptionJson: "{}",
         thawedAtMs: null,
         postCopy: null,
+        placesLater: false,
       },
     );
     const done: string[] = [];

@@ -25,7 +25,7 @@ import { runPhase } from "./run-phase.ts";
 
 const PROGRESS_MS = 200;
 /** States in which the copy has been thawed, for good. */
-const HAS_RUN: ReadonlySet<DestinationState> = new Set(["fetching", "running", "finished"]);
+export const HAS_RUN: ReadonlySet<DestinationState> = new Set(["fetching", "running", "finished"]);
 
 /** Less than the leader waits for an answer to Activate. */
 const SYNC_DEADLINE_MS = 30_000;
@@ -98,6 +98,7 @@ export class Activation {
       await session.commit({ lift: ready && (() => ready.lift()) });
       thawed = thawedAtMs ?? Date.now();
     });
+    if (record.entry.placesLater) this.#parts.fetch.begin();
     await faultPoint("destination.after-thaw");
     if (record.entry.postCopy !== null) {
       await Promise.all([this.#announceEndpoints(ready), record.transition("fetching", { thawedAtMs: thawed })]);
@@ -180,7 +181,7 @@ export class Activation {
    */
   #memoryIsInReach(): boolean {
     const { host, record } = this.#context;
-    if (record.entry.postCopy === null) return true;
+    if (record.entry.postCopy === null && !record.entry.placesLater) return true;
     const { standing } = this.#parts.fetch;
     if (standing !== "unknown") return standing === "ready";
     throw new DrayError("PEER_UNAVAILABLE", `the fault server of ${record.entry.containerName} is not reached`, {

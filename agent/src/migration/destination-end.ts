@@ -1,6 +1,6 @@
 /** The two ends on the destination: `finished`, the container is one like any other; `aborted`, nothing is left of it. */
 import { Once } from "@drayage/shared/concurrency/once.ts";
-import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { unblockMac } from "../network-lock/mac-block.ts";
 import type { PageFetch } from "../post-copy/page-fetch.ts";
 import type { DestinationContainer } from "./destination-container.ts";
@@ -9,6 +9,7 @@ import type { DestinationContext } from "./destination-record.ts";
 import type { Reservation } from "./destination-reserve.ts";
 import type { HeldStart } from "./held-start.ts";
 import type { ThawInReserve } from "./prepared-thaw.ts";
+import { runPhase } from "./run-phase.ts";
 
 const REMOVE_DEADLINE_MS = 30_000;
 
@@ -16,7 +17,7 @@ export interface EndingParts {
   readonly container: Pick<DestinationContainer, "find" | "setRestartPolicy" | "startIfItDied">;
   readonly reservation: Pick<Reservation, "callOff" | "giveUp">;
   readonly preparation: Pick<Preparation, "cancel">;
-  readonly fetch: Pick<PageFetch, "discard" | "forget">;
+  readonly fetch: Pick<PageFetch, "complete" | "discard" | "forget">;
   readonly start: Pick<HeldStart, "ends">;
   readonly thaw: Pick<ThawInReserve, "discard">;
 }
@@ -53,6 +54,8 @@ export class DestinationEnding {
     const { container, reservation, fetch, start } = this.#parts;
     const { dockerId, migrationId } = record.entry;
     await start.ends();
+    // The images are its memory until then.
+    if (record.entry.placesLater) await this.#placed();
     const isHere = await container.setRestartPolicy();
     await host.gate.disarm(dockerId);
     await unblockMac(migrationId);
@@ -61,6 +64,20 @@ export class DestinationEnding {
     await reservation.giveUp();
     await record.transition("finished");
     this.#ended.abort();
+  }
+
+  /** Returns also when the copy has lost its memory: it is frozen for good then, and of no use. */
+  async #placed(): Promise<void> {
+    const { phases } = this.#context;
+    await runPhase(phases, "place-memory", async () => {
+      try {
+        await this.#parts.fetch.complete;
+      } catch (thrown) {
+        const error = toDrayError(thrown);
+        if (error.reason === "CANCELLED") throw error;
+        phases.logger.error({ err: error }, "the copy has lost its memory");
+      }
+    });
   }
 
   async #runAbort(reason: string): Promise<void> {

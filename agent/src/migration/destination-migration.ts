@@ -18,7 +18,7 @@ import type { DestinationEntry, DestinationState } from "../journal/entry.ts";
 import { PageFetch } from "../post-copy/page-fetch.ts";
 import { faultServerPlace } from "../post-copy/server-unit.ts";
 import type { AgentHost } from "./agent-host.ts";
-import { Activation } from "./destination-activate.ts";
+import { Activation, HAS_RUN } from "./destination-activate.ts";
 import { DestinationContainer } from "./destination-container.ts";
 import { DestinationEnding } from "./destination-end.ts";
 import { Preparation } from "./destination-prepare.ts";
@@ -48,6 +48,8 @@ const MAY_FETCH: ReadonlySet<DestinationState> = new Set([
   "fetching",
   "declining",
 ]);
+/** The same where the memory has come, and only its way into the copy is left. */
+const MAY_PLACE: ReadonlySet<DestinationState> = new Set([...MAY_FETCH, "running"]);
 /** Answers after which asking again brings no committed copy to life. */
 const COPY_IS_LOST: ReadonlySet<Reason> = new Set(["NOT_OWNER", "NOT_FOUND", "CRIU_RESTORE_FAILED", "CANCELLED"]);
 
@@ -82,7 +84,8 @@ export class DestinationMigration {
     const { imageDirectory } = entry;
     const fetch = new PageFetch({
       place: faultServerPlace(host.config, migrationId),
-      lastRound: async () => {
+      images: async () => {
+        if (record.entry.placesLater) return imageDirectory;
         const round = await lastRound(imageDirectory);
         return round === null ? null : roundDirectory(imageDirectory, round);
       },
@@ -165,6 +168,7 @@ export class DestinationMigration {
   async finish(): Promise<string[]> {
     const { state } = this.entry;
     if (state !== "running" && state !== "finished") throw this.record.outOfTurn("Finish");
+    await this.attaching;
     if (state === "running") await this.ending.finish();
     // Who hears that the migration has ended may order the next one at once, by the container's name.
     await this.host.listing.upToDate();
@@ -225,14 +229,20 @@ export class DestinationMigration {
     }
   }
 
-  /** The fault server has outlived the agent; the source comes again with the token of the journal. */
+  /** The fault server has outlived the agent; the source comes again with the token of the journal, or all is here. */
   private recoverFetch(): void {
-    const { state, postCopy } = this.entry;
-    if (postCopy === null || !MAY_FETCH.has(state)) return;
+    const { state, postCopy, placesLater, imageDirectory } = this.entry;
+    const mayFetch = postCopy !== null && MAY_FETCH.has(state);
+    const mayPlace = placesLater && MAY_PLACE.has(state);
+    if (!mayFetch && !mayPlace) return;
     this.attaching = this.persist(async () => {
       await this.fetching.attach();
       // Not before: what comes must find somebody to give it to.
-      this.reservation.authorise();
+      if (mayFetch) this.reservation.authorise();
+      else {
+        if (HAS_RUN.has(state)) this.fetching.begin();
+        void this.fetching.takeFromImages(imageDirectory);
+      }
     });
     this.attaching.catch(complainUnless(this.host.stopping, this.logger));
   }

@@ -4,7 +4,7 @@
  */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
-import type { PrepareResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { type PrepareResult, SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { goFirst } from "../host/go-first.ts";
 import { destinationFiles } from "../network-lock/destination-files.ts";
 import { blockMac } from "../network-lock/mac-block.ts";
@@ -19,8 +19,9 @@ import { type Endpoint, macsByParent } from "./endpoints.ts";
 import type { HeldStart } from "./held-start.ts";
 import type { IncomingTransfer } from "./incoming-transfer.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
+import { placesLater } from "./place-later.ts";
 import type { ThawInReserve } from "./prepared-thaw.ts";
-import { detachRounds } from "./round-directories.ts";
+import { detachRounds, lastRound } from "./round-directories.ts";
 import { runPhase } from "./run-phase.ts";
 
 /** How long `create` waits for this agent, and the restore for its images and pages. */
@@ -55,7 +56,7 @@ export interface PreparationParts {
   readonly container: Pick<DestinationContainer, "endpoints">;
   readonly transfer: Pick<IncomingTransfer, "complete" | "restorable" | "imageBytes" | "expectNoMemory">;
   readonly reservation: Pick<Reservation, "transferToken" | "tmpfs">;
-  readonly fetch: Pick<PageFetch, "start" | "expect" | "restored">;
+  readonly fetch: Pick<PageFetch, "start" | "expect" | "takeFromImages" | "restored">;
   readonly start: HeldStart;
   readonly thaw: Pick<ThawInReserve, "prepare">;
   /** Called when `prepared` is durable. */
@@ -91,12 +92,16 @@ export class Preparation {
     if (state !== "reserved" || dockerId === "") throw record.outOfTurn("Prepare");
     const step = (name: string) => report({ step: name, doneBytes: 0, totalBytes: 0, message: "" });
     const endpoints = await container.endpoints();
+    const { memoryBytes } = SourceDescription.fromJSON(JSON.parse(record.entry.descriptionJson));
+    const hadRounds = (await lastRound(imageDirectory)) !== null;
+    const later = await placesLater(host.hostFacts, { postCopy, hadRounds, memoryBytes });
     await record.transition("holding", {
       macs: endpoints.map(({ mac }) => mac),
       postCopy: postCopy ? { transferToken: reservation.transferToken } : null,
+      placesLater: later,
     });
     if (postCopy) transfer.expectNoMemory();
-    const session = await runPhase(phases, "hold-create", () => this.#hold(postCopy, endpoints, signal));
+    const session = await runPhase(phases, "hold-create", () => this.#hold(postCopy || later, endpoints, signal));
     step("held");
     await goFirst(async () => {
       const received = runPhase(phases, "receive-images", () => start.whileHeld(transfer.complete, signal));
@@ -123,7 +128,7 @@ export class Preparation {
   }
 
   /** Behind its lock from the first moment, Docker's start of it waits in the gate. */
-  async #hold(postCopy: boolean, endpoints: readonly Endpoint[], signal: AbortSignal): Promise<RestoreSession> {
+  async #hold(lazyPages: boolean, endpoints: readonly Endpoint[], signal: AbortSignal): Promise<RestoreSession> {
     const { docker, gate } = this.#context.host;
     const { dockerId, migrationId } = this.#context.record.entry;
     for (const [parent, macs] of macsByParent(endpoints)) await blockMac({ migrationId, parent, macs }, signal);
@@ -138,9 +143,9 @@ export class Preparation {
       imageDirectory,
       workDirectory: `${imageDirectory}-work`,
       criuOptions: [...connectionsOf(endpoints), ...takenFrom(this.#parts.reservation.tmpfs)],
-      lazyPages: postCopy,
+      lazyPages,
     });
-    if (postCopy) await this.#startFaultServer(armed, signal);
+    if (lazyPages) await this.#startFaultServer(armed, signal);
     // Not by the way: what runc cannot do here is to be known before anything stands still, and it mounts volumes into
     // the copy's root for a moment, in which the rest of the layer must not be written there.
     await this.#orFailedRestore(armed, armed.runcReady(signal), signal, {
@@ -160,8 +165,15 @@ export class Preparation {
 
   /** Begins while memory is still on its way: CRIU's preparations need none. */
   async #restore(session: RestoreSession, received: Promise<void>, signal: AbortSignal): Promise<void> {
-    const { imageDirectory, postCopy } = this.#context.record.entry;
+    const { imageDirectory, postCopy, placesLater } = this.#context.record.entry;
     if (postCopy !== null) await this.#orFailedRestore(session, this.#expectFaults(imageDirectory), signal);
+    // CRIU looks for the fault server first of all, and that must know what is missing.
+    if (placesLater)
+      await this.#orFailedRestore(
+        session,
+        received.then(() => this.#expectToPlace(imageDirectory)),
+        signal,
+      );
     await session.imagesComplete();
     await this.#orFailedRestore(session, received, signal);
     await faultPoint("destination.before-pages-complete");
@@ -169,13 +181,21 @@ export class Preparation {
     const deadlineMs = restoreDeadlineMs(this.#parts.transfer.imageBytes);
     const limit = { deadlineMs, what: "CRIU has not restored" };
     await this.#orFailedRestore(session, session.prepared, signal, limit);
-    if (postCopy !== null) await this.#orFailedRestore(session, this.#parts.fetch.restored(), signal, limit);
+    if (postCopy !== null || placesLater)
+      await this.#orFailedRestore(session, this.#parts.fetch.restored(), signal, limit);
   }
 
   /** Rounds of memory are no parents of these images: what the copy has of them it fetches, too. */
   async #expectFaults(imageDirectory: string): Promise<void> {
     await detachRounds(imageDirectory);
-    await this.#parts.fetch.expect(imageDirectory);
+    await this.#parts.fetch.expect(imageDirectory, false);
+  }
+
+  /** CRIU may want a page itself, before the copy runs. */
+  async #expectToPlace(imageDirectory: string): Promise<void> {
+    const { fetch } = this.#parts;
+    await runPhase(this.#context.phases, "expect-faults", () => fetch.expect(imageDirectory, true));
+    void fetch.takeFromImages(imageDirectory);
   }
 
   /** Waits while the start is held; says what CRIU says if it was its restore that failed, or TIMEOUT after the limit. */

@@ -24,6 +24,7 @@ const RESERVING: DestinationEntry = {
   descriptionJson: "{}",
   thawedAtMs: null,
   postCopy: null,
+  placesLater: false,
 };
 
 describe("DestinationRecord", () => {

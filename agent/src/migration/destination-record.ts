@@ -17,7 +17,7 @@ export interface DestinationContext {
 }
 
 /** What of an entry may become known on the way. */
-type Facts = Partial<Pick<DestinationEntry, "dockerId" | "macs" | "error" | "thawedAtMs" | "postCopy">>;
+type Facts = Partial<Pick<DestinationEntry, "dockerId" | "macs" | "error" | "thawedAtMs" | "postCopy" | "placesLater">>;
 
 export class DestinationRecord {
   readonly #host: Pick<AgentHost, "journal" | "metrics" | "node">;

@@ -56,6 +56,7 @@ export async function journalReserving(host: AgentHost, request: ReserveRequest)
     descriptionJson: JSON.stringify(SourceDescription.toJSON(description)),
     thawedAtMs: null,
     postCopy: null,
+    placesLater: false,
   };
   await faultPoint("destination.before-journal-reserving");
   try {
@@ -91,7 +92,7 @@ export class Reservation {
       layerRest: (content) => this.#receiveLayerRest(content),
       tmpfs: (number, options, content) => this.#receiveTmpfs(number, options, content),
       tmpfsRest: (number, content) => applyLayer(tmpfsTarget(this.#tmpfs.get(number)), content),
-      postCopy: (file) => fetch.receive(file),
+      postCopy: ({ content, say }) => fetch.receive({ content: content as AsyncIterable<Buffer>, say }),
     });
   }
 

@@ -51,7 +51,11 @@ async function serveOver(
 ): Promise<void> {
   const initPid = record.entry.frozen?.pid ?? 0;
   const memories = await openMemories(await container.cgroup(), initPid);
-  const source = new PageSource(memories, transfer.known);
+  const served = memories.map((memory) => ({
+    pid: memory.task.innerPid,
+    read: (address: number, space: Buffer) => memory.read(address, space),
+  }));
+  const source = new PageSource(served, transfer.known);
   try {
     await connection.sendChunks({ kind: TRANSFER_KINDS.postCopy, name: "pages" }, source.chunks(), {
       signal,

@@ -1,6 +1,7 @@
 /**
- * The destination's part of a post-copy: the copy's fault server says what is missing and what is waited for, the
- * source sends it, and what an earlier round of pre-copy has brought is taken from there.
+ * Memory that comes to a copy when it runs: its fault server says what is missing and what is waited for. In a post-copy
+ * the source sends it, and what an earlier round of pre-copy has brought is taken from there. Where all has come before,
+ * it is all taken from the images, and only its way into the processes is left for later.
  *
  * ```
  *  copy ── fault ──► fault server ──► here ── word ──► source
@@ -11,13 +12,13 @@
  * process of the agent, or another connection of the source, goes on.
  */
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
-import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
 import { contentOf } from "../memory-image/image-chain.ts";
 import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
 import { PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 import { FaultServer, type FaultServerEvents, type FaultServerState } from "./fault-server.ts";
 import { lazyRanges } from "./lazy-ranges.ts";
+import { PageSource } from "./page-source.ts";
 import { type FaultProgress, MAX_PAGES_PER_FRAME, type PageRange } from "./protocol.ts";
 import { type FaultServerPlace, type FaultServerStart, forgetOutcome, stopServerUnit } from "./server-unit.ts";
 import { type PageTriple, TRIPLES_AT_A_TIME, type Word } from "./words.ts";
@@ -33,10 +34,17 @@ export type FetchStanding =
 
 export interface PageFetchOptions {
   readonly place: FaultServerPlace;
-  /** Directory of the last round of memory that came before the switch; null if there was none. */
-  readonly lastRound: () => Promise<string | null>;
+  /** Directory of the images that have what need not be sent: the last round before the switch; null if there are none. */
+  readonly images: () => Promise<string | null>;
   /** Told of what nobody waits for. */
   readonly onTrouble: (message: string) => void;
+}
+
+/** Where pages come from. */
+export interface PageStream {
+  /** A memory stream; each chunk is used before the next is asked for. */
+  readonly content: AsyncIterable<Buffer>;
+  readonly say: (word: Word) => void;
 }
 
 interface OpenRound {
@@ -47,7 +55,9 @@ interface OpenRound {
 export class PageFetch {
   readonly #options: PageFetchOptions;
   #server: FaultServer | undefined;
-  #file: IncomingFile | undefined;
+  #stream: PageStream | undefined;
+  /** Of pages that are in the images here. */
+  #local: PageSource | undefined;
   /** Threads wait for these: "task address". */
   readonly #faults = new Set<string>();
   /** Pages that nobody waits for may come. */
@@ -94,13 +104,28 @@ export class PageFetch {
   }
 
   /** The images, without the memory that is to be fetched, are here: tells the fault server, which CRIU finds then. */
-  async expect(imageDirectory: string): Promise<void> {
+  async expect(imageDirectory: string, inImages: boolean): Promise<void> {
     const server = this.#demandServer();
-    for (const [task, ranges] of await lazyRanges(imageDirectory)) {
+    for (const [task, ranges] of await lazyRanges(imageDirectory, inImages)) {
       this.#missingPages += ranges.reduce((sum, { pages }) => sum + pages, 0);
       await server.ranges(task, ranges);
     }
     await server.listen();
+  }
+
+  /** Takes everything from the images. Resolves when all is in its place, or cannot be brought by this object. */
+  async takeFromImages(imageDirectory: string): Promise<void> {
+    try {
+      const pids = [...(await lazyRanges(imageDirectory, true)).keys()];
+      const served = pids.map((pid) => ({ pid, read: null }));
+      const source = new PageSource(served, null);
+      this.#local = source;
+      await this.receive({ content: source.chunks(), say: (word) => source.onWord(word) });
+    } catch (thrown) {
+      const error = toDrayError(thrown);
+      if (error.reason !== "CANCELLED")
+        this.#options.onTrouble(`memory does not get from the images: ${error.message}`);
+    }
   }
 
   /** The copy runs: from now on everything is fetched, not only what it waits for. */
@@ -140,10 +165,10 @@ export class PageFetch {
   }
 
   /** Takes the pages of one connection of the source, until all are here or the connection is lost. */
-  async receive(file: IncomingFile): Promise<void> {
+  async receive(stream: PageStream): Promise<void> {
     const server = this.#demandServer();
-    const isFirst = this.#file === undefined;
-    this.#file = file;
+    const isFirst = this.#stream === undefined;
+    this.#stream = stream;
     for (const fault of this.#faults) this.#say({ fault: placeOf(fault) });
     if (this.#isBegun) {
       // What was under way on an earlier connection is lost; only the server knows what that was.
@@ -153,7 +178,7 @@ export class PageFetch {
       () => this.#say({ complete: true }),
       () => undefined,
     );
-    await this.#take(file, server);
+    await this.#take(stream, server);
   }
 
   /** Ends the fault server of a copy that never ran; nothing happens to one that a copy needs. */
@@ -165,6 +190,7 @@ export class PageFetch {
 
   /** All is over. */
   async close(): Promise<void> {
+    this.#local?.fail(new DrayError("CANCELLED", "the copy's memory is not brought by this process any more"));
     const round = await this.#round?.catch(() => null);
     this.#round = Promise.resolve(null);
     if (round) await Promise.all([...round.images.values()].map(async (image) => (await image).close()));
@@ -177,7 +203,7 @@ export class PageFetch {
     await forgetOutcome(this.#options.place);
   }
 
-  async #take(file: IncomingFile, server: FaultServer): Promise<void> {
+  async #take({ content }: PageStream, server: FaultServer): Promise<void> {
     const decoder = new MemoryStreamDecoder();
     const pages = Buffer.allocUnsafeSlow(MAX_PAGES_PER_FRAME * PAGE_BYTES);
     let task = 0;
@@ -191,7 +217,7 @@ export class PageFetch {
       at += filled;
       filled = 0;
     };
-    for await (const chunk of file.content as AsyncIterable<Buffer>) {
+    for await (const chunk of content) {
       for (const event of decoder.decode(chunk)) {
         if (event.kind === "open") {
           if (event.image.kind !== "task") throw new DrayError("CORRUPT_STREAM", "pages that are of no process");
@@ -258,7 +284,7 @@ export class PageFetch {
   }
 
   async #openRound(): Promise<OpenRound | null> {
-    const directory = await this.#options.lastRound();
+    const directory = await this.#options.images();
     return directory === null ? null : { reader: await MemoryImageReader.open(directory), images: new Map() };
   }
 
@@ -316,7 +342,7 @@ export class PageFetch {
   }
 
   #say(word: Word): void {
-    this.#file?.say(word);
+    this.#stream?.say(word);
   }
 
   #demandServer(): FaultServer {

@@ -1,17 +1,16 @@
 /**
- * Sends the memory of a container that stands frozen, in the order in which its copy wants it: pages for which a thread
- * waits first, with those behind them; all others in between, but never so many ahead that a wanted page would have to
- * wait behind them.
+ * Sends the memory of a container in the order in which its copy wants it: pages for which a thread waits first, with
+ * those behind them; all others in between, but never so many ahead that a wanted page would have to wait behind them.
+ * It is read from the processes, which stand frozen, or is in the images that the copy has: then only told of.
  *
- * The processes stay as they are, whoever of us ends: another source may begin anew at any time.
+ * Nothing changes where it is taken from, whoever of us ends: another source may begin anew at any time.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import type { TaskMemory } from "../memory/container-memory.ts";
 import { BATCH_PAGES, type Known, PageBatch } from "../memory/page-batch.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { AheadLimit } from "./ahead-limit.ts";
 import { PageSet } from "./page-set.ts";
-import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { PAGE_BYTES, PARENT } from "../memory-image/page-range.ts";
 import type { PageTriple, Word } from "./words.ts";
 
 /** Pages that go with one that is waited for: what lies behind it is likely to be wanted next. */
@@ -20,8 +19,15 @@ const PREFETCH_PAGES = 16;
 /** Before a wait: what is there goes on its way. */
 const FLUSH = Buffer.alloc(0);
 
+/** The private memory of one process, by its pid in the container. */
+export interface ServedTask {
+  readonly pid: number;
+  /** Fills the space with the memory from this address on, and returns how many bytes it could; null: the copy has it. */
+  readonly read: ((address: number, space: Buffer) => number) | null;
+}
+
 interface Task {
-  readonly memory: TaskMemory;
+  readonly served: ServedTask;
   readonly missing: PageSet;
 }
 
@@ -43,9 +49,9 @@ export class PageSource {
   #wake = Promise.withResolvers<void>();
 
   /** With `known`, pages that the last round has are told without their content. */
-  constructor(memories: Iterable<TaskMemory>, known: Known | null) {
+  constructor(tasks: Iterable<ServedTask>, known: Known | null) {
     this.#batch = new PageBatch(new MemoryStreamEncoder(), known);
-    for (const memory of memories) this.#tasks.set(memory.task.innerPid, { memory, missing: new PageSet() });
+    for (const served of tasks) this.#tasks.set(served.pid, { served, missing: new PageSet() });
   }
 
   onWord(word: Word): void {
@@ -108,15 +114,17 @@ export class PageSource {
   }
 
   *#send({ place, pages }: { place: Place; pages: number }): Generator<Buffer> {
-    const { memory, missing } = this.#demandTask(place.task);
-    yield* this.#batch.open(memory.privateImage);
+    const { served, missing } = this.#demandTask(place.task);
+    const { read } = served;
+    yield* this.#batch.open({ kind: "task", id: served.pid });
     const range = { start: place.address, pages };
     missing.delete(range);
     this.#aheadPages += pages;
-    for (let done = 0; done < pages; ) {
+    if (read === null) yield* this.#batch.range(place.address, pages, PARENT);
+    for (let done = 0; read !== null && done < pages; ) {
       const address = place.address + done * PAGE_BYTES;
       const space = this.#batch.space(address, pages - done);
-      const bytes = memory.read(address, space);
+      const bytes = read(address, space);
       if (bytes < space.length) {
         throw new DrayError(
           "INTERNAL",
