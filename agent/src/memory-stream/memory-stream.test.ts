@@ -20,7 +20,7 @@ const ranges: fc.Arbitrary<Range[]> = fc
     fc.record({
       gap: fc.nat(5),
       pages: fc.integer({ min: 1, max: 4 }),
-      flags: fc.constantFrom(PRESENT, PARENT, LAZY, PRESENT | LAZY),
+      flags: fc.constantFrom(PRESENT, PARENT, LAZY, PRESENT | LAZY, PARENT | LAZY),
     }),
     { maxLength: 300 },
   )
