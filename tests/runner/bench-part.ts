@@ -10,6 +10,7 @@ const BENCHMARKS: readonly (readonly [string, ...string[]])[] = [
   ["exec.ts"],
   ["downtime.ts"],
   ["link.ts"],
+  ["tmpfs.ts"],
   ["application.ts"],
   ["memory.ts"],
 ];
