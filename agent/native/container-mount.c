@@ -1,5 +1,5 @@
 /*
- * A mount of a container on this host, too: the same file system, seen without what is mounted on it.
+ * A mount of a container on this host, too: the same file system, to be read, without what is mounted on it.
  *
  *   drayage-container-mount PID MOUNTPOINT TARGET
  *
@@ -46,6 +46,14 @@ int main(int count, char **arguments)
 	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, arguments[2], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
 	if (tree < 0)
 		return failed(arguments[2]);
+	/* A peer of the container's would show what it mounts there later, and unmount it there when it is unmounted here. */
+	struct mount_attr quiet = {
+		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME,
+		.attr_clr = MOUNT_ATTR__ATIME,
+		.propagation = MS_PRIVATE,
+	};
+	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &quiet, sizeof(quiet)))
+		return failed("make the mount private and read-only");
 	if (setns(here, CLONE_NEWNS))
 		return failed("leave the container's mount namespace");
 	if (syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH))

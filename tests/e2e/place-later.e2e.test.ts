@@ -10,7 +10,7 @@ const MEGABYTES = 192;
 
 /** As soon as the journal says that the copy runs: its memory is on its way then. */
 const KILL_WHEN_RUNNING = `
-until tail -qn 1 /var/lib/drayage/journal/*.journal | grep '"state":"running"' | grep -q ""containerName":"$1""; do
+until tail -qn 1 /var/lib/drayage/journal/*.journal | grep '"state":"running"' | grep -q '"containerName":"'"$1"'"'; do
   sleep 0.01
 done
 systemctl kill --signal=SIGKILL drayage-agent

@@ -28,6 +28,7 @@ export class DestinationEnding {
   readonly #finish = new Once<void>();
   readonly #abort = new Once<void>();
   readonly #ended = new AbortController();
+  readonly #warnings: string[] = [];
 
   constructor(context: DestinationContext, parts: EndingParts) {
     this.#context = context;
@@ -37,6 +38,11 @@ export class DestinationEnding {
   /** Fires when nothing remains to be done, or waited for. */
   get ended(): AbortSignal {
     return this.#ended.signal;
+  }
+
+  /** What whoever hears of the end should know. */
+  get warnings(): readonly string[] {
+    return this.#warnings;
   }
 
   /** From `running`: policy back, files gone. */
@@ -55,7 +61,10 @@ export class DestinationEnding {
     const { dockerId, migrationId } = record.entry;
     await start.ends();
     // The images are its memory until then.
-    if (record.entry.placesLater) await this.#placed();
+    if (record.entry.placesLater) {
+      await this.#placed();
+      await record.transition("running", { placesLater: false });
+    }
     const isHere = await container.setRestartPolicy();
     await host.gate.disarm(dockerId);
     await unblockMac(migrationId);
@@ -76,6 +85,7 @@ export class DestinationEnding {
         const error = toDrayError(thrown);
         if (error.reason === "CANCELLED") throw error;
         phases.logger.error({ err: error }, "the copy has lost its memory");
+        this.#warnings.push("its memory was lost while it was brought into its place: it stands frozen, start it anew");
       }
     });
   }

@@ -122,6 +122,12 @@ export class DestinationMigration {
     return this.record.entry;
   }
 
+  /** Whether it has brought this container here, and not all of its memory is in its place yet. */
+  isPlacing(dockerId: string): boolean {
+    const { entry } = this;
+    return entry.dockerId === dockerId && entry.placesLater && entry.state === "running";
+  }
+
   /** What has been done here so far, and for how long. */
   get steps(): PhaseTime[] {
     return [...this.times];
@@ -172,7 +178,7 @@ export class DestinationMigration {
     if (state === "running") await this.ending.finish();
     // Who hears that the migration has ended may order the next one at once, by the container's name.
     await this.host.listing.upToDate();
-    return [];
+    return [...this.ending.warnings];
   }
 
   /**

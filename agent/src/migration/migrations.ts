@@ -34,7 +34,9 @@ export class Migrations {
     const entries = await this.host.journal.readAll();
     const underWay = entries.filter((entry) => !isEnded(entry)).map(({ migrationId }) => migrationId);
     await sweepTransitDirectories(transitOptionsOf(this.host.config), underWay);
-    await sweepTransitMounts(this.host.config, underWay);
+    await sweepTransitMounts(this.host.config, underWay).catch((thrown: unknown) =>
+      this.host.logger.error({ err: toDrayError(thrown) }, "a tmpfs of an earlier migration is still mounted"),
+    );
     for (const entry of entries) {
       const migration =
         entry.role === "source"
@@ -66,8 +68,17 @@ export class Migrations {
     this.refused.add(migrationId);
   }
 
-  source(request: SyncRequest): Promise<SourceMigration> {
-    return this.begin(request.order, isSource, () => SourceMigration.begin(this.host, request));
+  /** ALREADY_MIGRATING while the container has not got all of its memory from the migration that brought it here. */
+  async source(request: SyncRequest): Promise<SourceMigration> {
+    for (const begun of this.byId.values()) {
+      const migration = await begun.catch(() => undefined);
+      if (migration === undefined || !isDestination(migration) || !migration.isPlacing(request.dockerId)) continue;
+      throw new DrayError("ALREADY_MIGRATING", `migration ${migration.entry.migrationId} still brings its memory`, {
+        node: this.host.node,
+        remedy: "Wait until its memory is in its place, then migrate it again.",
+      });
+    }
+    return await this.begin(request.order, isSource, () => SourceMigration.begin(this.host, request));
   }
 
   destination(request: ReserveRequest): Promise<DestinationMigration> {

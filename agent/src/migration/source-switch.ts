@@ -37,6 +37,7 @@ import type { Throttle } from "../memory/throttle.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
+import { carriedTmpfs } from "../tmpfs/carried-tmpfs.ts";
 import type { SentTmpfs } from "../tmpfs/sent-tmpfs.ts";
 import { flushSharedFiles, hasSharedStorage, settleSharedFiles } from "../shared-storage/settle.ts";
 import type { AgentHost } from "./agent-host.ts";
@@ -140,7 +141,6 @@ async function findTarget(
       remedy: "Migrate it again.",
     });
   }
-  await demandSameTmpfs(inspect, transfer.tmpfs, host.node);
   const cgroup = await container.cgroup();
   const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
   const aligned = await processesWithAlignedStack(cgroup);
@@ -164,19 +164,15 @@ async function findTarget(
   };
 }
 
-/** CRIU is told by mount points what it is to leave out. */
-async function demandSameTmpfs(
-  { Name, State }: ContainerInspect,
-  sent: readonly SentTmpfs[],
-  node: string,
-): Promise<void> {
-  const mounts = await mountsOf(State.Pid);
+/** CRIU is told by mount points what it is to leave out: what is mounted there now must be what was sent. */
+async function demandSameTmpfs(pid: number, sent: readonly SentTmpfs[], node: string): Promise<void> {
+  if (sent.length === 0) return;
+  const now = carriedTmpfs(await mountsOf(pid), []);
   for (const { mount } of sent) {
-    const { mountPoint, device } = mount;
-    if (mounts.some((now) => now.mountPoint === mountPoint && now.device === device)) continue;
-    throw new DrayError("PREFLIGHT", `${mount.mountPoint} of ${Name.slice(1)} was unmounted while it was sent`, {
+    if (now.some(({ mountPoint, device }) => mountPoint === mount.mountPoint && device === mount.device)) continue;
+    throw new DrayError("PREFLIGHT", `what is mounted on ${mount.mountPoint} has changed while it was sent`, {
       node,
-      remedy: "Migrate it again.",
+      remedy: "Migrate the container again when its mounts stay as they are.",
     });
   }
 }
@@ -223,6 +219,7 @@ async function runSwitchSteps(
       await freezeCgroup(target.cgroup, { deadlineMs: FREEZE_DEADLINE_MS, signal });
     });
     await faultPoint("source.after-freeze");
+    await demandSameTmpfs(target.pid, target.tmpfs, host.node);
     // After the freeze, so that no reply of the application is lost: the copy would repeat it only after a second.
     const lockNetwork = step("lock-network", () => allSettled([ready.drop.apply(), ready.block.apply()], ending));
     // Before the dump is sent: the copy looks at the files as soon as it is restored.

@@ -11,6 +11,7 @@
  * Nothing here is needed to keep the memory sound: the fault server holds what is missing, threads wait, and another
  * process of the agent, or another connection of the source, goes on.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { contentOf } from "../memory-image/image-chain.ts";
 import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
@@ -47,6 +48,9 @@ export interface PageStream {
   readonly say: (word: Word) => void;
 }
 
+/** Before what is on this host is tried again. */
+const RETRY_MS = 500;
+
 interface OpenRound {
   readonly reader: MemoryImageReader;
   readonly images: Map<number, Promise<MemoryImage>>;
@@ -58,6 +62,7 @@ export class PageFetch {
   #stream: PageStream | undefined;
   /** Of pages that are in the images here. */
   #local: PageSource | undefined;
+  #isClosed = false;
   /** Threads wait for these: "task address". */
   readonly #faults = new Set<string>();
   /** Pages that nobody waits for may come. */
@@ -113,19 +118,35 @@ export class PageFetch {
     await server.listen();
   }
 
-  /** Takes everything from the images. Resolves when all is in its place, or cannot be brought by this object. */
+  /** Takes everything from the images, whatever fails in between. Resolves when all is in its place, or with `close`. */
   async takeFromImages(imageDirectory: string): Promise<void> {
-    try {
-      const pids = [...(await lazyRanges(imageDirectory, true)).keys()];
-      const served = pids.map((pid) => ({ pid, read: null }));
-      const source = new PageSource(served, null);
-      this.#local = source;
-      await this.receive({ content: source.chunks(), say: (word) => source.onWord(word) });
-    } catch (thrown) {
-      const error = toDrayError(thrown);
-      if (error.reason !== "CANCELLED")
-        this.#options.onTrouble(`memory does not get from the images: ${error.message}`);
+    let told = "";
+    let isOver = false;
+    this.#demandServer().ended.then(
+      () => (isOver = true),
+      () => (isOver = true),
+    );
+    while (!isOver && !this.#isClosed) {
+      try {
+        await this.#takeOnce(imageDirectory);
+        return;
+      } catch (thrown) {
+        if (this.#isClosed) return;
+        const { message } = toDrayError(thrown);
+        if (message !== told) this.#options.onTrouble(`memory does not get from the images, trying again: ${message}`);
+        told = message;
+        await delay(RETRY_MS);
+      }
     }
+  }
+
+  async #takeOnce(imageDirectory: string): Promise<void> {
+    const pids = [...(await lazyRanges(imageDirectory, true)).keys()];
+    if (this.#isClosed) return;
+    const served = pids.map((pid) => ({ pid, read: null }));
+    const source = new PageSource(served, null);
+    this.#local = source;
+    await this.receive({ content: source.chunks(), say: (word) => source.onWord(word) });
   }
 
   /** The copy runs: from now on everything is fetched, not only what it waits for. */
@@ -190,6 +211,7 @@ export class PageFetch {
 
   /** All is over. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#local?.fail(new DrayError("CANCELLED", "the copy's memory is not brought by this process any more"));
     const round = await this.#round?.catch(() => null);
     this.#round = Promise.resolve(null);
@@ -279,6 +301,7 @@ export class PageFetch {
     if (image === undefined) {
       image = round.reader.load({ kind: "task", id: task });
       round.images.set(task, image);
+      image.catch(() => round.images.delete(task));
     }
     return await image;
   }

@@ -12,9 +12,6 @@ import { unlessGone } from "../host/unless-gone.ts";
 import { nativeFile } from "../native/native-file.ts";
 import type { CarriedTmpfs } from "./carried-tmpfs.ts";
 
-/** Exit code of umount: it is not mounted (any more). */
-const NOT_MOUNTED = 32;
-
 export class TransitMounts {
   readonly #base: string;
   readonly #directory: string;
@@ -72,8 +69,8 @@ async function removeMounts(directory: string): Promise<void> {
   for (const name of (await unlessGone(readdir(directory))) ?? []) {
     const path = join(directory, name);
     // One may lie over another where an attempt was repeated.
-    while ((await mountsOf("self")).some(({ mountPoint }) => mountPoint === path)) {
-      await runCommand(["umount", "--lazy", path], { okCodes: [0, NOT_MOUNTED] });
+    for (const _ of (await mountsOf("self")).filter(({ mountPoint }) => mountPoint === path)) {
+      await runCommand(["umount", "--lazy", path]);
     }
     await unlessGone(rmdir(path));
   }
