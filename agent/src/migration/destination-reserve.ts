@@ -23,6 +23,7 @@ import type { DestinationContainer } from "./destination-container.ts";
 import type { DestinationContext } from "./destination-record.ts";
 import { IncomingTransfer } from "./incoming-transfer.ts";
 import type { PageFetch } from "../post-copy/page-fetch.ts";
+import type { CarriedTmpfs } from "../tmpfs/carried-tmpfs.ts";
 import { TransitMounts } from "../tmpfs/transit-mounts.ts";
 import { bundleRoot } from "./oci-bundle.ts";
 import { makeRoundDirectory, removeRoundDirectories } from "./round-directories.ts";
@@ -90,7 +91,7 @@ export class Reservation {
       image: (content) => this.#receiveImage(content),
       layer: (content) => this.#receiveLayer(content),
       layerRest: (content) => this.#receiveLayerRest(content),
-      tmpfs: (number, options, content) => this.#receiveTmpfs(number, options, content),
+      tmpfs: (number, mount, content) => this.#receiveTmpfs(number, mount, content),
       tmpfsRest: (number, content) => applyLayer(tmpfsTarget(this.#tmpfs.get(number)), content),
       postCopy: ({ content, say }) => fetch.receive({ content: content as AsyncIterable<Buffer>, say }),
     });
@@ -168,8 +169,12 @@ export class Reservation {
     await applyLayer({ kind: "upper", directory }, content);
   }
 
-  async #receiveTmpfs(number: number, options: readonly string[], content: Readable): Promise<void> {
-    const directory = await this.#tmpfsMounts().make(number, options);
+  async #receiveTmpfs(
+    number: number,
+    mount: Pick<CarriedTmpfs, "source" | "options">,
+    content: Readable,
+  ): Promise<void> {
+    const directory = await this.#tmpfsMounts().make(number, mount);
     this.#tmpfs.set(number, directory);
     await applyLayer(tmpfsTarget(directory), content);
   }

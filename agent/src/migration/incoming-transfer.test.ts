@@ -28,8 +28,8 @@ beforeEach(async () => {
     image: drain,
     layer: drain,
     layerRest: drain,
-    tmpfs: (number, options, content) => {
-      mounted.push(`${number} ${options.join(",")}`);
+    tmpfs: (number, { source, options }, content) => {
+      mounted.push(`${number} ${source} ${options.join(",")}`);
       return drain(content);
     },
     tmpfsRest: (_number, content) => drain(content),
@@ -125,16 +125,16 @@ describe("IncomingTransfer", () => {
   });
 
   describe("tmpfs that was sent before the switch", () => {
-    const first = (number: unknown, options: unknown = ["size=1m"]) => ({
+    const first = (number: unknown, options: unknown = ["size=1m"], source = "shm") => ({
       ...file("tmpfs", "/cache", "files"),
-      metadata: { number, options } as IncomingFile["metadata"],
+      metadata: { number, source, options } as IncomingFile["metadata"],
     });
     const rest = (number: number) => ({ ...file("tmpfs-rest", "/cache", "more"), metadata: { number } });
 
     it("is waited for until the rest of each has come", async () => {
       await transfer.receive(first(0));
       await transfer.receive(first(1, ["size=2m", "huge=always"]));
-      expect(mounted).toEqual(["0 size=1m", "1 size=2m,huge=always"]);
+      expect(mounted).toEqual(["0 shm size=1m", "1 shm size=2m,huge=always"]);
       for (const part of [parts.memory(), parts.bundle(), parts.tmpfs(), parts.layer()]) await transfer.receive(part);
       await transfer.receive(rest(1));
       expect(await isRestorable()).toBe(false);
@@ -148,6 +148,7 @@ describe("IncomingTransfer", () => {
       ["without a number", first(undefined)],
       ["with an option that mount takes for something else", first(0, ["size=1m,mode=4777"])],
       ["with an option of no tmpfs", first(0, ["bind"])],
+      ["with a source that mount takes for an option", first(0, [], "--bind")],
       ["as the rest of one that never came", rest(0)],
     ])("is refused %s", async (_what, incoming) => {
       await expect(transfer.receive(incoming)).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });

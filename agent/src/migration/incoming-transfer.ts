@@ -10,7 +10,7 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
 import { isImageName, isSystemVMemoryImage } from "../criu/image-names.ts";
-import { isTmpfsOption } from "../tmpfs/carried-tmpfs.ts";
+import { type CarriedTmpfs, isSound } from "../tmpfs/carried-tmpfs.ts";
 import { unpackImages } from "./image-bundle.ts";
 import { receiveMemory } from "./receive-memory.ts";
 import { type ImageManifest, TmpfsMetadata, TRANSFER_KINDS } from "./transfer-kinds.ts";
@@ -26,8 +26,8 @@ export interface TransferSink {
   image(content: Readable): Promise<void>;
   layer(content: Readable): Promise<void>;
   layerRest(content: Readable): Promise<void>;
-  /** A tmpfs of the container's, mounted with these options; numbers begin at 0. */
-  tmpfs(number: number, options: readonly string[], content: Readable): Promise<void>;
+  /** A tmpfs of the container's, mounted like this; numbers begin at 0. */
+  tmpfs(number: number, mount: Pick<CarriedTmpfs, "source" | "options">, content: Readable): Promise<void>;
   tmpfsRest(number: number, content: Readable): Promise<void>;
   /** Pages for a copy that runs. */
   postCopy(file: IncomingFile): Promise<void>;
@@ -113,12 +113,12 @@ export class IncomingTransfer {
 
   private async receiveTmpfs({ name, metadata, content }: IncomingFile): Promise<void> {
     const { success, data } = TmpfsMetadata.safeParse(metadata);
-    if (!success || data.number !== this.tmpfsCount || !data.options.every(isTmpfsOption))
+    if (!success || data.number !== this.tmpfsCount || !isSound(data))
       throw new DrayError("CORRUPT_STREAM", `the tmpfs ${name} comes as ${JSON.stringify(metadata)}`);
-    const { number, options } = data;
+    const { number } = data;
     this.tmpfsCount++;
     this.tmpfsPending.add(number);
-    await this.sink.tmpfs(number, options, content);
+    await this.sink.tmpfs(number, data, content);
   }
 
   private async receiveTmpfsRest({ name, metadata, content }: IncomingFile): Promise<void> {

@@ -105,7 +105,11 @@ async function sendTmpfs(
     const tmpfs = await SentTmpfs.attach(mounts, { initPid, number, mount }, signal);
     transfer.tmpfs.push(tmpfs);
     const { content, sizeBytes } = await tmpfs.first(signal);
-    const file = { kind: TRANSFER_KINDS.tmpfs, name: mount.mountPoint, metadata: { number, options: mount.options } };
+    const file = {
+      kind: TRANSFER_KINDS.tmpfs,
+      name: mount.mountPoint,
+      metadata: { number, source: mount.source, options: mount.options },
+    };
     const sent = await connection.send(file, content, {
       signal,
       onProgress: (doneBytes) =>

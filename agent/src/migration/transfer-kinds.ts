@@ -8,7 +8,7 @@ export const TRANSFER_KINDS = {
   layer: "layer",
   /** What changed in it since; sent from the freeze, applied to the mounted root. */
   layerRest: "layer-rest",
-  /** A tmpfs of the container's while it runs, as a tree of files; metadata has its number, and the options of its mount. */
+  /** A tmpfs of the container's while it runs, as a tree of files; metadata has its number, and what its mount is made with. */
   tmpfs: "tmpfs",
   /** What changed in it since; metadata has its number. */
   tmpfsRest: "tmpfs-rest",
@@ -26,6 +26,7 @@ export const TRANSFER_KINDS = {
 
 export const TmpfsMetadata = z.object({
   number: z.number().int().nonnegative(),
+  source: z.string(),
   options: z.array(z.string()),
 });
 

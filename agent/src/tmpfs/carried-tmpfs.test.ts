@@ -26,8 +26,8 @@ const carried = (...more: Mount[]) => carriedTmpfs([...TABLE, ...more], HOST).ma
 
 test("those of the container, and not those that every container has", () => {
   expect(carriedTmpfs(TABLE, HOST)).toEqual([
-    { mountPoint: "/dev/shm", device: "0:53", options: ["size=65536k"] },
-    { mountPoint: "/cache", device: "0:55", options: ["size=524288k", "nr_inodes=1000", "noswap"] },
+    { mountPoint: "/dev/shm", device: "0:53", source: "shm", options: ["size=65536k"] },
+    { mountPoint: "/cache", device: "0:55", source: "tmpfs", options: ["size=524288k", "nr_inodes=1000", "noswap"] },
   ]);
 });
 

@@ -68,10 +68,14 @@ test("one that is another by now is not taken for it", async () => {
 
 test("those that are made have the options, and a sweep takes away what belongs to no migration", async () => {
   const mine = new TransitMounts({ runDirectory }, "aaaaaaaaaaaa");
-  const directory = await mine.make(0, ["size=3072k", "nr_inodes=77"]);
-  const stale = await new TransitMounts({ runDirectory }, "bbbbbbbbbbbb").make(1, []);
+  const directory = await mine.make(0, { source: "shm", options: ["size=3072k", "nr_inodes=77"] });
+  const stale = await new TransitMounts({ runDirectory }, "bbbbbbbbbbbb").make(1, { source: "tmpfs", options: [] });
   const made = (await mountsOf("self")).find(({ mountPoint }) => mountPoint === directory);
-  expect(made).toMatchObject({ type: "tmpfs", superOptions: expect.arrayContaining(["size=3072k", "nr_inodes=77"]) });
+  expect(made).toMatchObject({
+    type: "tmpfs",
+    source: "shm",
+    superOptions: expect.arrayContaining(["size=3072k", "nr_inodes=77"]),
+  });
   await writeFile(join(directory, "file"), "kept");
   await sweepTransitMounts({ runDirectory }, ["aaaaaaaaaaaa"]);
   expect(await mounted()).toEqual([directory]);

@@ -34,10 +34,14 @@ export class TransitMounts {
   }
 
   /** Mounts a new one here, empty, and returns where. COMMAND_FAILED if this kernel does not know an option. */
-  async make(number: number, options: readonly string[], signal?: AbortSignal): Promise<string> {
+  async make(
+    number: number,
+    { source, options }: Pick<CarriedTmpfs, "source" | "options">,
+    signal?: AbortSignal,
+  ): Promise<string> {
     const target = await this.#makeDirectory(number);
     const flags = ["nosuid", "nodev", ...options].join(",");
-    await runCommand(["mount", "-t", "tmpfs", "-o", flags, "tmpfs", target], { signal });
+    await runCommand(["mount", "-t", "tmpfs", "-o", flags, source, target], { signal });
     return target;
   }
 
