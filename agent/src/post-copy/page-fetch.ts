@@ -118,11 +118,16 @@ export class PageFetch {
     await server.listen();
   }
 
-  /** Takes everything from the images, whatever fails in between. Resolves when all is in its place, or with `close`. */
+  /**
+   * Takes everything from the images, whatever fails in between. Resolves when all is in its place, or with `close`; at
+   * once if there is no fault server any more, as after a restart of the host: `standing` and `complete` tell of that.
+   */
   async takeFromImages(imageDirectory: string): Promise<void> {
+    const server = this.#server;
+    if (server === undefined) return;
     let told = "";
     let isOver = false;
-    this.#demandServer().ended.then(
+    server.ended.then(
       () => (isOver = true),
       () => (isOver = true),
     );
