@@ -16,7 +16,7 @@ import { type RpcService, service } from "@drayage/shared/rpc/server.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { EventRecord } from "@drayage/shared/state/migration.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
-import { resolveKnown } from "../cluster/find-container.ts";
+import { resolveKnown, withContainer } from "../cluster/find-container.ts";
 import { forgetNode } from "../cluster/known-nodes.ts";
 import type { ClusterNode, ClusterView } from "../cluster/view.ts";
 import type { Agents } from "../orders/agent-orders.ts";
@@ -75,10 +75,7 @@ export function clusterService(options: ClusterServiceOptions): RpcService {
         await view.refresh(context.signal);
         return { container: container(resolveKnown(view, request.container)) };
       },
-      check: async (request, context) => {
-        await view.refresh(context.signal);
-        return { verdicts: await check(options, request, context.signal) };
-      },
+      check: async (request, context) => ({ verdicts: await check(options, request, context.signal) }),
       watchEvents: (request, context) => watchEvents(options.etcd, request.follow, context.signal),
       getVersion: async () => ({
         version: VERSION,
@@ -96,12 +93,24 @@ async function check(
   signal: AbortSignal,
 ): Promise<NodeVerdict[]> {
   const { view } = options;
-  const { allowFlags } = request;
   if (request.container === "") {
+    await view.refresh(signal);
     const nodes = request.node === "" ? view.nodes() : [view.node(request.node)];
-    return nodes.map((node) => verdict(node.record.name, nodeFindings(node), allowFlags));
+    return nodes.map((node) => verdict(node.record.name, nodeFindings(node), request.allowFlags));
   }
-  const container = resolveKnown(view, request.container);
+  return await withContainer(view, request.container, signal, (container) =>
+    checkContainer(options, request, container, signal),
+  );
+}
+
+async function checkContainer(
+  options: ClusterServiceOptions,
+  request: CheckRequest,
+  container: InventoryRecord,
+  signal: AbortSignal,
+): Promise<NodeVerdict[]> {
+  const { view } = options;
+  const { allowFlags } = request;
   const nodes =
     request.node === ""
       ? view.nodes().filter((node) => node.record.name !== container.node)

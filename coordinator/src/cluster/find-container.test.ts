@@ -1,7 +1,7 @@
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { expect, it } from "vitest";
 import { inventoryRecord, nodeRecord } from "../test-support/records.ts";
-import { type FindView, findContainer } from "./find-container.ts";
+import { ContainerGone, type FindView, findContainer, withContainer } from "./find-container.ts";
 
 /** A view in which the container appears with the reading of that number; a node was lost until then. */
 function viewFrom(
@@ -49,4 +49,21 @@ it("says that it does not know what is on nodes that are down", async () => {
     message: "no such container; what is on n2, which is down, is not known",
     remedy: expect.stringContaining("systemctl start drayage-agent"),
   });
+});
+
+it("reads the view again when the node has no container of that id any more", async () => {
+  const view = viewFrom(1, { lost: false });
+  const gone = new ContainerGone(inventoryRecord(), new DrayError("NOT_FOUND", "no such container"));
+  const use = async () => {
+    if (view.readings < 3) throw gone;
+    return "found";
+  };
+  expect(await withContainer(view, "redis", signal, use)).toBe("found");
+});
+
+it("passes on what else goes wrong with the container at once", async () => {
+  const view = viewFrom(1, { lost: false });
+  const use = () => Promise.reject(new DrayError("NOT_FOUND", 'no node "n9"'));
+  await expect(withContainer(view, "redis", signal, use)).rejects.toMatchObject({ message: 'no node "n9"' });
+  expect(view.readings).toBe(1);
 });

@@ -28,6 +28,40 @@ export async function findContainer(view: FindView, text: string, signal: AbortS
   }
 }
 
+/**
+ * What `use` makes of the container. Where it throws `ContainerGone`, the view
+ * is read again: a node that was cut off publishes what it has later than it
+ * has it. NOT_FOUND, AMBIGUOUS, and whatever `use` throws.
+ */
+export async function withContainer<T>(
+  view: FindView,
+  text: string,
+  signal: AbortSignal,
+  use: (container: InventoryRecord) => Promise<T>,
+): Promise<T> {
+  const endsAtMs = performance.now() + RETURN_MS;
+  for (;;) {
+    const container = await findContainer(view, text, signal);
+    try {
+      return await use(container);
+    } catch (thrown) {
+      if (!(thrown instanceof ContainerGone) || signal.aborted || performance.now() > endsAtMs) throw thrown;
+    }
+    await pauseAtMost(RETRY_MS, signal);
+  }
+}
+
+/** The node where the view has a container says that it has none of that Docker id. NOT_FOUND. */
+export class ContainerGone extends DrayError {
+  constructor({ name, node }: InventoryRecord, cause: DrayError) {
+    super("NOT_FOUND", `${name} is not on ${node} any more: ${cause.message}`, {
+      remedy: "See where it is with `dray container ls --all`, and try again.",
+      node,
+      cause,
+    });
+  }
+}
+
 /** As `ClusterView.resolve`; where there is none, with the nodes that are down: what they have, nobody knows. */
 export function resolveKnown(view: Pick<ClusterView, "resolve" | "nodes">, text: string): InventoryRecord {
   try {

@@ -1,11 +1,13 @@
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { InspectSourceResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
 import { expect, it } from "vitest";
+import { ContainerGone } from "../cluster/find-container.ts";
 import type { ClusterNode } from "../cluster/view.ts";
 import type { AgentOrders } from "../orders/agent-orders.ts";
 import { parseConstraint } from "../placement/constraint.ts";
 import { inventoryRecord, nodeRecord } from "../test-support/records.ts";
-import { preflight } from "./preflight.ts";
+import { inspectSource, preflight } from "./preflight.ts";
 
 const node = (name: string): ClusterNode => ({ record: nodeRecord(name), state: "ready", lastSeenMs: null });
 const asked: string[] = [];
@@ -46,4 +48,18 @@ it("says why not the others, but for the one where it is", async () => {
   expect(findings).toMatchObject([
     { code: "not-chosen", severity: Severity.SEVERITY_NOTE, node: "n2", message: expect.stringContaining("n2") },
   ]);
+});
+
+it("tells a container that has left its node from one that cannot be looked at", async () => {
+  const answers = (reason: "NOT_FOUND" | "DOCKER_UNAVAILABLE") => {
+    const refuse = () => Promise.reject(new DrayError(reason, "says the node"));
+    return { agents: { of: () => ({ ...orders, inspectSource: refuse }) as unknown as AgentOrders } };
+  };
+  const container = inventoryRecord({ node: "n1", name: "redis" });
+  const gone = await inspectSource(answers("NOT_FOUND"), container, []).catch((thrown: unknown) => thrown);
+  expect(gone).toBeInstanceOf(ContainerGone);
+  expect(gone).toMatchObject({ node: "n1", message: "redis is not on n1 any more: says the node" });
+  await expect(inspectSource(answers("DOCKER_UNAVAILABLE"), container, [])).rejects.toMatchObject({
+    message: "says the node",
+  });
 });

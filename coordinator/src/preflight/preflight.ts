@@ -4,6 +4,7 @@ import { notFound } from "@drayage/shared/errors/not-found.ts";
 import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { type Finding, Severity } from "@drayage/shared/gen/drayage/common/v1/finding.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
+import { ContainerGone } from "../cluster/find-container.ts";
 import type { ClusterNode } from "../cluster/view.ts";
 import type { Agents } from "../orders/agent-orders.ts";
 import { type Constraint, holds, showConstraint } from "../placement/constraint.ts";
@@ -139,16 +140,22 @@ function notChosen({ node, why }: Refusal): Finding {
   return { code: "not-chosen", severity: Severity.SEVERITY_NOTE, node, message, remedy: "", allowFlag: "" };
 }
 
-/** The source's description and findings. */
+/** The source's description and findings. `ContainerGone`. */
 export async function inspectSource(
   deps: Pick<PreflightDeps, "agents">,
   container: InventoryRecord,
   allowFlags: readonly string[],
   signal?: AbortSignal,
 ): Promise<{ readonly description: SourceDescription; readonly findings: readonly Finding[] }> {
+  const request = { dockerId: container.dockerId, allowFlags: [...allowFlags] };
   const answer = await deps.agents
     .of(container.node)
-    .inspectSource({ dockerId: container.dockerId, allowFlags: [...allowFlags] }, { deadlineMs: INSPECT_MS, signal });
+    .inspectSource(request, { deadlineMs: INSPECT_MS, signal })
+    .catch((thrown: unknown) => {
+      throw thrown instanceof DrayError && thrown.reason === "NOT_FOUND"
+        ? new ContainerGone(container, thrown)
+        : thrown;
+    });
   if (answer.description === undefined) {
     throw new DrayError("INTERNAL", `node ${container.node} described no container`, { node: container.node });
   }

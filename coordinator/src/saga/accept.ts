@@ -9,10 +9,11 @@ import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/age
 import { Mode, type StartMigrationRequest } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { MigrationRecord } from "@drayage/shared/state/migration.ts";
+import type { InventoryRecord } from "@drayage/shared/state/node.ts";
 import { OwnerRecord } from "@drayage/shared/state/owner.ts";
-import { findContainer, type FindView } from "../cluster/find-container.ts";
+import { type FindView, withContainer } from "../cluster/find-container.ts";
 import type { Leadership } from "../election/leadership.ts";
-import { parseConstraint } from "../placement/constraint.ts";
+import { type Constraint, parseConstraint } from "../placement/constraint.ts";
 import { toFindingRecord } from "../preflight/findings.ts";
 import { type PreflightDeps, type PreflightVerdict, preflight } from "../preflight/preflight.ts";
 import { VERDICT_DEADLINE_MS } from "./journal.ts";
@@ -48,7 +49,17 @@ export async function accept(deps: AcceptDeps, request: StartMigrationRequest, s
   const constraints = request.constraints.map(parseConstraint);
   const earlier = await findRequest(deps.etcd, request.requestId);
   if (earlier !== null) return { record: earlier, description: null };
-  const container = await findContainer(deps.view, request.container, signal);
+  return await withContainer(deps.view, request.container, signal, (container) =>
+    acceptContainer(deps, request, { container, constraints }, signal),
+  );
+}
+
+async function acceptContainer(
+  deps: AcceptDeps,
+  request: StartMigrationRequest,
+  { container, constraints }: { readonly container: InventoryRecord; readonly constraints: readonly Constraint[] },
+  signal: AbortSignal,
+): Promise<Accepted> {
   const lock = await deps.etcd.get(keys.migrationLock(container.uuid), { signal });
   if (lock !== null) throw alreadyMigrating(container.name, lock.value);
   const startedAtMs = Date.now();
