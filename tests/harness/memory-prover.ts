@@ -68,12 +68,20 @@ export class Prover {
     return new Prover(await eventually(open, { what, deadlineMs: LISTEN_DEADLINE_MS, everyMs: 50 }));
   }
 
-  /** Checks every byte. Throws, naming the first wrong one. */
+  /** Checks every byte. Throws, naming the first wrong one, or what else is not as it was. */
   async check(): Promise<number> {
     const answer = await this.connection.ask("check\n");
     const bytes = /^ok pages=\d+ bytes=(\d+)$/.exec(answer)?.[1];
     if (bytes === undefined) throw new Error(`memory-prover: ${answer}`);
     return Number(bytes);
+  }
+
+  /** As its processes see them. `check` throws if one of them has ever gone back. */
+  async clocks(): Promise<{ readonly monotonicMs: number; readonly boottimeMs: number }> {
+    const answer = await this.connection.ask("clocks\n");
+    const [, monotonic, boottime] = /^clocks monotonic_ns=(\d+) boottime_ns=(\d+)$/.exec(answer) ?? [];
+    if (monotonic === undefined || boottime === undefined) throw new Error(`memory-prover: clocks: ${answer}`);
+    return { monotonicMs: Number(monotonic) / 1e6, boottimeMs: Number(boottime) / 1e6 };
   }
 
   async dirty(pagesPerSecond: number): Promise<void> {

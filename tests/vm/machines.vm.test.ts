@@ -9,6 +9,10 @@ import { TestLab } from "../harness/test-lab.ts";
 
 const NAME = "vm-prover";
 const MEGABYTES = 24;
+const PRE_COPIED_MEGABYTES = 64;
+const PAGES_PER_SECOND = 20;
+/** The machines' clocks are not this process's: emulated ones may run ahead for a moment. */
+const CLOCK_TOLERANCE_MS = 500;
 let lab: TestLab;
 
 beforeAll(async () => {
@@ -41,25 +45,60 @@ test("every node has a kernel of its own, which notes what is written, and its o
   expect(Math.abs(first - second)).toBeGreaterThan(2);
 });
 
-test("a container moves between kernels with its address, one TCP connection and every byte of its memory", async () => {
-  const [source = "", destination = ""] = lab.nodes;
-  await importProver(lab, [source]);
-  const address = lab.freeAddress(0);
-  const command = ["--mb", String(MEGABYTES), "--threads", "2", "--seed", "11"];
-  // The kernel has AppArmor, but nobody has loaded Docker's profile, although Docker names it.
-  const options = ["--security-opt", "apparmor=unconfined"];
-  const image = PROVER_IMAGE;
-  const container = await startContainer(lab, { node: source, name: NAME, address, image, command, options });
-  const prover = await Prover.open(address);
+test("a container moves between kernels with its address, one TCP connection, every byte, and clocks that go on", async () => {
+  const { container, prover } = await start(MEGABYTES);
   try {
-    await prover.check();
-    for (const to of [destination, source]) {
+    // One of the two hosts has been up for longer: on the way to the other one its clocks would go back.
+    for (const to of bothWays()) {
+      const before = await prover.clocks();
+      const startedAt = performance.now();
       const { memory_bytes: memoryBytes } = await migrate(lab, container.name, to, "--mode", "stop-copy");
-      expect(await prover.check()).toBeGreaterThan((MEGABYTES - 2) * 2 ** 20);
       expect(memoryBytes).toBeGreaterThan((MEGABYTES - 2) * 2 ** 20);
+      const after = await prover.clocks();
+      const elapsedMs = performance.now() - startedAt;
+      for (const passedMs of [after.monotonicMs - before.monotonicMs, after.boottimeMs - before.boottimeMs]) {
+        expect(passedMs).toBeGreaterThan(0);
+        expect(passedMs).toBeLessThan(elapsedMs + CLOCK_TOLERANCE_MS);
+      }
+      expect(await prover.check()).toBeGreaterThan((MEGABYTES - 2) * 2 ** 20);
       await assertOneCopy(lab, container, to);
     }
   } finally {
     prover.close();
   }
 });
+
+test.each(["pre-copy", "hybrid"])("%s reads again what the kernel has seen written, and nothing else", async (mode) => {
+  const { container, prover } = await start(PRE_COPIED_MEGABYTES);
+  try {
+    await prover.dirty(PAGES_PER_SECOND);
+    for (const to of bothWays()) {
+      const { decisions, rounds } = await migrate(lab, container.name, to, "--mode", mode);
+      expect(decisions[0]).toBe("pages that change are found by what the kernel notes of writes (soft-dirty)");
+      expect(rounds.length).toBeGreaterThan(1);
+      const [first, ...later] = rounds;
+      expect(first?.bytes).toBeGreaterThan((PRE_COPIED_MEGABYTES - 2) * 2 ** 20);
+      for (const { bytes } of later) expect(bytes).toBeLessThan((first?.bytes ?? 0) / 5);
+      expect(await prover.check()).toBeGreaterThan((PRE_COPIED_MEGABYTES - 2) * 2 ** 20);
+      await assertOneCopy(lab, container, to);
+    }
+  } finally {
+    prover.close();
+  }
+});
+
+function bothWays(): readonly string[] {
+  const [source = "", destination = ""] = lab.nodes;
+  return [destination, source];
+}
+
+async function start(megabytes: number) {
+  const [node = ""] = lab.nodes;
+  await importProver(lab, [node]);
+  const address = lab.freeAddress(0);
+  const command = ["--mb", String(megabytes), "--threads", "2", "--seed", "11"];
+  // The kernel has AppArmor, but nobody has loaded Docker's profile, although Docker names it.
+  const options = ["--security-opt", "apparmor=unconfined"];
+  const container = await startContainer(lab, { node, name: NAME, address, image: PROVER_IMAGE, command, options });
+  return { container, prover: await Prover.open(address) };
+}

@@ -57,6 +57,21 @@ export async function thawCgroup(directory: string, wait: CgroupWait): Promise<v
   await waitUntil(directory, wait, async () => !(await isFrozenIfThere(directory)), "did not thaw");
 }
 
+/**
+ * Runs the body while all in it stands still. One that stood still before, which is somebody else's doing, does so
+ * afterwards; whether nobody has opened it in between is for the body to ask. Throws FREEZE_FAILED, and what the body
+ * throws.
+ */
+export async function whileFrozen<T>(directory: string, wait: CgroupWait, body: () => Promise<T>): Promise<T> {
+  if (await isFrozen(directory)) return await body();
+  try {
+    await freezeCgroup(directory, wait);
+    return await body();
+  } finally {
+    await thawCgroup(directory, wait);
+  }
+}
+
 /** Gives the order alone, and waits for nothing: for a process that ends. */
 export function thawCgroupNow(directory: string): void {
   const isV2 = existsSync(`${directory}/cgroup.freeze`);

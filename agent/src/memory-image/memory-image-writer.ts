@@ -21,6 +21,7 @@ import {
   PRESENT,
   rangeFault,
 } from "./page-range.ts";
+import { WrittenPages } from "./written-pages.ts";
 import { encodePagemapEntry, encodePagemapHead, joinRanges, pagemapName, pagesName } from "./pagemap-image.ts";
 
 /**
@@ -28,6 +29,9 @@ import { encodePagemapEntry, encodePagemapHead, joinRanges, pagemapName, pagesNa
  * directory.
  */
 const FIRST_PAGES_ID = 0x10001;
+
+/** Of a repeated range, pages that are in memory at a time. */
+const REPEATED_AT_A_TIME = 128;
 
 export interface WriterOptions {
   /** An image is closed only after its bytes are on disk. The caller syncs the directory. */
@@ -55,6 +59,7 @@ export class MemoryImageWriter {
   #dataBytes = 0;
   #entries: Buffer[] = [];
   #content: Buffer[] = [];
+  readonly #written = new WrittenPages();
 
   private constructor(directory: string, inMemory: boolean, sync: boolean) {
     this.#directory = directory;
@@ -93,6 +98,7 @@ export class MemoryImageWriter {
     this.#lastRange = undefined;
     this.#imageEnd = 0;
     this.#entries.push(encodePagemapHead(pagesId));
+    this.#written.begin(join(this.#directory, pagesName(pagesId)));
     return parent !== null;
   }
 
@@ -106,7 +112,10 @@ export class MemoryImageWriter {
       throw corrupt(`the parent does not have all of ${describeRange(range)}`);
     }
     this.#imageEnd = endOf(range);
-    if ((range.flags & PRESENT) !== 0) this.#dataBytes = range.pages * PAGE_BYTES;
+    if ((range.flags & PRESENT) !== 0) {
+      this.#dataBytes = range.pages * PAGE_BYTES;
+      this.#written.add(range.pages);
+    }
     const joined = this.#lastRange === undefined ? null : joinRanges(this.#lastRange, range);
     if (joined === null) this.#settleRange();
     this.#lastRange = joined ?? range;
@@ -117,6 +126,25 @@ export class MemoryImageWriter {
     if (bytes.length > this.#dataBytes) throw corrupt(`${bytes.length - this.#dataBytes} bytes that no range has`);
     this.#dataBytes -= bytes.length;
     this.#content.push(bytes);
+  }
+
+  /**
+   * A range that has the content of pages that were PRESENT before, counted over all images in the order in which they
+   * came. They must have come.
+   */
+  async repeat(range: PageRange, from: number): Promise<void> {
+    this.entry(range);
+    const space = Buffer.allocUnsafe(Math.min(range.pages, REPEATED_AT_A_TIME) * PAGE_BYTES);
+    for (let done = 0; done < range.pages; ) {
+      // What it repeats may still be held, and its own space is used again.
+      await this.flush();
+      const pages = Math.min(range.pages - done, REPEATED_AT_A_TIME);
+      const bytes = space.subarray(0, pages * PAGE_BYTES);
+      await this.#written.read(from + done, bytes);
+      this.data(bytes);
+      done += pages;
+    }
+    await this.flush();
   }
 
   /** Writes what has come. At once where the directory lies in memory: a promise only if there was a disk to wait for. */
@@ -134,6 +162,7 @@ export class MemoryImageWriter {
   /** All images are complete. */
   async close(): Promise<void> {
     await this.#completeImage();
+    await this.#written.close();
   }
 
   /** Lets go of everything; what was written stays, and is not whole. */
@@ -142,6 +171,7 @@ export class MemoryImageWriter {
     this.#open = undefined;
     this.#entries = [];
     this.#content = [];
+    await this.#written.close();
     if (open !== undefined) await Promise.all([open.pagemap.close(), open.pages.close()]);
   }
 

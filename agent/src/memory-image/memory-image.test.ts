@@ -142,6 +142,37 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
     );
   });
 
+  test("have pages that repeat others, of whatever image came before", async () => {
+    const directory = await round("0");
+    const writer = await MemoryImageWriter.create(directory, { sync: false });
+    await writer.open(TASK);
+    writer.entry(rangeAt(0, PRESENT, 2));
+    const content = Buffer.concat([page(1), page(2)]);
+    writer.data(content);
+    await writer.repeat(rangeAt(4, PRESENT), 1);
+    const other: ImageId = { kind: "task", id: 2 };
+    await writer.open(other);
+    writer.entry(rangeAt(0, PRESENT));
+    writer.data(page(3));
+    // From one image into the next: 2, 2 again, 3.
+    await writer.repeat(rangeAt(1, PRESENT, 3), 1);
+    await expect(writer.repeat(rangeAt(9, PRESENT, 2), 6)).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
+    await writer.abandon();
+    const second = await round("1");
+    const whole = await MemoryImageWriter.create(second, { sync: false });
+    await whole.open(TASK);
+    whole.entry(rangeAt(0, PRESENT, 2));
+    whole.data(content);
+    await whole.repeat(rangeAt(4, PRESENT), 1);
+    await whole.open(other);
+    whole.entry(rangeAt(0, PRESENT));
+    whole.data(page(3));
+    await whole.repeat(rangeAt(1, PRESENT, 3), 1);
+    await whole.close();
+    await expectMemory(second, TASK, [1, 2, "absent", "absent", 2]);
+    await expectMemory(second, other, [3, 2, 2, 3]);
+  });
+
   test("are several, each in its own files", async () => {
     const directory = await round("0");
     const writer = await MemoryImageWriter.create(directory, { sync: true });

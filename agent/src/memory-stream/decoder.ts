@@ -4,7 +4,7 @@
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { endOf, type ImageId, PAGE_BYTES, PRESENT, rangeFault } from "../memory-image/page-range.ts";
-import { HEAD_BYTES, IMAGE_KINDS, MAGIC, OPERATIONS, RECORD_BYTES, RECORD_LIMIT } from "./format.ts";
+import { HEAD_BYTES, IMAGE_KINDS, MAGIC, OPERATIONS, RECORD_BYTES, RECORD_LIMIT, REPEAT_FLAGS } from "./format.ts";
 
 export type MemoryEvent =
   | { readonly kind: "open"; readonly image: ImageId }
@@ -12,6 +12,14 @@ export type MemoryEvent =
   | { readonly kind: "range"; readonly vaddr: number; readonly pages: number; readonly flags: number }
   /** A piece of content, in the memory of the chunk that was given to `decode`. */
   | { readonly kind: "content"; readonly bytes: Buffer }
+  /** Pages that are PRESENT, with the content of those from number `from` on, counted over all that were. */
+  | {
+      readonly kind: "repeat";
+      readonly vaddr: number;
+      readonly pages: number;
+      readonly flags: number;
+      readonly from: number;
+    }
   | { readonly kind: "end" };
 
 export class MemoryStreamDecoder {
@@ -23,6 +31,8 @@ export class MemoryStreamDecoder {
   /** Content of the last range that is still to come. */
   #contentBytes = 0;
   #image: ImageId | undefined;
+  /** PRESENT so far. */
+  #presentPages = 0;
   #imageEnd = 0;
   #ended = false;
 
@@ -76,6 +86,10 @@ export class MemoryStreamDecoder {
         return this.#openImage(detail, number);
       case OPERATIONS.range:
         return this.#range({ vaddr: address, pages: number, flags: detail });
+      case OPERATIONS.repeat: {
+        const flags = Math.floor(detail / REPEAT_FLAGS);
+        return this.#repeat({ vaddr: address, pages: detail % REPEAT_FLAGS, flags }, number);
+      }
       case OPERATIONS.end:
         this.#ended = true;
         return { kind: "end" };
@@ -92,13 +106,27 @@ export class MemoryStreamDecoder {
     return { kind: "open", image: this.#image };
   }
 
+  #repeat(range: { vaddr: number; pages: number; flags: number }, from: number): MemoryEvent {
+    // Not of itself: what it repeats has come.
+    if ((range.flags & PRESENT) === 0 || from + range.pages > this.#presentPages) {
+      throw corrupt(`repeats ${range.pages} pages from ${from} on, of ${this.#presentPages}`);
+    }
+    this.#demandNext(range);
+    return { kind: "repeat", ...range, from };
+  }
+
   #range(range: { vaddr: number; pages: number; flags: number }): MemoryEvent {
+    this.#demandNext(range);
+    if ((range.flags & PRESENT) !== 0) this.#contentBytes = range.pages * PAGE_BYTES;
+    return { kind: "range", ...range };
+  }
+
+  #demandNext(range: { vaddr: number; pages: number; flags: number }): void {
     if (this.#image === undefined) throw corrupt("has a range before any image");
     const fault = rangeFault(range, this.#imageEnd);
     if (fault !== null) throw corrupt(`has ${fault}`);
     this.#imageEnd = endOf(range);
-    if ((range.flags & PRESENT) !== 0) this.#contentBytes = range.pages * PAGE_BYTES;
-    return { kind: "range", ...range };
+    if ((range.flags & PRESENT) !== 0) this.#presentPages += range.pages;
   }
 }
 

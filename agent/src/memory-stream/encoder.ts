@@ -1,6 +1,6 @@
 /** Makes control pages of a memory stream; see format.ts. Pure: the content is never touched. */
 import { type ImageId, PAGE_BYTES, PRESENT } from "../memory-image/page-range.ts";
-import { HEAD_BYTES, IMAGE_KINDS, MAGIC, OPERATIONS, RECORD_BYTES, RECORD_LIMIT } from "./format.ts";
+import { HEAD_BYTES, IMAGE_KINDS, MAGIC, OPERATIONS, RECORD_BYTES, RECORD_LIMIT, REPEAT_FLAGS } from "./format.ts";
 
 export class MemoryStreamEncoder {
   readonly #page = Buffer.alloc(PAGE_BYTES);
@@ -25,6 +25,15 @@ export class MemoryStreamEncoder {
     yield* this.#room();
     this.#record(OPERATIONS.range, flags, vaddr, pages);
     if (content !== undefined) this.#content.push(content);
+  }
+
+  /** A range of the open image, PRESENT, whose pages have the content of those from number `from` on; see format.ts. */
+  *repeat(vaddr: number, pages: number, flags: number, from: number): Generator<Buffer> {
+    if ((flags & PRESENT) === 0 || pages >= REPEAT_FLAGS) {
+      throw new RangeError(`${pages} pages with flags ${flags} cannot repeat others`);
+    }
+    yield* this.#room();
+    this.#record(OPERATIONS.repeat, flags * REPEAT_FLAGS + pages, vaddr, from);
   }
 
   /** All that was added so far: a control page and the content of its ranges. Nothing if nothing was. */

@@ -13,11 +13,17 @@
  *          open          │ image kind │ 0           │ id of the image
  *          range         │ flags      │ address     │ pages
  *          end           │ 0          │ 0           │ 0
+ *          repeat        │ flags, top │ address     │ the page that the first
+ *                        │ 8 bits;    │             │ repeats, counted from 0
+ *                        │ pages      │             │ over the stream
  * ```
  *
  * Everything is a multiple of a page, so that a frame holds whole pages, of which the page stream leaves out those that
  * hold one byte over and over. `range` belongs to the image that was opened last; ranges of an image ascend. `end` is
  * the last record of the last control page; what ends without it was cut off.
+ *
+ * `repeat` is a range of pages that are PRESENT without content: they have that of pages that came before, in this
+ * stream, one after the other, whatever image they belong to. Counted are all pages that are PRESENT, repeated or not.
  */
 import type { ImageKind } from "../memory-image/page-range.ts";
 
@@ -28,5 +34,7 @@ export const RECORD_BYTES = 24;
 /** Records of a control page. */
 export const RECORD_LIMIT = 170;
 
-export const OPERATIONS = { open: 1, range: 2, end: 3 } as const;
+export const OPERATIONS = { open: 1, range: 2, end: 3, repeat: 4 } as const;
+/** Of a repeat: what its detail is divided by to get the flags; the rest is pages. */
+export const REPEAT_FLAGS = 2 ** 24;
 export const IMAGE_KINDS: Readonly<Record<ImageKind, number>> = { task: 1, shared: 2 };

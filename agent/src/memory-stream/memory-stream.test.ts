@@ -128,3 +128,31 @@ test("a range without its content is refused before anything is sent", () => {
   const encoder = new MemoryStreamEncoder();
   expect(() => [...encoder.range(PAGE_BYTES, 1, PRESENT)]).toThrow(RangeError);
 });
+
+test("pages that repeat others refer to what has come, and to nothing else", () => {
+  const encoder = new MemoryStreamEncoder();
+  const chunks: Buffer[] = [];
+  const take = (pieces: Iterable<Buffer>) => {
+    for (const piece of pieces) chunks.push(Buffer.from(piece));
+  };
+  const first = { vaddr: PAGE_BYTES, pages: 3, flags: PRESENT };
+  take(encoder.open({ kind: "task", id: 1 }));
+  take(encoder.range(first.vaddr, first.pages, first.flags, contentOf(first)));
+  take(encoder.repeat(8 * PAGE_BYTES, 2, PRESENT | LAZY, 1));
+  // One that was repeated counts as well.
+  take(encoder.repeat(16 * PAGE_BYTES, 2, PRESENT, 3));
+  take(encoder.end());
+  expect(decode(Buffer.concat(chunks), []).slice(2)).toEqual([
+    contentOf(first),
+    { kind: "repeat", vaddr: 8 * PAGE_BYTES, pages: 2, flags: PRESENT | LAZY, from: 1 },
+    { kind: "repeat", vaddr: 16 * PAGE_BYTES, pages: 2, flags: PRESENT, from: 3 },
+    { kind: "end" },
+  ]);
+  const refused = (vaddr: number, pages: number, flags: number, from: number) => {
+    const other = new MemoryStreamEncoder();
+    const stream = [...other.open({ kind: "task", id: 1 }), ...other.repeat(vaddr, pages, flags, from), ...other.end()];
+    return () => decode(Buffer.concat(stream), []);
+  };
+  expect(refused(PAGE_BYTES, 1, PRESENT, 0)).toThrow("repeats 1 pages from 0 on, of 0");
+  expect(() => [...encoder.repeat(PAGE_BYTES, 1, PARENT, 0)]).toThrow(RangeError);
+});

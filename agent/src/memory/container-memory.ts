@@ -5,7 +5,8 @@ import { cgroupOfPid, cgroupPids } from "../host/cgroup.ts";
 import { unlessGone } from "../host/unless-gone.ts";
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
 import { type Mapping, readMappings } from "./mappings.ts";
-import { residentRanges } from "./resident-ranges.ts";
+import { PageSet } from "./page-set.ts";
+import { residentRanges, writtenRanges } from "./resident-ranges.ts";
 
 export interface ContainerTask {
   /** On the host. */
@@ -40,15 +41,38 @@ async function nsPids(pid: number): Promise<number[]> {
   return (NSPID.exec(status)?.[1] ?? "").split("\t").map(Number).filter(Boolean);
 }
 
+/** Of all processes of a container, in that order; to be closed, each. */
+export async function openMemories(cgroup: string, initPid: number): Promise<TaskMemory[]> {
+  const memories: TaskMemory[] = [];
+  try {
+    for (const task of await containerTasks(cgroup, initPid)) {
+      const memory = await TaskMemory.open(task, cgroup);
+      if (memory !== null) memories.push(memory);
+    }
+    return memories;
+  } catch (thrown) {
+    for (const memory of memories) memory.close();
+    throw thrown;
+  }
+}
+
 /** One process's memory, open for reading. It may run on, change its mappings, and end. */
 export class TaskMemory {
   readonly task: ContainerTask;
+  /** Tells a process from another that had its pid before: ticks from boot, as in /proc/PID/stat. */
+  readonly startTime: string;
   readonly #memoryFd: number;
   readonly #pagemapFd: number;
   readonly #mappings: readonly Mapping[];
 
-  private constructor(task: ContainerTask, memoryFd: number, pagemapFd: number, mappings: readonly Mapping[]) {
+  private constructor(
+    { task, startTime }: Pick<TaskMemory, "task" | "startTime">,
+    memoryFd: number,
+    pagemapFd: number,
+    mappings: readonly Mapping[],
+  ) {
     this.task = task;
+    this.startTime = startTime;
     this.#memoryFd = memoryFd;
     this.#pagemapFd = pagemapFd;
     this.#mappings = mappings;
@@ -61,7 +85,9 @@ export class TaskMemory {
     let memoryFd: number | undefined;
     try {
       memoryFd = openSync(`/proc/${task.pid}/mem`, "r");
-      const memory = new TaskMemory(task, memoryFd, openSync(`/proc/${task.pid}/pagemap`, "r"), readMappings(maps));
+      const startTime = startTimeOf(await readFile(`/proc/${task.pid}/stat`, "utf8"));
+      const pagemapFd = openSync(`/proc/${task.pid}/pagemap`, "r");
+      const memory = new TaskMemory({ task, startTime }, memoryFd, pagemapFd, readMappings(maps));
       // Asked when the address space is held: from here on it is this one, whatever becomes of the pid.
       if (await isWithin(task.pid, cgroup)) return memory;
       memory.close();
@@ -85,6 +111,18 @@ export class TaskMemory {
         yield { start, pages: (end - start) / PAGE_BYTES, vaddr: start };
       }
     }
+  }
+
+  /** Its private pages that were written to since the kernel was last told to forget; see write-tracking.ts. */
+  writtenPages(): PageSet {
+    const written = new PageSet();
+    for (const mapping of this.#mappings) {
+      if (mapping.kind !== "private") continue;
+      for (const { start, end } of writtenRanges(this.#pagemapFd, mapping)) {
+        written.add({ start, pages: (end - start) / PAGE_BYTES });
+      }
+    }
+    return written;
   }
 
   /** Shared memory objects that it has mapped, each with its pages by ascending offset; one that is mapped twice comes once. */
@@ -125,12 +163,17 @@ export class TaskMemory {
   }
 }
 
+/** Field 22; the second is a name in parentheses that may hold anything. */
+function startTimeOf(stat: string): string {
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+}
+
 async function isWithin(pid: number, cgroup: string): Promise<boolean> {
   const now = await cgroupOfPid(pid).catch(() => "");
   return now === cgroup || now.startsWith(`${cgroup}/`);
 }
 
-function isGone(error: unknown): boolean {
+export function isGone(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ESRCH";
 }

@@ -1,6 +1,6 @@
 /**
- * One round of a pre-copy by content: reads the memory of all processes while they run, and sends the pages that
- * differ from what has been sent before.
+ * One round of a pre-copy: reads the memory of all processes while they run, and sends the pages that differ in content
+ * from what has been sent before. What the kernel knows not to have been written to (write-tracking.ts) is not read.
  *
  * A page that changes while it is read, or after, differs from its digest in the next round or in the final dump, and
  * is sent then: what is read here needs to be nothing in particular. So this works with any kernel, and costs the
@@ -11,6 +11,8 @@ import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { containerTasks, type ResidentRange, TaskMemory } from "./container-memory.ts";
 import { type Known, PageBatch } from "./page-batch.ts";
+import type { PageSet } from "./page-set.ts";
+import type { WrittenSince } from "./write-tracking.ts";
 
 /** Share of one processor that reading and judging take at most while the container runs. */
 const BUSY_SHARE = 0.7;
@@ -21,6 +23,8 @@ export interface RoundSource {
   /** Its init, on the host. */
   readonly initPid: number;
   readonly known: Known;
+  /** Since the round before; null if the kernel does not note it. */
+  readonly written: WrittenSince | null;
   readonly signal: AbortSignal;
 }
 
@@ -32,6 +36,8 @@ export interface ContentRound {
   readonly seenPages: number;
   /** Of them, those that were sent. */
   readonly sentPages: number;
+  /** Of all, those of which it was told which one that was sent has their content. */
+  readonly repeatedPages: number;
   /** What went into reading and judging so far, and into resting from it, milliseconds. */
   readonly lookingMs: number;
 }
@@ -47,6 +53,9 @@ export function contentRound(source: RoundSource): ContentRound {
     get sentPages() {
       return batch.sentPages;
     },
+    get repeatedPages() {
+      return batch.repeatedPages;
+    },
     get lookingMs() {
       return pace.totalMs;
     },
@@ -54,7 +63,7 @@ export function contentRound(source: RoundSource): ContentRound {
 }
 
 async function* readAll(
-  { cgroup, initPid, signal }: RoundSource,
+  { cgroup, initPid, written, signal }: RoundSource,
   batch: PageBatch,
   pace: Pace,
 ): AsyncGenerator<Buffer> {
@@ -63,11 +72,12 @@ async function* readAll(
     const memory = await TaskMemory.open(task, cgroup);
     if (memory === null) continue;
     try {
-      yield* readImage(memory, memory.privateImage, memory.privateRanges(), batch, pace, signal);
+      const own = written?.of(memory) ?? null;
+      yield* readImage(memory, memory.privateImage, memory.privateRanges(), own, batch, pace, signal);
       for (const { image, ranges } of memory.sharedRanges()) {
         if (sharedSeen.has(image.id)) continue;
         sharedSeen.add(image.id);
-        yield* readImage(memory, image, ranges, batch, pace, signal);
+        yield* readImage(memory, image, ranges, null, batch, pace, signal);
       }
     } finally {
       memory.close();
@@ -80,6 +90,7 @@ async function* readImage(
   memory: TaskMemory,
   image: ImageId,
   ranges: Iterable<ResidentRange>,
+  written: PageSet | null,
   batch: PageBatch,
   pace: Pace,
   signal: AbortSignal,
@@ -89,11 +100,17 @@ async function* readImage(
     for (let done = 0; done < range.pages; ) {
       signal.throwIfAborted();
       const vaddr = range.vaddr + done * PAGE_BYTES;
-      const space = batch.space(vaddr, range.pages - done);
-      const bytes = pace.work(() => memory.read(range.start + done * PAGE_BYTES, space));
-      batch.add(vaddr, bytes / PAGE_BYTES);
-      // Gone, or not to be read by anybody: the rest is left to the next round, or to the final dump.
-      done = bytes < space.length ? range.pages : done + bytes / PAGE_BYTES;
+      const next = batch.next(vaddr, range.pages - done, written);
+      if (next.isSame) {
+        batch.addSame(vaddr, next.pages);
+        done += next.pages;
+      } else {
+        const space = batch.space(vaddr, next.pages);
+        const bytes = pace.work(() => memory.read(range.start + done * PAGE_BYTES, space));
+        batch.add(vaddr, bytes / PAGE_BYTES);
+        // Gone, or not to be read by anybody: the rest is left to the next round, or to the final dump.
+        done = bytes < space.length ? range.pages : done + bytes / PAGE_BYTES;
+      }
       if (!batch.isFull) continue;
       pace.work(() => batch.judge());
       yield* batch.drain();

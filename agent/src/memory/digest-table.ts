@@ -5,6 +5,7 @@
  */
 import { randomFillSync } from "node:crypto";
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
+import type { PageSet } from "./page-set.ts";
 import { DIGEST_BYTES, DIGEST_KEY_BYTES, addon } from "../native/addon.ts";
 
 /** Pages whose digests lie together. */
@@ -66,6 +67,39 @@ export class DigestTable {
       toldIn[first + page] = round + 1;
     }
     return toSend;
+  }
+
+  /** Where the digest of this page is; those of the pages behind it, in its region, follow. As `compare` has left it. */
+  digestAt(image: ImageId, vaddr: number): { readonly digests: Buffer; readonly offset: number } {
+    const { digests, offset } = this.#region(image, Math.floor(vaddr / REGION_BYTES));
+    return { digests, offset: offset + ((vaddr % REGION_BYTES) / PAGE_BYTES) * DIGEST_BYTES };
+  }
+
+  /**
+   * How many of these pages, from the first on and within its region, are alike in this: whether the round before has
+   * told of them, and they were not written to since. `isSame` if so.
+   */
+  runFrom(
+    image: ImageId,
+    round: number,
+    vaddr: number,
+    pages: number,
+    written: PageSet,
+  ): { readonly pages: number; readonly isSame: boolean } {
+    const { toldIn } = this.#region(image, Math.floor(vaddr / REGION_BYTES));
+    const first = (vaddr % REGION_BYTES) / PAGE_BYTES;
+    const end = Math.min(pages, REGION_PAGES - first);
+    const isSameAt = (page: number) => toldIn[first + page] === round && !written.has(vaddr + page * PAGE_BYTES);
+    const isSame = isSameAt(0);
+    let run = 1;
+    while (run < end && isSameAt(run) === isSame) run++;
+    return { pages: run, isSame };
+  }
+
+  /** Remembers pages of one region as told of in this round, too: they are what they were in the round before. */
+  tell(image: ImageId, round: number, vaddr: number, pages: number): void {
+    const first = (vaddr % REGION_BYTES) / PAGE_BYTES;
+    this.#region(image, Math.floor(vaddr / REGION_BYTES)).toldIn.fill(round + 1, first, first + pages);
   }
 
   #region(image: ImageId, index: number): Region {

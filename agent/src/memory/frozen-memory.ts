@@ -8,8 +8,10 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
 import { LAZY, PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
-import { containerTasks, TaskMemory } from "./container-memory.ts";
+import { openMemories, type TaskMemory } from "./container-memory.ts";
 import { type Known, PageBatch } from "./page-batch.ts";
+import type { PageSet } from "./page-set.ts";
+import type { WriteTracking } from "./write-tracking.ts";
 
 export interface FrozenSource {
   /** CRIU's images. */
@@ -20,6 +22,8 @@ export interface FrozenSource {
   readonly initPid: number;
   /** Pages that its last round has are told without their content; null if there was none. */
   readonly known: Known | null;
+  /** What was written to since that round is asked of it; null if the kernel does not note it. */
+  readonly tracking: WriteTracking | null;
   readonly signal: AbortSignal;
 }
 
@@ -46,42 +50,61 @@ export function frozenMemory(source: FrozenSource): FrozenMemory {
 }
 
 async function* readAll(source: FrozenSource, batch: PageBatch): AsyncGenerator<Buffer> {
-  const { imageDirectory, cgroup, initPid, signal } = source;
-  const tasks = new Map((await containerTasks(cgroup, initPid)).map((task) => [task.innerPid, task]));
-  const reader = await MemoryImageReader.open(imageDirectory);
-  for (const id of await reader.images()) {
-    const image = await reader.load(id);
-    const task = id.kind === "task" ? tasks.get(id.id) : undefined;
-    const memory = task === undefined ? null : await TaskMemory.open(task, cgroup);
-    try {
-      yield* batch.open(id);
-      for (const range of image.ranges) yield* readRange(range, image, memory, batch, signal);
-      yield* batch.drain();
-    } finally {
-      memory?.close();
-      await image.close();
+  const { imageDirectory, cgroup, initPid, tracking, signal } = source;
+  const memories = await openMemories(cgroup, initPid);
+  try {
+    const written = tracking?.writtenOf(memories);
+    const byPid = new Map(memories.map((memory) => [memory.task.innerPid, memory]));
+    const reader = await MemoryImageReader.open(imageDirectory);
+    for (const id of await reader.images()) {
+      const memory = id.kind === "task" ? byPid.get(id.id) : undefined;
+      const own = memory === undefined ? null : (written?.of(memory) ?? null);
+      const image = await reader.load(id);
+      try {
+        yield* batch.open(id);
+        for (const range of image.ranges) yield* readRange(range, image, { memory, written: own }, batch, signal);
+        yield* batch.drain();
+      } finally {
+        await image.close();
+      }
     }
+    yield* batch.end();
+  } finally {
+    for (const memory of memories) memory.close();
   }
-  yield* batch.end();
+}
+
+/** Of a process, where the dump has left its pages. */
+interface Left {
+  readonly memory: TaskMemory | undefined;
+  readonly written: PageSet | null;
 }
 
 async function* readRange(
   { vaddr, pages, flags }: PageRange,
   image: MemoryImage,
-  memory: TaskMemory | null,
+  { memory, written }: Left,
   batch: PageBatch,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   for (let done = 0; done < pages; ) {
     signal.throwIfAborted();
     const address = vaddr + done * PAGE_BYTES;
-    const space = batch.space(address, pages - done);
-    if ((flags & PRESENT) !== 0) await image.read(address, space);
-    else if ((memory?.read(address, space) ?? 0) < space.length) {
-      throw new DrayError("INTERNAL", `memory at ${address.toString(16)} of a frozen process cannot be read`);
+    const isInImage = (flags & PRESENT) !== 0;
+    const isLazy = (flags & LAZY) !== 0;
+    const next = batch.next(address, pages - done, isInImage ? null : written);
+    if (next.isSame) {
+      batch.addSame(address, next.pages, isLazy);
+      done += next.pages;
+    } else {
+      const space = batch.space(address, next.pages);
+      if (isInImage) await image.read(address, space);
+      else if ((memory?.read(address, space) ?? 0) < space.length) {
+        throw new DrayError("INTERNAL", `memory at ${address.toString(16)} of a frozen process cannot be read`);
+      }
+      batch.add(address, space.length / PAGE_BYTES, isLazy);
+      done += space.length / PAGE_BYTES;
     }
-    batch.add(address, space.length / PAGE_BYTES, (flags & LAZY) !== 0);
-    done += space.length / PAGE_BYTES;
     if (batch.isFull) yield* batch.drain();
   }
 }

@@ -5,6 +5,9 @@
 import { type ImageId, LAZY, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import type { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { type DigestTable, REGION_BYTES } from "./digest-table.ts";
+import { DIGEST_BYTES } from "../native/addon.ts";
+import type { PageSet } from "./page-set.ts";
+import type { RepeatedPages } from "./repeated-pages.ts";
 
 /** Fits the processor's cache: filled, judged and sent while it is there. */
 export const BATCH_PAGES = 128;
@@ -13,7 +16,14 @@ export const BATCH_PAGES = 128;
 export interface Known {
   readonly digests: DigestTable;
   readonly round: number;
+  /** Finds pages with the content of others that go with the same stream; null where each has to have its own. */
+  readonly repeated: RepeatedPages | null;
 }
+
+/** What becomes of a page. */
+const SAME = 0;
+const SENT = 1;
+const REPEATED = 2;
 
 interface Piece {
   readonly vaddr: number;
@@ -21,13 +31,20 @@ interface Piece {
   readonly pages: number;
   /** Of the flags of its ranges: LAZY, or none. */
   readonly flags: number;
+  /** The round before has it, which needs no look at its content: it has none here. */
+  readonly isSame: boolean;
 }
+
+/** Of a batch that has no content yet, but might go on forever. */
+const PIECE_LIMIT = 1024;
 
 export class PageBatch {
   readonly #encoder: MemoryStreamEncoder;
   readonly #known: Known | null;
   readonly #window = Buffer.allocUnsafeSlow(BATCH_PAGES * PAGE_BYTES);
-  readonly #verdicts = Buffer.alloc(BATCH_PAGES, 1);
+  readonly #verdicts = Buffer.alloc(BATCH_PAGES, SENT);
+  /** Of pages that are REPEATED, the number of the one with their content. */
+  readonly #repeats = new Uint32Array(BATCH_PAGES);
   #pieces: Piece[] = [];
   #judged = 0;
   #filledPages = 0;
@@ -37,11 +54,14 @@ export class PageBatch {
   seenPages = 0;
   /** Of them, those that were sent. */
   sentPages = 0;
+  /** Of all, those of which it was told which one that was sent has their content. */
+  repeatedPages = 0;
 
   /** Without anything known, all pages are sent. */
   constructor(encoder: MemoryStreamEncoder, known: Known | null) {
     this.#encoder = encoder;
     this.#known = known;
+    known?.repeated?.begin();
   }
 
   /** What is added from now on belongs to this image. */
@@ -63,27 +83,62 @@ export class PageBatch {
   /** The first pages of the space have been filled. `lazy`: a restore may leave them out and have them brought later. */
   add(vaddr: number, pages: number, lazy = false): void {
     if (pages === 0) return;
-    this.#pieces.push({ vaddr, firstPage: this.#filledPages, pages, flags: lazy ? LAZY : 0 });
+    this.#pieces.push({ vaddr, firstPage: this.#filledPages, pages, flags: lazy ? LAZY : 0, isSame: false });
     this.#filledPages += pages;
   }
 
+  /**
+   * What comes next of a range: `isSame` if these pages are as the last round has them, by what the kernel has noted of
+   * writes; they are added by `addSame`. Otherwise they are to be read. Nothing is known where `written` is null.
+   */
+  next(vaddr: number, pages: number, written: PageSet | null): { readonly pages: number; readonly isSame: boolean } {
+    if (this.#known === null || this.#image === undefined || written === null) return { pages, isSame: false };
+    return this.#known.digests.runFrom(this.#image, this.#known.round, vaddr, pages, written);
+  }
+
+  /** Pages of which `next` says that they are the same. */
+  addSame(vaddr: number, pages: number, lazy = false): void {
+    this.#pieces.push({ vaddr, firstPage: 0, pages, flags: lazy ? LAZY : 0, isSame: true });
+  }
+
   get isFull(): boolean {
-    return this.#filledPages === BATCH_PAGES;
+    return this.#filledPages === BATCH_PAGES || this.#pieces.length >= PIECE_LIMIT;
   }
 
   /** Judges what was added since the last time. `drain` does it otherwise; apart from that, since it is work, and writing is waiting. */
   judge(): void {
     for (; this.#judged < this.#pieces.length; this.#judged++) {
-      const { vaddr, firstPage, pages } = this.#pieces[this.#judged] as Piece;
+      const { vaddr, firstPage, pages, isSame } = this.#pieces[this.#judged] as Piece;
       this.seenPages += pages;
       if (this.#known === null || this.#image === undefined) {
         this.sentPages += pages;
         continue;
       }
       const { digests, round } = this.#known;
+      if (isSame) {
+        digests.tell(this.#image, round, vaddr, pages);
+        continue;
+      }
       const verdicts = this.#verdicts.subarray(firstPage, firstPage + pages);
       const content = this.#window;
       this.sentPages += digests.compare(this.#image, round, vaddr, content, firstPage * PAGE_BYTES, pages, verdicts);
+      this.#findRepeated(this.#image, this.#known, vaddr, firstPage, pages);
+    }
+  }
+
+  #findRepeated(image: ImageId, { digests, repeated }: Known, vaddr: number, firstPage: number, pages: number): void {
+    if (repeated === null) return;
+    const place = digests.digestAt(image, vaddr);
+    for (let index = 0; index < pages; index++) {
+      const page = firstPage + index;
+      if (this.#verdicts[page] !== SENT) continue;
+      const at = place.offset + index * DIGEST_BYTES;
+      const number = repeated.take(this.#window, page * PAGE_BYTES, place.digests, at);
+      if (number === undefined) continue;
+      this.#verdicts[page] = REPEATED;
+      this.#repeats[page] = number;
+      this.sentPages--;
+      this.repeatedPages++;
     }
   }
 
@@ -120,20 +175,33 @@ export class PageBatch {
     yield* this.#encoder.end();
   }
 
-  *#write({ vaddr, firstPage, pages, flags }: Piece): Generator<Buffer> {
+  *#write({ vaddr, firstPage, pages, flags, isSame }: Piece): Generator<Buffer> {
+    if (isSame) {
+      yield* this.#skip(vaddr, pages, flags);
+      return;
+    }
     const verdicts = this.#verdicts;
     for (let from = firstPage; from < firstPage + pages; ) {
       let to = from + 1;
-      while (to < firstPage + pages && verdicts[to] === verdicts[from]) to++;
+      while (to < firstPage + pages && this.#continues(from, to)) to++;
       const at = vaddr + (from - firstPage) * PAGE_BYTES;
-      if (verdicts[from] === 0) yield* this.#skip(at, to - from, flags);
-      else {
+      if (verdicts[from] === SAME) yield* this.#skip(at, to - from, flags);
+      else if (verdicts[from] === REPEATED) {
+        yield* this.#writeSame();
+        yield* this.#encoder.repeat(at, to - from, PRESENT | flags, this.#repeats[from] as number);
+      } else {
         yield* this.#writeSame();
         const content = this.#window.subarray(from * PAGE_BYTES, to * PAGE_BYTES);
         yield* this.#encoder.range(at, to - from, PRESENT | flags, content);
       }
       from = to;
     }
+  }
+
+  /** Whether one of the pages behind `from` goes into the same range. */
+  #continues(from: number, page: number): boolean {
+    if (this.#verdicts[page] !== this.#verdicts[from]) return false;
+    return this.#verdicts[from] !== REPEATED || this.#repeats[page] === (this.#repeats[from] as number) + page - from;
   }
 
   *#skip(vaddr: number, pages: number, flags: number): Generator<Buffer> {

@@ -1,5 +1,5 @@
 /** Which pages of a mapping are there, in memory or swapped out, without touching one: /proc/PID/pagemap. */
-import { readSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { constants } from "node:os";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
@@ -13,6 +13,7 @@ export interface AddressRange {
 /** PAGE_IS_* of linux/fs.h. */
 const IS_FILE = 1 << 2;
 const IS_ZERO_PAGE = 1 << 5;
+const IS_SOFT_DIRTY = 1 << 7;
 const NUMBERS = 2049;
 
 /** Of an entry of pagemap, its upper 32 bits; Documentation/admin-guide/mm/pagemap.rst. */
@@ -36,24 +37,51 @@ export function* residentRanges(
 ): Generator<AddressRange> {
   if (knowsScan) {
     const excluded = IS_ZERO_PAGE | (ownOnly ? IS_FILE : 0);
-    for (let at = start; at < end; ) {
-      const count = addon().scan(pagemapFd, at, end, 0, excluded, scanned);
-      if (count === -constants.errno.ENOTTY) {
-        knowsScan = false;
-        break;
-      }
-      // Its last process has ended; reading the same file finds its end then.
-      if (count === -constants.errno.ESRCH) return;
-      if (count < 0) throw new DrayError("INTERNAL", `PAGEMAP_SCAN of ${at.toString(16)} failed: errno ${-count}`);
-      const numbers = Array.from(scanned.subarray(0, count));
-      const next = numbers.pop() ?? end;
-      for (let i = 0; i + 1 < numbers.length; i += 2) yield { start: numbers[i] ?? 0, end: numbers[i + 1] ?? 0 };
-      if (next <= at) return;
-      at = next;
-    }
+    knowsScan = yield* scan(pagemapFd, { start, end }, 0, excluded);
     if (knowsScan) return;
   }
   yield* fromEntries(pagemapFd, { start, end }, ownOnly);
+}
+
+/** Those that are marked as written to (soft-dirty). Only where `canTellWritten`. */
+export function* writtenRanges(pagemapFd: number, range: AddressRange): Generator<AddressRange> {
+  const isKnown = yield* scan(pagemapFd, range, IS_SOFT_DIRTY, 0);
+  if (!isKnown) throw new DrayError("INTERNAL", "this kernel cannot tell which pages were written to");
+}
+
+/**
+ * Whether PAGEMAP_SCAN knows the mark (Linux 6.8): asking page by page instead would take pages that were given back,
+ * and read again, for what they were, since a zero page is not told from others there.
+ */
+export function canTellWritten(): boolean {
+  const pagemapFd = openSync("/proc/self/pagemap", "r");
+  try {
+    return addon().scan(pagemapFd, 0, PAGE_BYTES, IS_SOFT_DIRTY, 0, scanned) >= 0;
+  } finally {
+    closeSync(pagemapFd);
+  }
+}
+
+/** False if the kernel does not know PAGEMAP_SCAN. */
+function* scan(
+  pagemapFd: number,
+  { start, end }: AddressRange,
+  required: number,
+  excluded: number,
+): Generator<AddressRange, boolean> {
+  for (let at = start; at < end; ) {
+    const count = addon().scan(pagemapFd, at, end, required, excluded, scanned);
+    if (count === -constants.errno.ENOTTY) return false;
+    // Its last process has ended; reading the same file finds its end then.
+    if (count === -constants.errno.ESRCH) break;
+    if (count < 0) throw new DrayError("INTERNAL", `PAGEMAP_SCAN of ${at.toString(16)} failed: errno ${-count}`);
+    const numbers = Array.from(scanned.subarray(0, count));
+    const next = numbers.pop() ?? end;
+    for (let i = 0; i + 1 < numbers.length; i += 2) yield { start: numbers[i] ?? 0, end: numbers[i + 1] ?? 0 };
+    if (next <= at) break;
+    at = next;
+  }
+  return true;
 }
 
 /** For kernels before 6.7, which tell one page at a time. */

@@ -3,11 +3,11 @@
  * That works whatever controllers its cgroup has, holds for all of its threads alike, and leaves its limits as they
  * are.
  *
- * Nothing durable tells of it: an agent that is killed in a shut moment leaves the container frozen, and `thaw` of the
- * next one's recovery opens it (source-revive.ts).
+ * Nothing durable tells of it: an agent that is killed in a shut moment leaves the container frozen, and the recovery
+ * of the next one opens it (source-revive.ts).
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { freezeCgroup, thawCgroup, thawCgroupNow } from "../host/cgroup.ts";
+import { freezeCgroup, thawCgroup, thawCgroupNow, whileFrozen } from "../host/cgroup.ts";
 
 /** Shares of the time for which the container stands still, one after the other. */
 const STEPS = [0.2, 0.4, 0.6, 0.8, 0.9] as const;
@@ -22,6 +22,10 @@ export class Throttle {
   #step = -1;
   #cycling: Promise<void> | undefined;
   #limit: NodeJS.Timeout | undefined;
+  /** While somebody else has the freezer. */
+  #held: Promise<unknown> = Promise.resolve();
+  /** While it is shut from here. */
+  #shut: Promise<unknown> = Promise.resolve();
 
   /** Does nothing yet. With `stopping` this process ends: the freezer is opened at once then. */
   constructor(cgroup: string, stopping: AbortSignal) {
@@ -45,6 +49,18 @@ export class Throttle {
     return true;
   }
 
+  /** As `whileFrozen` of its cgroup; nothing here opens the freezer in between, unless this process ends. */
+  async still<T>(body: () => Promise<T>): Promise<T> {
+    const held = Promise.withResolvers<void>();
+    this.#held = held.promise;
+    try {
+      await this.#shut;
+      return await whileFrozen(this.#cgroup, { deadlineMs: FREEZER_MS }, body);
+    } finally {
+      held.resolve();
+    }
+  }
+
   /** As fast as before, whatever happened; returns when the freezer is open. Idempotent. */
   async release(): Promise<void> {
     clearTimeout(this.#limit);
@@ -60,17 +76,27 @@ export class Throttle {
     thawCgroupNow(this.#cgroup);
   }
 
+  async #shutFor(durationMs: number, signal: AbortSignal): Promise<void> {
+    try {
+      await freezeCgroup(this.#cgroup, { deadlineMs: FREEZER_MS });
+      await pause(durationMs, undefined, { signal });
+    } catch {
+      // Called off, or a task that cannot be frozen now: the next turn may do.
+    } finally {
+      await thawCgroup(this.#cgroup, { deadlineMs: FREEZER_MS }).catch(() => undefined);
+    }
+  }
+
   async #cycle(): Promise<void> {
     const { signal } = this.#ending;
     while (!signal.aborted) {
-      try {
-        await freezeCgroup(this.#cgroup, { deadlineMs: FREEZER_MS });
-        await pause(CYCLE_MS * this.share, undefined, { signal });
-      } catch {
-        // Called off, or a task that cannot be frozen now: the next turn may do.
-      } finally {
-        await thawCgroup(this.#cgroup, { deadlineMs: FREEZER_MS }).catch(() => undefined);
+      // Somebody may have taken it while this waited.
+      for (let held: unknown; held !== this.#held; ) {
+        held = this.#held;
+        await this.#held;
       }
+      this.#shut = this.#shutFor(CYCLE_MS * this.share, signal);
+      await this.#shut;
       await pause(CYCLE_MS * (1 - this.share), undefined, { signal }).catch(() => undefined);
     }
   }

@@ -7,7 +7,9 @@ import type { SourceEntry } from "../journal/entry.ts";
 import type { SentTree } from "../layer/layer.ts";
 import type { DigestTable } from "../memory/digest-table.ts";
 import type { Known } from "../memory/page-batch.ts";
+import type { RepeatedPages } from "../memory/repeated-pages.ts";
 import type { Throttle } from "../memory/throttle.ts";
+import type { WriteTracking } from "../memory/write-tracking.ts";
 import type { SentTmpfs } from "../tmpfs/sent-tmpfs.ts";
 import { TransitMounts } from "../tmpfs/transit-mounts.ts";
 import type { AgentHost } from "./agent-host.ts";
@@ -19,6 +21,9 @@ export type TransferAddress = Pick<SyncRequest, "transferToken" | "pageAddresses
 /** What the destination has of the container's memory. */
 export interface SentMemory {
   readonly digests: DigestTable;
+  /** Null if the kernel does not note what is written to. */
+  readonly tracking: WriteTracking | null;
+  readonly repeated: RepeatedPages;
   /** How many rounds; the next has this number. */
   rounds: number;
   /** Pages that the last round has seen. */
@@ -63,7 +68,9 @@ export class OutgoingTransfer {
   /** For whoever sends memory next; null if none was sent yet. */
   get known(): Known | null {
     const { sentMemory } = this;
-    return sentMemory === undefined ? null : { digests: sentMemory.digests, round: sentMemory.rounds };
+    if (sentMemory === undefined) return null;
+    const { digests, repeated, rounds } = sentMemory;
+    return { digests, repeated, round: rounds };
   }
 
   /** The signal, or the end of the agent, breaks the connection whenever it fires. */

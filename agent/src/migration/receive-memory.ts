@@ -10,7 +10,7 @@ interface Recycler {
 }
 
 /**
- * Into a directory whose link to a parent, if it has one, is there. Returns the bytes of pages. Throws CORRUPT_STREAM;
+ * Into a directory whose link to a parent, if it has one, is there. Returns the bytes of pages that came. Throws CORRUPT_STREAM;
  * what was written then is to be thrown away.
  */
 export async function receiveMemory(content: Readable, directory: string): Promise<number> {
@@ -25,6 +25,8 @@ export async function receiveMemory(content: Readable, directory: string): Promi
         else if (event.kind === "range") {
           if ((event.flags & PRESENT) !== 0) bytes += event.pages * PAGE_BYTES;
           writer.entry(event);
+        } else if (event.kind === "repeat") {
+          await writer.repeat(event, event.from);
         } else if (event.kind === "open") {
           await writer.open(event.image);
         }

@@ -9,7 +9,7 @@
 import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
-import { containerTasks, TaskMemory } from "../memory/container-memory.ts";
+import { openMemories } from "../memory/container-memory.ts";
 import { PageSource } from "../post-copy/page-source.ts";
 import { parseWord } from "../post-copy/words.ts";
 import type { SourceContext } from "./source-context.ts";
@@ -51,11 +51,14 @@ async function serveOver(
 ): Promise<void> {
   const initPid = record.entry.frozen?.pid ?? 0;
   const memories = await openMemories(await container.cgroup(), initPid);
+  const written = transfer.sentMemory?.tracking?.writtenOf(memories);
   const served = memories.map((memory) => ({
     pid: memory.task.innerPid,
     read: (address: number, space: Buffer) => memory.read(address, space),
+    written: written?.of(memory) ?? null,
   }));
-  const source = new PageSource(served, transfer.known);
+  const { known } = transfer;
+  const source = new PageSource(served, known && { ...known, repeated: null });
   try {
     await connection.sendChunks({ kind: TRANSFER_KINDS.postCopy, name: "pages" }, source.chunks(), {
       signal,
@@ -66,19 +69,5 @@ async function serveOver(
     throw thrown;
   } finally {
     for (const memory of memories) memory.close();
-  }
-}
-
-async function openMemories(cgroup: string, initPid: number): Promise<TaskMemory[]> {
-  const memories: TaskMemory[] = [];
-  try {
-    for (const task of await containerTasks(cgroup, initPid)) {
-      const memory = await TaskMemory.open(task, cgroup);
-      if (memory !== null) memories.push(memory);
-    }
-    return memories;
-  } catch (thrown) {
-    for (const memory of memories) memory.close();
-    throw thrown;
   }
 }

@@ -18,7 +18,10 @@ import {
   type Verdict,
 } from "../memory/convergence.ts";
 import { DigestTable } from "../memory/digest-table.ts";
+import { whileFrozen } from "../host/cgroup.ts";
+import { RepeatedPages } from "../memory/repeated-pages.ts";
 import { Throttle } from "../memory/throttle.ts";
+import { kernelNotesWrites, WriteTracking } from "../memory/write-tracking.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import type { Report } from "./joinable-run.ts";
 import { runPhase } from "./run-phase.ts";
@@ -27,8 +30,15 @@ import { TRANSFER_KINDS } from "./transfer-kinds.ts";
 
 /** What a switch takes besides memory: CRIU's dump and restore of the processes, the commit. */
 const FIXED_MS = 350;
-/** In the switch CRIU reads all of the memory, and the agent judges it. */
+/** In the switch the agent reads and judges all of the memory, unless the kernel tells what was written to. */
 const JUDGED_BYTES_PER_MS = 1_000_000;
+
+/** How pages that change are found. */
+const SOFT_DIRTY = "what the kernel notes of writes (soft-dirty)";
+const CONTENT = "comparing contents: the kernel does not note writes (soft-dirty)";
+
+/** For all processes to stand still, to be asked what was written to. */
+const STILL_MS = 5000;
 
 export interface PreCopyResult {
   readonly rounds: Round[];
@@ -65,7 +75,19 @@ async function runRounds(
   const rounds: Round[] = [];
   const measured: MeasuredRound[] = [];
   const decisions: string[] = [];
-  transfer.sentMemory = { digests: new DigestTable(), rounds: 0, pages: 0 };
+  const tracking = await trackingOf(context);
+  transfer.sentMemory = {
+    digests: new DigestTable(),
+    tracking,
+    repeated: new RepeatedPages(),
+    rounds: 0,
+    pages: 0,
+  };
+  const decided = (text: string, ended?: Round) => {
+    decisions.push(text);
+    report({ step: "pre-copy", doneBytes: 0, totalBytes: 0, message: "", round: ended, decision: text });
+  };
+  decided(`pages that change are found by ${tracking === null ? CONTENT : SOFT_DIRTY}`);
   for (;;) {
     await faultPoint(`source.before-round-${rounds.length + 1}`);
     const { round, lookingMs } = await runPhase(phases, "pre-copy", () =>
@@ -77,14 +99,10 @@ async function runRounds(
     if (rounds.length > 1) host.metrics.preCopyDirtyBytes.observe(round.dirtyBytes);
     const target: Target = {
       maxDowntimeMs: order.maxDowntimeMs === 0 ? null : order.maxDowntimeMs,
-      fixedMs: FIXED_MS + (transfer.sentMemory.pages * PAGE_BYTES) / JUDGED_BYTES_PER_MS,
+      fixedMs: FIXED_MS + (tracking === null ? (transfer.sentMemory.pages * PAGE_BYTES) / JUDGED_BYTES_PER_MS : 0),
     };
     const verdict = decide(measured, target);
     const decision = `round ${rounds.length}: ${sentence(verdict, target)}`;
-    const decided = (text: string, ended?: Round) => {
-      decisions.push(text);
-      report({ step: "pre-copy", doneBytes: 0, totalBytes: 0, message: "", round: ended, decision: text });
-    };
     decided(decision, round);
     logger.info({ phase: "pre-copy", round: rounds.length, verdict: verdict.kind }, decision);
     if (verdict.kind === "round") continue;
@@ -109,7 +127,7 @@ async function runRounds(
 }
 
 async function sendRound(
-  { transfer, container, record }: SourceContext,
+  { transfer, container, record, logger }: SourceContext,
   connection: TransferConnection,
   before: Round | undefined,
   report: Report,
@@ -125,10 +143,13 @@ async function sendRound(
   const wireBytesBefore = connection.wireBytes;
   const startedAt = performance.now();
   const number = sent.rounds;
+  const { tracking } = sent;
+  const written = tracking === null ? null : await askWhileStill(transfer.throttle, cgroup, () => tracking.renew());
   const content = contentRound({
     cgroup,
     initPid: inspect.State.Pid,
-    known: { digests: sent.digests, round: number },
+    known: { digests: sent.digests, repeated: sent.repeated, round: number },
+    written,
     signal,
   });
   await connection.sendChunks(
@@ -147,6 +168,7 @@ async function sendRound(
       },
     },
   );
+  logger.debug({ round: number + 1, sent: content.sentPages, repeated: content.repeatedPages }, "pages of a round");
   sent.rounds++;
   sent.pages = content.seenPages;
   const round: Round = {
@@ -157,6 +179,17 @@ async function sendRound(
     wireBytes: connection.wireBytes - wireBytesBefore,
   };
   return { round, lookingMs: content.lookingMs };
+}
+
+/** Null if the kernel does not note what is written to: contents are compared then. */
+async function trackingOf({ host, container }: SourceContext): Promise<WriteTracking | null> {
+  const { facts } = await host.hostFacts.current();
+  const inspect = kernelNotesWrites(facts.criuFeatures) ? await container.inspect() : null;
+  return inspect === null ? null : new WriteTracking(await container.cgroup(), inspect.State.Pid);
+}
+
+function askWhileStill<T>(throttle: Throttle | undefined, cgroup: string, body: () => Promise<T>): Promise<T> {
+  return throttle === undefined ? whileFrozen(cgroup, { deadlineMs: STILL_MS }, body) : throttle.still(body);
 }
 
 function remedyFor({ maxDowntimeMs, fixedMs }: Target, { autoConverge }: PreCopy): string {

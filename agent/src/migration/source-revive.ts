@@ -33,7 +33,7 @@ export async function reviveSource(context: SourceContext, reason: string, refro
   host.metrics.rollbacksTotal.inc({ outcome: "rolled_back" });
 }
 
-/** An agent that was killed while it slowed the container down may have left it in a moment in which it stood still. */
+/** An agent that was killed in a pre-copy may have left the container in a moment in which it stood still. */
 export async function endThrottle({ container }: SourceContext): Promise<void> {
   const inspect = await container.inspect();
   if (inspect?.State.Running && !inspect.State.Paused) await container.thaw();

@@ -34,6 +34,7 @@ import { pagesInImages } from "../memory-image/pages-in-images.ts";
 import { type FrozenMemory, frozenMemory } from "../memory/frozen-memory.ts";
 import type { Known } from "../memory/page-batch.ts";
 import type { Throttle } from "../memory/throttle.ts";
+import type { WriteTracking } from "../memory/write-tracking.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget, prepareDropAll } from "../network-lock/source-lock.ts";
@@ -71,6 +72,8 @@ interface SwitchTarget {
   readonly tmpfs: readonly SentTmpfs[];
   /** What the destination has of its memory; null if nothing. */
   readonly known: Known | null;
+  /** What was written to since then; null if that cannot be asked. */
+  readonly tracking: WriteTracking | null;
   readonly throttle: Throttle | undefined;
   /** Private memory stays where it is: the copy will fetch it. */
   readonly postCopy: boolean;
@@ -158,6 +161,7 @@ async function findTarget(
     layer: transfer.layer ?? new SentTree(await layerDirectory(docker, dockerId, signal)),
     tmpfs: transfer.tmpfs,
     known: transfer.known,
+    tracking: transfer.sentMemory?.tracking ?? null,
     throttle: transfer.throttle,
     postCopy,
     ...directories,
@@ -228,9 +232,7 @@ async function runSwitchSteps(
     await allSettled([lockNetwork, settle], ending);
     const startedMs = performance.now();
     const dump = step("dump", () => runDump(host, target, ready.dump));
-    const memory = target.postCopy
-      ? null
-      : frozenMemory({ ...target, initPid: target.pid, known: target.known, signal });
+    const memory = target.postCopy ? null : frozenMemory({ ...target, initPid: target.pid, signal });
     const sendMemory = memory === null ? dump : dump.then(() => step("send-memory", () => send(memory)));
     const images = dump.then(() => sendImages(connection, target.imageDirectory, target.postCopy, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(host, connection, target, report, signal));

@@ -148,7 +148,7 @@ export class PageFetch {
   async #takeOnce(imageDirectory: string): Promise<void> {
     const pids = [...(await lazyRanges(imageDirectory, true)).keys()];
     if (this.#isClosed) return;
-    const served = pids.map((pid) => ({ pid, read: null }));
+    const served = pids.map((pid) => ({ pid, read: null, written: null }));
     const source = new PageSource(served, null);
     this.#local = source;
     await this.receive({ content: source.chunks(), say: (word) => source.onWord(word) });
@@ -255,6 +255,8 @@ export class PageFetch {
           at = event.vaddr;
           this.#receivedPages += event.pages;
           expected = event.pages * PAGE_BYTES;
+        } else if (event.kind === "repeat") {
+          throw new DrayError("CORRUPT_STREAM", "a page that was asked for repeats another");
         } else if (event.kind === "content") {
           for (let done = 0; done < event.bytes.length; ) {
             const taken = event.bytes.copy(pages, filled, done);

@@ -8,7 +8,7 @@ const at = (page: number) => BASE + page * PAGE_BYTES;
 
 test("of memory that the copy has, it tells in the order in which it is wanted, and then of the rest", async () => {
   const source = new PageSource(
-    [1, 7].map((pid) => ({ pid, read: null })),
+    [1, 7].map((pid) => ({ pid, read: null, written: null })),
     null,
   );
   source.onWord({
@@ -38,7 +38,7 @@ test("of memory that the copy has, it tells in the order in which it is wanted, 
 });
 
 test("it ends with the error of whoever gives it up", async () => {
-  const source = new PageSource([{ pid: 1, read: null }], null);
+  const source = new PageSource([{ pid: 1, read: null, written: null }], null);
   const reading = (async () => {
     for await (const _ of source.chunks());
   })();

@@ -9,7 +9,7 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { BATCH_PAGES, type Known, PageBatch } from "../memory/page-batch.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { AheadLimit } from "./ahead-limit.ts";
-import { PageSet } from "./page-set.ts";
+import { PageSet } from "../memory/page-set.ts";
 import { PAGE_BYTES, PARENT } from "../memory-image/page-range.ts";
 import type { PageTriple, Word } from "./words.ts";
 
@@ -24,6 +24,8 @@ export interface ServedTask {
   readonly pid: number;
   /** Fills the space with the memory from this address on, and returns how many bytes it could; null: the copy has it. */
   readonly read: ((address: number, space: Buffer) => number) | null;
+  /** Which of its pages were written to since the last round; null if that is not known. */
+  readonly written: PageSet | null;
 }
 
 interface Task {
@@ -115,7 +117,7 @@ export class PageSource {
 
   *#send({ place, pages }: { place: Place; pages: number }): Generator<Buffer> {
     const { served, missing } = this.#demandTask(place.task);
-    const { read } = served;
+    const { read, written } = served;
     yield* this.#batch.open({ kind: "task", id: served.pid });
     const range = { start: place.address, pages };
     missing.delete(range);
@@ -123,16 +125,22 @@ export class PageSource {
     if (read === null) yield* this.#batch.range(place.address, pages, PARENT);
     for (let done = 0; read !== null && done < pages; ) {
       const address = place.address + done * PAGE_BYTES;
-      const space = this.#batch.space(address, pages - done);
-      const bytes = read(address, space);
-      if (bytes < space.length) {
-        throw new DrayError(
-          "INTERNAL",
-          `page ${(address + bytes).toString(16)} of process ${place.task} is unreadable`,
-        );
+      const next = this.#batch.next(address, pages - done, written);
+      if (next.isSame) {
+        this.#batch.addSame(address, next.pages);
+        done += next.pages;
+      } else {
+        const space = this.#batch.space(address, next.pages);
+        const bytes = read(address, space);
+        if (bytes < space.length) {
+          throw new DrayError(
+            "INTERNAL",
+            `page ${(address + bytes).toString(16)} of process ${place.task} is unreadable`,
+          );
+        }
+        this.#batch.add(address, bytes / PAGE_BYTES);
+        done += bytes / PAGE_BYTES;
       }
-      this.#batch.add(address, bytes / PAGE_BYTES);
-      done += bytes / PAGE_BYTES;
       if (this.#batch.isFull) yield* this.#batch.drain();
     }
     yield* this.#batch.settle();

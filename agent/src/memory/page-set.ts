@@ -1,8 +1,12 @@
 /** Which pages of an address space are meant: a bitmap by regions, so that a million scattered ones are no burden. Pure. */
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
-import type { PageRange } from "./protocol.ts";
 
 const REGION_PAGES = 512;
+
+interface PageRun {
+  readonly start: number;
+  readonly pages: number;
+}
 
 export class PageSet {
   readonly #regions = new Map<number, Uint8Array>();
@@ -13,7 +17,7 @@ export class PageSet {
     return this.#size;
   }
 
-  add(range: PageRange): void {
+  add(range: PageRun): void {
     this.#each(range, (bits, index) => {
       const byte = index >> 3;
       const bit = 1 << (index & 7);
@@ -23,7 +27,7 @@ export class PageSet {
     });
   }
 
-  delete(range: PageRange): void {
+  delete(range: PageRun): void {
     this.#each(range, (bits, index) => {
       const byte = index >> 3;
       const bit = 1 << (index & 7);
@@ -82,7 +86,7 @@ export class PageSet {
     return undefined;
   }
 
-  #each({ start, pages }: PageRange, body: (bits: Uint8Array, index: number) => void): void {
+  #each({ start, pages }: PageRun, body: (bits: Uint8Array, index: number) => void): void {
     const first = Math.floor(start / PAGE_BYTES);
     for (let page = first; page < first + pages; page++) {
       const key = Math.floor(page / REGION_PAGES);

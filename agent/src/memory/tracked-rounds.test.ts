@@ -1,0 +1,247 @@
+/** Rounds of a memory, whose writes a kernel may note, played without one. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { LAZY, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
+import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
+import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
+import { DigestTable, REGION_PAGES } from "./digest-table.ts";
+import { PageBatch } from "./page-batch.ts";
+import { PageSet } from "./page-set.ts";
+import { RepeatedPages } from "./repeated-pages.ts";
+
+const TASK = { kind: "task", id: 1 } as const;
+/** Over the edge of a region. */
+const BASE = 0x7f00_0000_0000 + (REGION_PAGES - 20) * PAGE_BYTES;
+const PAGES = 40;
+
+/** What a process has, and what its kernel notes. */
+class Model {
+  /** The first byte of each page; null where there is none. */
+  readonly pages: (number | null)[] = new Array<number | null>(PAGES).fill(null);
+  written = new PageSet();
+
+  write(page: number, value: number | null): void {
+    this.pages[page] = value;
+    if (value !== null) this.written.add({ start: addressOf(page), pages: 1 });
+  }
+
+  take(): PageSet {
+    const { written } = this;
+    this.written = new PageSet();
+    return written;
+  }
+}
+
+const addressOf = (page: number) => BASE + page * PAGE_BYTES;
+
+interface Round {
+  readonly readPages: number;
+  readonly image: Map<number, number>;
+}
+
+/** What the destination has after it, given what it had. */
+function round(
+  model: Model,
+  digests: DigestTable,
+  number: number,
+  options: {
+    readonly repeated?: RepeatedPages | null;
+    readonly parent: Map<number, number>;
+    readonly written: PageSet | null;
+    writes(page: number): void;
+  },
+): Round {
+  const batch = new PageBatch(new MemoryStreamEncoder(), {
+    digests,
+    round: number,
+    repeated: options.repeated ?? null,
+  });
+  const decoder = new MemoryStreamDecoder();
+  const image = new Map<number, number>();
+  /** All that was PRESENT, in this order. */
+  const present: number[] = [];
+  let at = 0;
+  let readPages = 0;
+  const receive = (chunks: Iterable<Buffer>) => {
+    for (const chunk of chunks) {
+      for (const event of decoder.decode(chunk)) {
+        if (event.kind === "range") {
+          at = (event.vaddr - BASE) / PAGE_BYTES;
+          if ((event.flags & PARENT) === 0) continue;
+          for (let page = at; page < at + event.pages; page++) {
+            // As the images demand it.
+            expect(options.parent.has(page)).toBe(true);
+            image.set(page, options.parent.get(page) as number);
+          }
+        } else if (event.kind === "repeat") {
+          const values = present.slice(event.from, event.from + event.pages);
+          for (const [index, value] of values.entries()) image.set((event.vaddr - BASE) / PAGE_BYTES + index, value);
+          present.push(...values);
+        } else if (event.kind === "content") {
+          for (let offset = 0; offset < event.bytes.length; offset += PAGE_BYTES) {
+            const value = event.bytes[offset + 1] as number;
+            image.set(at++, value);
+            present.push(value);
+          }
+        }
+      }
+    }
+  };
+  receive(batch.open(TASK));
+  for (let page = 0; page < PAGES; ) {
+    options.writes(page);
+    if (model.pages[page] === null) {
+      page++;
+      continue;
+    }
+    let run = 1;
+    while (page + run < PAGES && model.pages[page + run] !== null) run++;
+    const next = batch.next(addressOf(page), run, options.written);
+    if (next.isSame) {
+      batch.addSame(addressOf(page), next.pages);
+      page += next.pages;
+      continue;
+    }
+    const space = batch.space(addressOf(page), next.pages);
+    const pages = space.length / PAGE_BYTES;
+    for (let i = 0; i < pages; i++) {
+      space.fill(model.pages[page + i] as number, i * PAGE_BYTES, (i + 1) * PAGE_BYTES);
+      // Pages of one byte are not looked for.
+      space[i * PAGE_BYTES] = 0xee;
+    }
+    batch.add(addressOf(page), pages);
+    readPages += pages;
+    page += pages;
+    if (batch.isFull) receive(batch.drain());
+  }
+  receive(batch.end());
+  decoder.finish();
+  return { readPages, image };
+}
+
+const write = fc.record({ page: fc.nat(PAGES - 1), value: fc.option(fc.integer({ min: 0, max: 3 }), { freq: 5 }) });
+const plan = fc.array(
+  fc.record({
+    /** Before it, while it is read (when that page is reached), and whether the kernel can vouch for what it notes. */
+    before: fc.array(write, { maxLength: 30 }),
+    meanwhile: fc.array(fc.record({ at: fc.nat(PAGES - 1), write }), { maxLength: 15 }),
+    isKnown: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 6 },
+);
+
+test("whatever is written before and during rounds, the last one, of a container that stands still, has it all", () => {
+  fc.assert(
+    fc.property(plan, fc.array(write, { maxLength: 20 }), fc.boolean(), (rounds, last, findsRepeated) => {
+      const repeated = findsRepeated ? new RepeatedPages() : null;
+      const model = new Model();
+      const digests = new DigestTable();
+      let parent = new Map<number, number>();
+      for (const [number, { before, meanwhile, isKnown }] of rounds.entries()) {
+        for (const { page, value } of before) model.write(page, value);
+        const noted = model.take();
+        const written = isKnown && number > 0 ? noted : null;
+        const writes = (page: number) => {
+          for (const { at, write } of meanwhile) if (at === page) model.write(write.page, write.value);
+        };
+        parent = round(model, digests, number, { repeated, parent, written, writes }).image;
+      }
+      for (const { page, value } of last) model.write(page, value);
+      const end = round(model, digests, rounds.length, {
+        repeated,
+        parent,
+        written: model.take(),
+        writes: () => undefined,
+      });
+      const expected = model.pages.flatMap((value, page) => (value === null ? [] : [[page, value] as const]));
+      expect([...end.image].sort(([a], [b]) => a - b)).toEqual(expected);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("what was not written to is not read, and what was written to without a change is not sent", () => {
+  const model = new Model();
+  const digests = new DigestTable();
+  for (let page = 0; page < PAGES; page++) model.write(page, page);
+  const none = { writes: () => undefined };
+  const first = round(model, digests, 0, { ...none, parent: new Map(), written: null });
+  expect(first.readPages).toBe(PAGES);
+  model.take();
+  model.write(3, 3);
+  model.write(30, 99);
+  const second = round(model, digests, 1, { ...none, parent: first.image, written: model.take() });
+  expect(second.readPages).toBe(2);
+  expect(second.image.get(30)).toBe(99);
+  // Nothing of it gets lost over rounds that only tell of it.
+  const third = round(model, digests, 2, { ...none, parent: second.image, written: model.take() });
+  expect(third.readPages).toBe(0);
+  expect(third.image).toEqual(second.image);
+});
+
+test("pages that a restore may leave out stay apart from the others, read or not", () => {
+  const digests = new DigestTable();
+  const flagsOf = (number: number, body: (batch: PageBatch) => void) => {
+    const batch = new PageBatch(new MemoryStreamEncoder(), { digests, round: number, repeated: null });
+    const decoder = new MemoryStreamDecoder();
+    const flags: [pages: number, flags: number][] = [];
+    const read = (chunks: Iterable<Buffer>) => {
+      for (const chunk of chunks) {
+        for (const event of decoder.decode(chunk)) if (event.kind === "range") flags.push([event.pages, event.flags]);
+      }
+    };
+    read(batch.open(TASK));
+    body(batch);
+    read(batch.end());
+    return flags;
+  };
+  flagsOf(0, (batch) => {
+    batch.space(BASE, 4).fill(1);
+    batch.add(BASE, 4);
+  });
+  const seen = flagsOf(1, (batch) => {
+    batch.addSame(BASE, 1, true);
+    batch.addSame(addressOf(1), 1);
+    batch.space(addressOf(2), 1).fill(2);
+    batch.add(addressOf(2), 1, true);
+    batch.addSame(addressOf(3), 1);
+  });
+  expect(seen).toEqual([
+    [1, PARENT | LAZY],
+    [1, PARENT],
+    [1, PRESENT | LAZY],
+    [1, PARENT],
+  ]);
+});
+
+test("the second of two equal runs of pages goes as one reference", () => {
+  const batch = new PageBatch(new MemoryStreamEncoder(), {
+    digests: new DigestTable(),
+    round: 0,
+    repeated: new RepeatedPages(),
+  });
+  const decoder = new MemoryStreamDecoder();
+  const seen: string[] = [];
+  const read = (chunks: Iterable<Buffer>) => {
+    for (const chunk of chunks) {
+      for (const event of decoder.decode(chunk)) {
+        if (event.kind === "range") seen.push(`${event.pages} pages`);
+        if (event.kind === "repeat") seen.push(`${event.pages} pages, those from ${event.from} on`);
+      }
+    }
+  };
+  for (const [id, first, pages] of [
+    [1, 0, 5],
+    [2, 1, 4],
+    [3, 9, 1],
+  ] as const) {
+    read(batch.open({ kind: "task", id }));
+    const space = batch.space(BASE, pages).fill(0);
+    for (let page = 0; page < pages; page++) space.writeDoubleLE(first + page + 0.5, page * PAGE_BYTES);
+    batch.add(BASE, pages);
+    read(batch.drain());
+  }
+  read(batch.end());
+  expect(seen).toEqual(["5 pages", "4 pages, those from 1 on", "1 pages"]);
+  expect(batch).toMatchObject({ seenPages: 10, sentPages: 6, repeatedPages: 4 });
+});
