@@ -54,7 +54,10 @@ interface Limit {
 
 export interface PreparationParts {
   readonly container: Pick<DestinationContainer, "endpoints">;
-  readonly transfer: Pick<IncomingTransfer, "complete" | "restorable" | "imageBytes" | "expectNoMemory">;
+  readonly transfer: Pick<
+    IncomingTransfer,
+    "complete" | "restorable" | "imageBytes" | "repeatedShare" | "expectNoMemory"
+  >;
   readonly reservation: Pick<Reservation, "transferToken" | "tmpfs">;
   readonly fetch: Pick<PageFetch, "start" | "expect" | "takeFromImages" | "restored">;
   readonly start: HeldStart;
@@ -94,7 +97,12 @@ export class Preparation {
     const endpoints = await container.endpoints();
     const { memoryBytes } = SourceDescription.fromJSON(JSON.parse(record.entry.descriptionJson));
     const hadRounds = (await lastRound(imageDirectory)) !== null;
-    const later = await placesLater(host.hostFacts, { postCopy, hadRounds, memoryBytes });
+    const later = await placesLater(host.hostFacts, {
+      postCopy,
+      hadRounds,
+      memoryBytes,
+      repeatedShare: transfer.repeatedShare,
+    });
     await record.transition("holding", {
       macs: endpoints.map(({ mac }) => mac),
       postCopy: postCopy ? { transferToken: reservation.transferToken } : null,

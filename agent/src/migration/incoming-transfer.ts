@@ -12,7 +12,7 @@ import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts
 import { isImageName, isSystemVMemoryImage } from "../criu/image-names.ts";
 import { type CarriedTmpfs, isSound } from "../tmpfs/carried-tmpfs.ts";
 import { unpackImages } from "./image-bundle.ts";
-import { receiveMemory } from "./receive-memory.ts";
+import { type ReceivedMemory, receiveMemory } from "./receive-memory.ts";
 import { type ImageManifest, TmpfsMetadata, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
 /** Of an image without entries. */
@@ -43,7 +43,7 @@ export class IncomingTransfer {
   private tmpfsCount = 0;
   /** Rounds of memory begun. */
   private rounds = 0;
-  private memoryBytes = 0;
+  private memory: ReceivedMemory = { bytes: 0, repeatedBytes: 0 };
   private memoryDone = false;
   /** Private memory is fetched later; none comes before. */
   private isPostCopy = false;
@@ -72,9 +72,15 @@ export class IncomingTransfer {
 
   /** Bytes of CRIU's files and of memory so far. */
   get imageBytes(): number {
-    let sum = this.memoryBytes;
+    let sum = this.memory.bytes;
     for (const bytes of this.received.values()) sum += bytes;
     return sum;
+  }
+
+  /** Of the memory that came, the part of which each page has the content of another: 0 to 1. */
+  get repeatedShare(): number {
+    const { bytes, repeatedBytes } = this.memory;
+    return repeatedBytes === 0 ? 0 : repeatedBytes / (bytes + repeatedBytes);
   }
 
   /** Takes one file; content that fails its check rejects before it counts. */
@@ -95,7 +101,7 @@ export class IncomingTransfer {
       case TRANSFER_KINDS.memoryRound:
         return this.receiveRound(file);
       case TRANSFER_KINDS.memory:
-        this.memoryBytes += await receiveMemory(file.content, this.sink.imageDirectory);
+        this.account(await receiveMemory(file.content, this.sink.imageDirectory));
         this.memoryDone = true;
         return this.look();
       case TRANSFER_KINDS.postCopy:
@@ -135,7 +141,11 @@ export class IncomingTransfer {
     if (typeof round !== "number" || round !== this.rounds)
       throw new DrayError("CORRUPT_STREAM", `round ${JSON.stringify(round)} of memory where ${this.rounds} must come`);
     this.rounds++;
-    this.memoryBytes += await receiveMemory(content, await this.sink.roundDirectory(round));
+    this.account(await receiveMemory(content, await this.sink.roundDirectory(round)));
+  }
+
+  private account({ bytes, repeatedBytes }: ReceivedMemory): void {
+    this.memory = { bytes: this.memory.bytes + bytes, repeatedBytes: this.memory.repeatedBytes + repeatedBytes };
   }
 
   private async receiveCriuFile(file: IncomingFile): Promise<void> {

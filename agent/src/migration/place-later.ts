@@ -7,6 +7,11 @@ import type { HostFactsSource } from "../host-facts/host-facts.ts";
 
 /** Less than that CRIU reads in the time that the detour costs. */
 const WORTH_IT_BYTES = 128 * 2 ** 20;
+/**
+ * Of processes that were forked from one another, CRIU restores what they still share as shared; brought page by page,
+ * each would have its own of everything, more than the container may have, and the host had.
+ */
+const MOST_REPEATED_SHARE = 0.05;
 
 export async function placesLater(
   hostFacts: HostFactsSource,
@@ -16,9 +21,12 @@ export async function placesLater(
     /** Before the switch: only then has most of it come when the restore begins. */
     readonly hadRounds: boolean;
     readonly memoryBytes: number;
+    /** How much of what came in rounds has the content of something else of it: 0 to 1. */
+    readonly repeatedShare: number;
   },
 ): Promise<boolean> {
   if (what.postCopy || !what.hadRounds || what.memoryBytes < WORTH_IT_BYTES) return false;
+  if (what.repeatedShare > MOST_REPEATED_SHARE) return false;
   const { facts } = await hostFacts.current();
   return facts.criuFeatures.includes("uffd-noncoop");
 }

@@ -9,15 +9,23 @@ interface Recycler {
   recycle(chunk: Buffer): void;
 }
 
+export interface ReceivedMemory {
+  /** Of pages that came with their content. */
+  readonly bytes: number;
+  /** Of pages that have the content of others. */
+  readonly repeatedBytes: number;
+}
+
 /**
- * Into a directory whose link to a parent, if it has one, is there. Returns the bytes of pages that came. Throws CORRUPT_STREAM;
+ * Into a directory whose link to a parent, if it has one, is there. Throws CORRUPT_STREAM;
  * what was written then is to be thrown away.
  */
-export async function receiveMemory(content: Readable, directory: string): Promise<number> {
+export async function receiveMemory(content: Readable, directory: string): Promise<ReceivedMemory> {
   const decoder = new MemoryStreamDecoder();
   const writer = await MemoryImageWriter.create(directory, { sync: false });
   const recycler = "recycle" in content ? (content as Readable & Recycler) : null;
   let bytes = 0;
+  let repeatedBytes = 0;
   try {
     for await (const chunk of content as AsyncIterable<Buffer>) {
       for (const event of decoder.decode(chunk)) {
@@ -26,6 +34,7 @@ export async function receiveMemory(content: Readable, directory: string): Promi
           if ((event.flags & PRESENT) !== 0) bytes += event.pages * PAGE_BYTES;
           writer.entry(event);
         } else if (event.kind === "repeat") {
+          repeatedBytes += event.pages * PAGE_BYTES;
           await writer.repeat(event, event.from);
         } else if (event.kind === "open") {
           await writer.open(event.image);
@@ -36,7 +45,7 @@ export async function receiveMemory(content: Readable, directory: string): Promi
     }
     decoder.finish();
     await writer.close();
-    return bytes;
+    return { bytes, repeatedBytes };
   } catch (error) {
     await writer.abandon();
     throw error;

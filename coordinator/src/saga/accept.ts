@@ -17,6 +17,7 @@ import { type Constraint, parseConstraint } from "../placement/constraint.ts";
 import { toFindingRecord } from "../preflight/findings.ts";
 import { type PreflightDeps, type PreflightVerdict, preflight } from "../preflight/preflight.ts";
 import { VERDICT_DEADLINE_MS } from "./journal.ts";
+import { moreThanItsLimit } from "./memory-limit.ts";
 import { chooseMode, unmetWishes } from "./mode.ts";
 
 export interface AcceptDeps extends PreflightDeps {
@@ -128,7 +129,7 @@ function noPostCopy(deps: AcceptDeps, { description, destination }: PreflightVer
     const missing = POST_COPY_FEATURES.filter((feature) => !features.includes(feature));
     if (missing.length > 0) return `CRIU on ${node} lacks ${missing.join(", ")} (userfaultfd)`;
   }
-  return "";
+  return moreThanItsLimit(description);
 }
 
 async function create(
