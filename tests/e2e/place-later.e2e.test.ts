@@ -1,29 +1,32 @@
 /** Memory that has all come before the copy runs, and is brought into its processes while it runs. */
 import { beforeAll, expect, test } from "vitest";
+import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
 import { importProver, Prover, PROVER_IMAGE, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
-import { assertOneCopy } from "../harness/one-copy.ts";
+import { assertOneCopy, runningCopies } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
 const MEGABYTES = 192;
 
-/** As soon as the journal says that the copy runs: its memory is on its way then. */
-const KILL_WHEN_RUNNING = `
+/** Ends as soon as the journal says that the copy runs: its memory is on its way then. */
+const UNTIL_RUNNING = `
 until tail -qn 1 /var/lib/drayage/journal/*.journal | grep '"state":"running"' | grep -q '"containerName":"'"$1"'"'; do
   sleep 0.01
 done
-systemctl kill --signal=SIGKILL drayage-agent
 `;
+const KILL_WHEN_RUNNING = `${UNTIL_RUNNING} systemctl kill --signal=SIGKILL drayage-agent`;
+/** Longer than memory of this size takes to be brought: what is asked for meanwhile comes in time. */
+const MUCH_MEGABYTES = 768;
 const stage = new Stage(125, []);
 
 beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);
 });
 
-async function startProver(name: string) {
+async function startProver(name: string, megabytes = MEGABYTES) {
   const address = stage.address();
-  const command = ["--mb", String(MEGABYTES), "--threads", "4", "--seed", "17", "--dirty", "500"];
+  const command = ["--mb", String(megabytes), "--threads", "4", "--seed", "17", "--dirty", "500"];
   const container = await stage.start({ node: stage.source, name, address, image: PROVER_IMAGE, command });
   return { address, container, prover: await Prover.open(address) };
 }
@@ -55,5 +58,42 @@ test("the destination's agent is killed while it brings the memory: its successo
   expect(await prover.check()).toBeGreaterThan(MEGABYTES * 0.9 * 2 ** 20);
   await assertOneCopy(lab, container, stage.destination);
   prover.close();
+  await stage.nothingElseLeft();
+});
+
+test("a copy whose memory is still being brought is not moved on before it is there", async () => {
+  const { lab } = stage;
+  const { container, prover } = await startProver("onwards", MUCH_MEGABYTES);
+  const migration = migrate(lab, container.name, stage.destination, "--mode", "pre-copy");
+  await lab.shell(stage.destination, UNTIL_RUNNING, container.name);
+  const next = await lab.dray<{ error: { reason: string } }>(["migrate", container.name, "--to", stage.third]);
+  expect(next).toMatchObject({ exitCode: 4, document: { error: { reason: "ALREADY_MIGRATING" } } });
+  await migration;
+  expect(await prover.check()).toBeGreaterThan(MUCH_MEGABYTES * 0.9 * 2 ** 20);
+  await assertOneCopy(lab, container, stage.destination);
+  prover.close();
+  await stage.nothingElseLeft();
+});
+
+test("the destination loses its power while it brings the memory: the copy ends with it, and the migration has an end", async () => {
+  const { lab } = stage;
+  const { container, prover } = await startProver("powerless", MUCH_MEGABYTES);
+  const migration = lab.dray<MigrationDocument>([
+    "migrate",
+    container.name,
+    "--to",
+    stage.destination,
+    "--mode",
+    "pre-copy",
+  ]);
+  await lab.shell(stage.destination, UNTIL_RUNNING, container.name);
+  await lab.control("kill", stage.destination);
+  await lab.control("start", stage.destination);
+  prover.close();
+  const { document } = await migration;
+  expect(document).toMatchObject({ outcome: "completed" });
+  // Its memory has gone with its host, and nobody has what the source had.
+  expect(await runningCopies(lab, container.mark, lab.nodes)).toEqual([]);
+  expect(await lab.docker(stage.destination, "inspect", "--format={{.State.Status}}", container.name)).toBe("exited");
   await stage.nothingElseLeft();
 });

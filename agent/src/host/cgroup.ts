@@ -59,17 +59,31 @@ export async function thawCgroup(directory: string, wait: CgroupWait): Promise<v
 
 /**
  * Runs the body while all in it stands still. One that stood still before, which is somebody else's doing, does so
- * afterwards; whether nobody has opened it in between is for the body to ask. Throws FREEZE_FAILED, and what the body
- * throws.
+ * afterwards; whether nobody has opened it in between is for the body to ask. With `stopping` this process ends: the
+ * freezer is opened at once then. Throws FREEZE_FAILED, and what the body throws.
  */
-export async function whileFrozen<T>(directory: string, wait: CgroupWait, body: () => Promise<T>): Promise<T> {
+export async function whileFrozen<T>(
+  directory: string,
+  wait: CgroupWait & { readonly stopping?: AbortSignal },
+  body: () => Promise<T>,
+): Promise<T> {
   if (await isFrozen(directory)) return await body();
+  const { stopping } = wait;
+  const letGo = () => thawCgroupNow(directory);
+  stopping?.addEventListener("abort", letGo, { once: true });
+  let result: T;
   try {
     await freezeCgroup(directory, wait);
-    return await body();
+    result = await body();
+  } catch (thrown) {
+    // What has failed is what there is to tell.
+    await thawCgroup(directory, wait).catch(() => undefined);
+    throw thrown;
   } finally {
-    await thawCgroup(directory, wait);
+    stopping?.removeEventListener("abort", letGo);
   }
+  await thawCgroup(directory, wait);
+  return result;
 }
 
 /** Gives the order alone, and waits for nothing: for a process that ends. */

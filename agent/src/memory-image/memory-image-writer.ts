@@ -9,8 +9,9 @@ import { access, type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { liesInMemory } from "@drayage/shared/page-stream/memory-files.ts";
-import { contentOf, type Segment } from "./image-chain.ts";
-import { MemoryImageReader } from "./memory-image-reader.ts";
+import { applyDelta } from "./page-delta.ts";
+import { contentOf } from "./image-chain.ts";
+import { type MemoryImage, MemoryImageReader } from "./memory-image-reader.ts";
 import {
   describeRange,
   endOf,
@@ -43,7 +44,7 @@ interface OpenImage {
   readonly pagemap: FileHandle;
   readonly pages: FileHandle;
   /** Of the round before; null if it does not have this image. */
-  readonly parent: readonly Segment[] | null;
+  readonly parent: MemoryImage | null;
 }
 
 export class MemoryImageWriter {
@@ -86,15 +87,7 @@ export class MemoryImageWriter {
     await this.#completeImage();
     const parent = await this.#parentOf(image);
     const pagesId = this.#nextPagesId++;
-    const pagemap = await this.#create(pagemapName(image));
-    let pages: FileHandle;
-    try {
-      pages = await this.#create(pagesName(pagesId));
-    } catch (error) {
-      await pagemap.close();
-      throw error;
-    }
-    this.#open = { image, pagemap, pages, parent };
+    this.#open = { image, ...(await this.#createFiles(image, pagesId, parent)), parent };
     this.#lastRange = undefined;
     this.#imageEnd = 0;
     this.#entries.push(encodePagemapHead(pagesId));
@@ -108,7 +101,7 @@ export class MemoryImageWriter {
     if (this.#dataBytes > 0) throw corrupt(`${this.#dataBytes} bytes are missing before ${describeRange(range)}`);
     const fault = rangeFault(range, this.#imageEnd);
     if (fault !== null) throw corrupt(fault);
-    if ((range.flags & PARENT) !== 0 && (parent === null || contentOf(parent, range) === null)) {
+    if ((range.flags & PARENT) !== 0 && (parent === null || contentOf(parent.segments, range) === null)) {
       throw corrupt(`the parent does not have all of ${describeRange(range)}`);
     }
     this.#imageEnd = endOf(range);
@@ -147,6 +140,20 @@ export class MemoryImageWriter {
     await this.flush();
   }
 
+  /** A page of which the parent has another state, as what has changed since. Throws CORRUPT_STREAM if it is not that. */
+  async delta({ vaddr, flags }: Omit<PageRange, "pages">, change: Buffer): Promise<void> {
+    const { parent } = this.#demandOpen();
+    const range = { vaddr, pages: 1, flags };
+    if (parent === null || contentOf(parent.segments, range) === null) {
+      throw corrupt(`the parent does not have the page of which ${vaddr.toString(16)} is a change`);
+    }
+    const page = Buffer.allocUnsafe(PAGE_BYTES);
+    await parent.read(vaddr, page);
+    applyDelta(page, change);
+    this.entry(range);
+    this.data(page);
+  }
+
   /** Writes what has come. At once where the directory lies in memory: a promise only if there was a disk to wait for. */
   flush(): void | Promise<void> {
     if (this.#open === undefined || (this.#entries.length === 0 && this.#content.length === 0)) return;
@@ -172,7 +179,7 @@ export class MemoryImageWriter {
     this.#entries = [];
     this.#content = [];
     await this.#written.close();
-    if (open !== undefined) await Promise.all([open.pagemap.close(), open.pages.close()]);
+    if (open !== undefined) await Promise.all([open.pagemap.close(), open.pages.close(), open.parent?.close()]);
   }
 
   async #completeImage(): Promise<void> {
@@ -190,17 +197,26 @@ export class MemoryImageWriter {
     this.#lastRange = undefined;
   }
 
-  async #parentOf(image: ImageId): Promise<readonly Segment[] | null> {
+  async #parentOf(image: ImageId): Promise<MemoryImage | null> {
     if (!(await this.parentHas(image))) return null;
     const [, parent] = (await MemoryImageReader.open(this.#directory)).directories;
-    const loaded = await (await MemoryImageReader.open(parent as string)).load(image);
-    await loaded.close();
-    return loaded.segments;
+    return await (await MemoryImageReader.open(parent as string)).load(image);
   }
 
   #demandOpen(): OpenImage {
     if (this.#open === undefined) throw corrupt("a range before any image");
     return this.#open;
+  }
+
+  async #createFiles(image: ImageId, pagesId: number, parent: MemoryImage | null) {
+    let pagemap: FileHandle | undefined;
+    try {
+      pagemap = await this.#create(pagemapName(image));
+      return { pagemap, pages: await this.#create(pagesName(pagesId)) };
+    } catch (error) {
+      await Promise.all([pagemap?.close(), parent?.close()]);
+      throw error;
+    }
   }
 
   async #create(name: string): Promise<FileHandle> {

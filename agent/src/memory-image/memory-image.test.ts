@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { MemoryImageReader } from "./memory-image-reader.ts";
+import { encodeDelta } from "./page-delta.ts";
 import { MemoryImageWriter } from "./memory-image-writer.ts";
 import { type ImageId, LAZY, PAGE_BYTES, type PageRange, PARENT, PRESENT } from "./page-range.ts";
 import { parsePagemap } from "./pagemap-image.ts";
@@ -171,6 +172,39 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
     await whole.close();
     await expectMemory(second, TASK, [1, 2, "absent", "absent", 2]);
     await expectMemory(second, other, [3, 2, 2, 3]);
+  });
+
+  test("have pages that are changes of what the round before has", async () => {
+    const first = await MemoryImageWriter.create(await round("0"), { sync: false });
+    await first.open(TASK);
+    first.entry(rangeAt(0, PRESENT, 2));
+    first.data(Buffer.concat([page(1), page(2)]));
+    await first.close();
+    const directory = await round("1", "0");
+    const second = await MemoryImageWriter.create(directory, { sync: false });
+    await second.open(TASK);
+    second.entry(rangeAt(0, PARENT));
+    const changed = page(2);
+    changed[77] = 9;
+    const change = encodeDelta(page(2), 0, changed, 0) as Buffer;
+    await second.delta(rangeAt(1, PRESENT), change);
+    await second.close();
+    const loaded = await (await MemoryImageReader.open(directory)).load(TASK);
+    const found = page(0);
+    await loaded.read(BASE + PAGE_BYTES, found);
+    expect(found.equals(changed)).toBe(true);
+    await loaded.close();
+    // Of another page, of none, and without a round before.
+    for (const [name, parent, at] of [
+      ["2", "1", 0],
+      ["3", "1", 5],
+      ["4", undefined, 1],
+    ] as const) {
+      const writer = await MemoryImageWriter.create(await round(name, parent), { sync: false });
+      await writer.open(TASK);
+      await expect(writer.delta(rangeAt(at, PRESENT), change)).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
+      await writer.abandon();
+    }
   });
 
   test("are several, each in its own files", async () => {

@@ -1,10 +1,21 @@
 /**
- * Reads a memory stream; see format.ts. Pure: bytes in, events out. Holds a control page and a part of a page at most;
+ * Reads a memory stream; see format.ts. Pure: bytes in, events out. Holds a control page, its changes, and a part of a page at most;
  * content is given out as it comes.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { endOf, type ImageId, PAGE_BYTES, PRESENT, rangeFault } from "../memory-image/page-range.ts";
-import { HEAD_BYTES, IMAGE_KINDS, MAGIC, OPERATIONS, RECORD_BYTES, RECORD_LIMIT, REPEAT_FLAGS } from "./format.ts";
+import {
+  CHANGES_AT,
+  CHANGES_LIMIT,
+  HEAD_BYTES,
+  IMAGE_KINDS,
+  MAGIC,
+  OPERATIONS,
+  RECORD_BYTES,
+  RECORD_LIMIT,
+  REPEAT_FLAGS,
+  REPEAT_PAGES_LIMIT,
+} from "./format.ts";
 
 export type MemoryEvent =
   | { readonly kind: "open"; readonly image: ImageId }
@@ -20,6 +31,8 @@ export type MemoryEvent =
       readonly flags: number;
       readonly from: number;
     }
+  /** A page that is PRESENT, as a change of what the parent has. Valid until the next call. */
+  | { readonly kind: "delta"; readonly vaddr: number; readonly flags: number; readonly change: Buffer }
   | { readonly kind: "end" };
 
 export class MemoryStreamDecoder {
@@ -31,6 +44,11 @@ export class MemoryStreamDecoder {
   /** Content of the last range that is still to come. */
   #contentBytes = 0;
   #image: ImageId | undefined;
+  /** Changes of the deltas of the control page: what has come, how much must, and where the next begins. */
+  readonly #changes = Buffer.alloc(CHANGES_LIMIT);
+  #changesFill = 0;
+  #changesBytes = 0;
+  #nextChange = 0;
   /** PRESENT so far. */
   #presentPages = 0;
   #imageEnd = 0;
@@ -45,6 +63,11 @@ export class MemoryStreamDecoder {
         at += bytes.length;
         this.#contentBytes -= bytes.length;
         yield { kind: "content", bytes };
+      } else if (this.#changesFill < this.#changesBytes) {
+        const taken = chunk.copy(this.#changes, this.#changesFill, at, at + this.#changesBytes - this.#changesFill);
+        if (taken === 0) return;
+        at += taken;
+        this.#changesFill += taken;
       } else if (this.#record < this.#records) {
         yield this.#next();
       } else {
@@ -69,8 +92,13 @@ export class MemoryStreamDecoder {
     const records = this.#page.readUInt32LE(4);
     if (this.#page.readUInt32LE(0) !== MAGIC) throw corrupt("has no control page where one must be");
     if (records === 0 || records > RECORD_LIMIT) throw corrupt(`has a control page of ${records} records`);
+    const changes = this.#page.readUInt32LE(CHANGES_AT);
+    if (changes > CHANGES_LIMIT) throw corrupt(`has ${changes} bytes of changes behind a control page`);
     this.#record = 0;
     this.#records = records;
+    this.#changesFill = 0;
+    this.#changesBytes = Math.ceil(changes / PAGE_BYTES) * PAGE_BYTES;
+    this.#nextChange = 0;
   }
 
   #next(): MemoryEvent {
@@ -90,6 +118,8 @@ export class MemoryStreamDecoder {
         const flags = Math.floor(detail / REPEAT_FLAGS);
         return this.#repeat({ vaddr: address, pages: detail % REPEAT_FLAGS, flags }, number);
       }
+      case OPERATIONS.delta:
+        return this.#delta(address, Math.floor(detail / REPEAT_FLAGS), number);
       case OPERATIONS.end:
         this.#ended = true;
         return { kind: "end" };
@@ -108,11 +138,21 @@ export class MemoryStreamDecoder {
 
   #repeat(range: { vaddr: number; pages: number; flags: number }, from: number): MemoryEvent {
     // Not of itself: what it repeats has come.
-    if ((range.flags & PRESENT) === 0 || from + range.pages > this.#presentPages) {
+    if ((range.flags & PRESENT) === 0 || range.pages > REPEAT_PAGES_LIMIT || from + range.pages > this.#presentPages) {
       throw corrupt(`repeats ${range.pages} pages from ${from} on, of ${this.#presentPages}`);
     }
     this.#demandNext(range);
     return { kind: "repeat", ...range, from };
+  }
+
+  #delta(vaddr: number, flags: number, bytes: number): MemoryEvent {
+    if ((flags & PRESENT) === 0 || bytes > this.#changesBytes - this.#nextChange) {
+      throw corrupt(`has a change of ${bytes} bytes where there are ${this.#changesBytes - this.#nextChange}`);
+    }
+    this.#demandNext({ vaddr, pages: 1, flags });
+    const change = this.#changes.subarray(this.#nextChange, this.#nextChange + bytes);
+    this.#nextChange += bytes;
+    return { kind: "delta", vaddr, flags, change };
   }
 
   #range(range: { vaddr: number; pages: number; flags: number }): MemoryEvent {

@@ -156,3 +156,37 @@ test("pages that repeat others refer to what has come, and to nothing else", () 
   expect(refused(PAGE_BYTES, 1, PRESENT, 0)).toThrow("repeats 1 pages from 0 on, of 0");
   expect(() => [...encoder.repeat(PAGE_BYTES, 1, PARENT, 0)]).toThrow(RangeError);
 });
+
+test("changes come with the pages that they are of, however many, among others", () => {
+  const encoder = new MemoryStreamEncoder();
+  const chunks: Buffer[] = [];
+  const take = (pieces: Iterable<Buffer>) => {
+    for (const piece of pieces) chunks.push(Buffer.from(piece));
+  };
+  const changes = Array.from({ length: 400 }, (_, index) => Buffer.alloc(index % 2 === 0 ? 5 : 2000, index));
+  take(encoder.open({ kind: "task", id: 1 }));
+  for (const [index, change] of changes.entries()) take(encoder.delta(index * PAGE_BYTES, PRESENT, change));
+  const last = { vaddr: changes.length * PAGE_BYTES, pages: 2, flags: PRESENT };
+  take(encoder.range(last.vaddr, last.pages, last.flags, contentOf(last)));
+  take(encoder.repeat(last.vaddr + 2 * PAGE_BYTES, 2, PRESENT, 399));
+  take(encoder.end());
+  const stream = Buffer.concat(chunks);
+  const decoder = new MemoryStreamDecoder();
+  const seen: Buffer[] = [];
+  let others = 0;
+  for (let at = 0; at < stream.length; at += 5000) {
+    for (const event of decoder.decode(stream.subarray(at, at + 5000))) {
+      if (event.kind === "delta") seen.push(Buffer.from(event.change));
+      else others++;
+    }
+  }
+  decoder.finish();
+  expect(seen).toEqual(changes);
+  expect(others).toBeGreaterThanOrEqual(5);
+  const refused = new MemoryStreamEncoder();
+  const short = [...refused.open({ kind: "task", id: 1 }), ...refused.delta(PAGE_BYTES, PRESENT, Buffer.alloc(9))];
+  const whole = Buffer.concat([...short, ...refused.end()].map((piece) => Buffer.from(piece)));
+  // Says that there is less of it than its record does.
+  whole.writeUInt32LE(0, 4092);
+  expect(() => decode(whole, [])).toThrow("a change of 9 bytes where there are 0");
+});

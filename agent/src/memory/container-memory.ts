@@ -1,5 +1,5 @@
 /** The memory of a container as its host sees it: its processes, what each has mapped, and what is in there. */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { cgroupOfPid, cgroupPids } from "../host/cgroup.ts";
 import { unlessGone } from "../host/unless-gone.ts";
@@ -24,6 +24,17 @@ export interface ResidentRange {
   readonly vaddr: number;
 }
 
+/** Of /proc/PID/pagemap, Documentation/admin-guide/mm/pagemap.rst of Linux. */
+const PAGEMAP_ENTRY_BYTES = 8;
+const PRESENT_BIT = 1n << 63n;
+const FRAME_BITS = (1n << 55n) - 1n;
+
+/** /proc/PID/clear_refs: the soft-dirty marks. */
+const FORGET_SOFT_DIRTY = "4";
+
+/** Of /proc/PID/maps: the ring of io_setup(2). */
+const ASYNCHRONOUS_IO = " /[aio]";
+
 const NSPID = /^NSpid:\t(.+)$/m;
 
 /** Of the container with this init, in ascending order of their inner pids. Those that end meanwhile are left out. */
@@ -42,11 +53,11 @@ async function nsPids(pid: number): Promise<number[]> {
 }
 
 /** Of all processes of a container, in that order; to be closed, each. */
-export async function openMemories(cgroup: string, initPid: number): Promise<TaskMemory[]> {
+export async function openMemories(cgroup: string, initPid: number, options: OpenOptions = {}): Promise<TaskMemory[]> {
   const memories: TaskMemory[] = [];
   try {
     for (const task of await containerTasks(cgroup, initPid)) {
-      const memory = await TaskMemory.open(task, cgroup);
+      const memory = await TaskMemory.open(task, cgroup, options);
       if (memory !== null) memories.push(memory);
     }
     return memories;
@@ -56,47 +67,66 @@ export async function openMemories(cgroup: string, initPid: number): Promise<Tas
   }
 }
 
+export interface OpenOptions {
+  /** `forgetWrites` will be called. */
+  readonly marks?: boolean;
+}
+
+interface Descriptors {
+  readonly memory: number;
+  readonly pagemap: number;
+  readonly clearRefs: number | undefined;
+}
+
 /** One process's memory, open for reading. It may run on, change its mappings, and end. */
 export class TaskMemory {
   readonly task: ContainerTask;
   /** Tells a process from another that had its pid before: ticks from boot, as in /proc/PID/stat. */
   readonly startTime: string;
-  readonly #memoryFd: number;
-  readonly #pagemapFd: number;
+  /** Devices may write to its pages on behalf of requests that no thread waits for. */
+  readonly hasAsynchronousIo: boolean;
+  readonly #fds: Descriptors;
   readonly #mappings: readonly Mapping[];
 
-  private constructor(
-    { task, startTime }: Pick<TaskMemory, "task" | "startTime">,
-    memoryFd: number,
-    pagemapFd: number,
-    mappings: readonly Mapping[],
-  ) {
+  private constructor(task: ContainerTask, fds: Descriptors, { maps, stat }: Record<"maps" | "stat", string>) {
     this.task = task;
-    this.startTime = startTime;
-    this.#memoryFd = memoryFd;
-    this.#pagemapFd = pagemapFd;
-    this.#mappings = mappings;
+    this.startTime = startTimeOf(stat);
+    this.hasAsynchronousIo = maps.includes(ASYNCHRONOUS_IO);
+    this.#fds = fds;
+    this.#mappings = readMappings(maps);
   }
 
   /** Null if the process has ended, or its pid is another's by now: one outside of the container's cgroup. */
-  static async open(task: ContainerTask, cgroup: string): Promise<TaskMemory | null> {
-    const maps = await unlessGone(readFile(`/proc/${task.pid}/maps`, "utf8"));
+  static async open(
+    task: ContainerTask,
+    cgroup: string,
+    { marks = false }: OpenOptions = {},
+  ): Promise<TaskMemory | null> {
+    const directory = `/proc/${task.pid}`;
+    const maps = await unlessGone(readFile(`${directory}/maps`, "utf8"));
     if (maps === undefined) return null;
-    let memoryFd: number | undefined;
+    const opened: number[] = [];
+    const keep = (fd: number) => {
+      opened.push(fd);
+      return fd;
+    };
     try {
-      memoryFd = openSync(`/proc/${task.pid}/mem`, "r");
-      const startTime = startTimeOf(await readFile(`/proc/${task.pid}/stat`, "utf8"));
-      const pagemapFd = openSync(`/proc/${task.pid}/pagemap`, "r");
-      const memory = new TaskMemory({ task, startTime }, memoryFd, pagemapFd, readMappings(maps));
-      // Asked when the address space is held: from here on it is this one, whatever becomes of the pid.
-      if (await isWithin(task.pid, cgroup)) return memory;
-      memory.close();
-      return null;
+      const fds = {
+        memory: keep(openSync(`${directory}/mem`, "r")),
+        pagemap: keep(openSync(`${directory}/pagemap`, "r")),
+        clearRefs: marks ? keep(openSync(`${directory}/clear_refs`, constants.O_WRONLY)) : undefined,
+      };
+      const stat = await readFile(`${directory}/stat`, "utf8");
+      // Asked when everything is open: from here on it is this process, whatever becomes of the pid.
+      if (await isWithin(task.pid, cgroup)) return new TaskMemory(task, fds, { maps, stat });
     } catch (error) {
-      if (memoryFd !== undefined) closeSync(memoryFd);
-      if (isGone(error)) return null;
-      throw error;
+      if (!isGone(error)) {
+        for (const fd of opened) closeSync(fd);
+        throw error;
+      }
     }
+    for (const fd of opened) closeSync(fd);
+    return null;
   }
 
   get privateImage(): ImageId {
@@ -107,7 +137,7 @@ export class TaskMemory {
   *privateRanges(): Generator<ResidentRange> {
     for (const mapping of this.#mappings) {
       if (mapping.kind !== "private") continue;
-      for (const { start, end } of residentRanges(this.#pagemapFd, mapping, mapping.file)) {
+      for (const { start, end } of residentRanges(this.#fds.pagemap, mapping, mapping.file)) {
         yield { start, pages: (end - start) / PAGE_BYTES, vaddr: start };
       }
     }
@@ -118,11 +148,35 @@ export class TaskMemory {
     const written = new PageSet();
     for (const mapping of this.#mappings) {
       if (mapping.kind !== "private") continue;
-      for (const { start, end } of writtenRanges(this.#pagemapFd, mapping)) {
+      for (const { start, end } of writtenRanges(this.#fds.pagemap, mapping)) {
         written.add({ start, pages: (end - start) / PAGE_BYTES });
       }
     }
     return written;
+  }
+
+  /** The kernel's marks of all of its pages. False if it has ended. */
+  forgetWrites(): boolean {
+    const { clearRefs } = this.#fds;
+    if (clearRefs === undefined) throw new RangeError("opened without the marks of its pages");
+    try {
+      writeSync(clearRefs, FORGET_SOFT_DIRTY);
+      return true;
+    } catch (error) {
+      if (isGone(error)) return false;
+      throw error;
+    }
+  }
+
+  /** The number of the frame in which this page is; null if it is in none, or that is nobody's business. */
+  frameOf(address: number): number | null {
+    const entry = Buffer.alloc(PAGEMAP_ENTRY_BYTES);
+    if (readSync(this.#fds.pagemap, entry, 0, entry.length, (address / PAGE_BYTES) * entry.length) < entry.length) {
+      return null;
+    }
+    const value = entry.readBigUInt64LE();
+    const frame = Number(value & FRAME_BITS);
+    return (value & PRESENT_BIT) === 0n || frame === 0 ? null : frame;
   }
 
   /** Shared memory objects that it has mapped, each with its pages by ascending offset; one that is mapped twice comes once. */
@@ -140,7 +194,7 @@ export class TaskMemory {
     let filled = 0;
     while (filled < space.length) {
       try {
-        const bytes = readSync(this.#memoryFd, space, filled, space.length - filled, address + filled);
+        const bytes = readSync(this.#fds.memory, space, filled, space.length - filled, address + filled);
         if (bytes === 0) break;
         filled += bytes;
       } catch (error) {
@@ -152,12 +206,14 @@ export class TaskMemory {
   }
 
   close(): void {
-    closeSync(this.#memoryFd);
-    closeSync(this.#pagemapFd);
+    const { memory, pagemap, clearRefs } = this.#fds;
+    closeSync(memory);
+    closeSync(pagemap);
+    if (clearRefs !== undefined) closeSync(clearRefs);
   }
 
   *#sharedRanges(mapping: Extract<Mapping, { kind: "shared" }>): Generator<ResidentRange> {
-    for (const { start, end } of residentRanges(this.#pagemapFd, mapping, false)) {
+    for (const { start, end } of residentRanges(this.#fds.pagemap, mapping, false)) {
       yield { start, pages: (end - start) / PAGE_BYTES, vaddr: start - mapping.start + mapping.offset };
     }
   }
@@ -173,7 +229,7 @@ async function isWithin(pid: number, cgroup: string): Promise<boolean> {
   return now === cgroup || now.startsWith(`${cgroup}/`);
 }
 
-export function isGone(error: unknown): boolean {
+function isGone(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ESRCH";
 }

@@ -38,6 +38,9 @@ export interface ContentRound {
   readonly sentPages: number;
   /** Of all, those of which it was told which one that was sent has their content. */
   readonly repeatedPages: number;
+  /** Of all, those of which it was told what has changed, and how long that was, bytes. */
+  readonly changedPages: number;
+  readonly changeBytes: number;
   /** What went into reading and judging so far, and into resting from it, milliseconds. */
   readonly lookingMs: number;
 }
@@ -55,6 +58,12 @@ export function contentRound(source: RoundSource): ContentRound {
     },
     get repeatedPages() {
       return batch.repeatedPages;
+    },
+    get changedPages() {
+      return batch.changedPages;
+    },
+    get changeBytes() {
+      return batch.changeBytes;
     },
     get lookingMs() {
       return pace.totalMs;
@@ -100,7 +109,7 @@ async function* readImage(
     for (let done = 0; done < range.pages; ) {
       signal.throwIfAborted();
       const vaddr = range.vaddr + done * PAGE_BYTES;
-      const next = batch.next(vaddr, range.pages - done, written);
+      const next = pace.work(() => batch.next(vaddr, range.pages - done, written));
       if (next.isSame) {
         batch.addSame(vaddr, next.pages);
         done += next.pages;

@@ -69,6 +69,12 @@ export class DigestTable {
     return toSend;
   }
 
+  /** Whether the round before has told of this page. To be asked before `compare` is. */
+  wasTold(image: ImageId, round: number, vaddr: number): boolean {
+    const { toldIn } = this.#region(image, Math.floor(vaddr / REGION_BYTES));
+    return toldIn[(vaddr % REGION_BYTES) / PAGE_BYTES] === round;
+  }
+
   /** Where the digest of this page is; those of the pages behind it, in its region, follow. As `compare` has left it. */
   digestAt(image: ImageId, vaddr: number): { readonly digests: Buffer; readonly offset: number } {
     const { digests, offset } = this.#region(image, Math.floor(vaddr / REGION_BYTES));

@@ -34,6 +34,11 @@ export interface FrozenMemory {
   readonly seenPages: number;
   /** Of them, those that were sent. */
   readonly sentPages: number;
+  /** Of all, those that had changed since they were sent, whole or in part, or have the content of another. */
+  readonly dirtyPages: number;
+  /** Of them, those that had changed in part, and what was told of these, bytes. */
+  readonly changedPages: number;
+  readonly changeBytes: number;
 }
 
 export function frozenMemory(source: FrozenSource): FrozenMemory {
@@ -45,6 +50,15 @@ export function frozenMemory(source: FrozenSource): FrozenMemory {
     },
     get sentPages() {
       return batch.sentPages;
+    },
+    get dirtyPages() {
+      return batch.sentPages + batch.repeatedPages + batch.changedPages;
+    },
+    get changedPages() {
+      return batch.changedPages;
+    },
+    get changeBytes() {
+      return batch.changeBytes;
     },
   };
 }

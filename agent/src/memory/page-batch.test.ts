@@ -9,7 +9,7 @@ const BASE = 0x7f0000000000;
 
 /** Pages by their letter, `true` for those that a restore may leave out; as ranges of a round that follows such rounds. */
 function ranges(digests: DigestTable, round: number, pages: readonly (readonly [letter: string, lazy: boolean])[]) {
-  const batch = new PageBatch(new MemoryStreamEncoder(), { digests, round, repeated: null });
+  const batch = new PageBatch(new MemoryStreamEncoder(), { digests, round, repeated: null, changing: null });
   const decoder = new MemoryStreamDecoder();
   const found: [page: number, pages: number, flags: number][] = [];
   const read = (chunks: Iterable<Buffer>) => {

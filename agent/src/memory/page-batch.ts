@@ -4,8 +4,10 @@
  */
 import { type ImageId, LAZY, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import type { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
+import type { ChangingPages } from "./changing-pages.ts";
 import { type DigestTable, REGION_BYTES } from "./digest-table.ts";
 import { DIGEST_BYTES } from "../native/addon.ts";
+import { encodeDelta } from "../memory-image/page-delta.ts";
 import type { PageSet } from "./page-set.ts";
 import type { RepeatedPages } from "./repeated-pages.ts";
 
@@ -18,12 +20,15 @@ export interface Known {
   readonly round: number;
   /** Finds pages with the content of others that go with the same stream; null where each has to have its own. */
   readonly repeated: RepeatedPages | null;
+  /** What the last round has of pages that keep changing; null where each has to go whole. */
+  readonly changing: ChangingPages | null;
 }
 
 /** What becomes of a page. */
 const SAME = 0;
 const SENT = 1;
 const REPEATED = 2;
+const CHANGED = 3;
 
 interface Piece {
   readonly vaddr: number;
@@ -45,6 +50,8 @@ export class PageBatch {
   readonly #verdicts = Buffer.alloc(BATCH_PAGES, SENT);
   /** Of pages that are REPEATED, the number of the one with their content. */
   readonly #repeats = new Uint32Array(BATCH_PAGES);
+  /** Of pages that are CHANGED, how, in this order. */
+  #changes: Buffer[] = [];
   #pieces: Piece[] = [];
   #judged = 0;
   #filledPages = 0;
@@ -56,6 +63,9 @@ export class PageBatch {
   sentPages = 0;
   /** Of all, those of which it was told which one that was sent has their content. */
   repeatedPages = 0;
+  /** Of all, those of which it was told what has changed, and how long that was, bytes. */
+  changedPages = 0;
+  changeBytes = 0;
 
   /** Without anything known, all pages are sent. */
   constructor(encoder: MemoryStreamEncoder, known: Known | null) {
@@ -121,8 +131,49 @@ export class PageBatch {
       }
       const verdicts = this.#verdicts.subarray(firstPage, firstPage + pages);
       const content = this.#window;
+      const kept = this.#keptOf(this.#image, this.#known, vaddr, pages);
       this.sentPages += digests.compare(this.#image, round, vaddr, content, firstPage * PAGE_BYTES, pages, verdicts);
       this.#findRepeated(this.#image, this.#known, vaddr, firstPage, pages);
+      this.#findChanged(this.#image, this.#known, vaddr, firstPage, pages, kept);
+    }
+  }
+
+  /** Which of these pages the last round has as they are kept here: numbers from the first on. */
+  #keptOf(image: ImageId, { digests, changing, round }: Known, vaddr: number, pages: number): Set<number> {
+    const kept = new Set<number>();
+    // Nothing is kept of the first round.
+    if (changing === null || changing.isEmpty) return kept;
+    for (let index = 0; index < pages; index++) {
+      const address = vaddr + index * PAGE_BYTES;
+      if (changing.find(image, address) !== undefined && digests.wasTold(image, round, address)) kept.add(index);
+    }
+    return kept;
+  }
+
+  #findChanged(
+    image: ImageId,
+    { changing, round }: Known,
+    vaddr: number,
+    firstPage: number,
+    pages: number,
+    kept: ReadonlySet<number>,
+  ): void {
+    if (changing === null || round === 0) return;
+    for (let index = 0; index < pages; index++) {
+      const page = firstPage + index;
+      const verdict = this.#verdicts[page];
+      if (verdict === SAME) continue;
+      const address = vaddr + index * PAGE_BYTES;
+      const at = page * PAGE_BYTES;
+      const before = verdict === SENT && kept.has(index) ? changing.find(image, address) : undefined;
+      const change = before && encodeDelta(before.content, before.offset, this.#window, at);
+      changing.keep(image, address, this.#window, at);
+      if (change === undefined || change === null) continue;
+      this.#verdicts[page] = CHANGED;
+      this.#changes.push(change);
+      this.sentPages--;
+      this.changedPages++;
+      this.changeBytes += change.length;
     }
   }
 
@@ -189,6 +240,12 @@ export class PageBatch {
       else if (verdicts[from] === REPEATED) {
         yield* this.#writeSame();
         yield* this.#encoder.repeat(at, to - from, PRESENT | flags, this.#repeats[from] as number);
+      } else if (verdicts[from] === CHANGED) {
+        yield* this.#writeSame();
+        for (let page = from; page < to; page++) {
+          const change = this.#changes.shift() as Buffer;
+          yield* this.#encoder.delta(vaddr + (page - firstPage) * PAGE_BYTES, PRESENT | flags, change);
+        }
       } else {
         yield* this.#writeSame();
         const content = this.#window.subarray(from * PAGE_BYTES, to * PAGE_BYTES);

@@ -1,7 +1,9 @@
 /** Which pages of an address space are meant: a bitmap by regions, so that a million scattered ones are no burden. Pure. */
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 
-const REGION_PAGES = 512;
+/** What one page table has. */
+export const REGION_PAGES = 512;
+export const REGION_BYTES = REGION_PAGES * PAGE_BYTES;
 
 interface PageRun {
   readonly start: number;
@@ -18,6 +20,7 @@ export class PageSet {
   }
 
   add(range: PageRun): void {
+    if (range.pages === REGION_PAGES && range.start % REGION_BYTES === 0) return this.#addRegion(range.start);
     this.#each(range, (bits, index) => {
       const byte = index >> 3;
       const bit = 1 << (index & 7);
@@ -25,6 +28,15 @@ export class PageSet {
       bits[byte] = (bits[byte] as number) | bit;
       this.#size++;
     });
+  }
+
+  #addRegion(start: number): void {
+    const key = start / REGION_BYTES;
+    const known = this.#regions.get(key);
+    if (known === undefined) this.#order = undefined;
+    const before = known === undefined ? 0 : count(known);
+    this.#regions.set(key, new Uint8Array(REGION_PAGES / 8).fill(0xff));
+    this.#size += REGION_PAGES - before;
   }
 
   delete(range: PageRun): void {
@@ -99,4 +111,10 @@ export class PageSet {
       body(bits, page % REGION_PAGES);
     }
   }
+}
+
+function count(bits: Uint8Array): number {
+  let set = 0;
+  for (let byte of bits) for (; byte > 0; byte &= byte - 1) set++;
+  return set;
 }

@@ -78,7 +78,8 @@ function* scan(
     const numbers = Array.from(scanned.subarray(0, count));
     const next = numbers.pop() ?? end;
     for (let i = 0; i + 1 < numbers.length; i += 2) yield { start: numbers[i] ?? 0, end: numbers[i + 1] ?? 0 };
-    if (next <= at) break;
+    // What is left out of a list of written pages would be taken for unwritten.
+    if (next <= at) throw new DrayError("INTERNAL", `PAGEMAP_SCAN does not get past ${at.toString(16)}`);
     at = next;
   }
   return true;

@@ -4,6 +4,8 @@ import { expect, test } from "vitest";
 import { LAZY, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
+import { applyDelta } from "../memory-image/page-delta.ts";
+import { ChangingPages } from "./changing-pages.ts";
 import { DigestTable, REGION_PAGES } from "./digest-table.ts";
 import { PageBatch } from "./page-batch.ts";
 import { PageSet } from "./page-set.ts";
@@ -32,10 +34,20 @@ class Model {
   }
 }
 
+/** Pages of one byte are not looked for, and of pages that differ in much no change is sent. */
+function contentOf(value: number): Buffer {
+  const content = Buffer.alloc(PAGE_BYTES, 0x5a);
+  content[1] = value;
+  return content;
+}
+
 const addressOf = (page: number) => BASE + page * PAGE_BYTES;
 
 interface Round {
   readonly readPages: number;
+  /** That it gave content to, and what it took on the way. */
+  readonly presentPages: number;
+  readonly bytes: number;
   readonly image: Map<number, number>;
 }
 
@@ -46,6 +58,7 @@ function round(
   number: number,
   options: {
     readonly repeated?: RepeatedPages | null;
+    readonly changing?: ChangingPages | null;
     readonly parent: Map<number, number>;
     readonly written: PageSet | null;
     writes(page: number): void;
@@ -55,15 +68,18 @@ function round(
     digests,
     round: number,
     repeated: options.repeated ?? null,
+    changing: options.changing ?? null,
   });
   const decoder = new MemoryStreamDecoder();
   const image = new Map<number, number>();
   /** All that was PRESENT, in this order. */
   const present: number[] = [];
+  let bytes = 0;
   let at = 0;
   let readPages = 0;
   const receive = (chunks: Iterable<Buffer>) => {
     for (const chunk of chunks) {
+      bytes += chunk.length;
       for (const event of decoder.decode(chunk)) {
         if (event.kind === "range") {
           at = (event.vaddr - BASE) / PAGE_BYTES;
@@ -73,6 +89,13 @@ function round(
             expect(options.parent.has(page)).toBe(true);
             image.set(page, options.parent.get(page) as number);
           }
+        } else if (event.kind === "delta") {
+          const page = (event.vaddr - BASE) / PAGE_BYTES;
+          expect(options.parent.has(page)).toBe(true);
+          const content = contentOf(options.parent.get(page) as number);
+          applyDelta(content, event.change);
+          image.set(page, content[1] as number);
+          present.push(content[1] as number);
         } else if (event.kind === "repeat") {
           const values = present.slice(event.from, event.from + event.pages);
           for (const [index, value] of values.entries()) image.set((event.vaddr - BASE) / PAGE_BYTES + index, value);
@@ -104,11 +127,7 @@ function round(
     }
     const space = batch.space(addressOf(page), next.pages);
     const pages = space.length / PAGE_BYTES;
-    for (let i = 0; i < pages; i++) {
-      space.fill(model.pages[page + i] as number, i * PAGE_BYTES, (i + 1) * PAGE_BYTES);
-      // Pages of one byte are not looked for.
-      space[i * PAGE_BYTES] = 0xee;
-    }
+    for (let i = 0; i < pages; i++) contentOf(model.pages[page + i] as number).copy(space, i * PAGE_BYTES);
     batch.add(addressOf(page), pages);
     readPages += pages;
     page += pages;
@@ -116,7 +135,7 @@ function round(
   }
   receive(batch.end());
   decoder.finish();
-  return { readPages, image };
+  return { readPages, image, presentPages: present.length, bytes };
 }
 
 const write = fc.record({ page: fc.nat(PAGES - 1), value: fc.option(fc.integer({ min: 0, max: 3 }), { freq: 5 }) });
@@ -132,30 +151,38 @@ const plan = fc.array(
 
 test("whatever is written before and during rounds, the last one, of a container that stands still, has it all", () => {
   fc.assert(
-    fc.property(plan, fc.array(write, { maxLength: 20 }), fc.boolean(), (rounds, last, findsRepeated) => {
-      const repeated = findsRepeated ? new RepeatedPages() : null;
-      const model = new Model();
-      const digests = new DigestTable();
-      let parent = new Map<number, number>();
-      for (const [number, { before, meanwhile, isKnown }] of rounds.entries()) {
-        for (const { page, value } of before) model.write(page, value);
-        const noted = model.take();
-        const written = isKnown && number > 0 ? noted : null;
-        const writes = (page: number) => {
-          for (const { at, write } of meanwhile) if (at === page) model.write(write.page, write.value);
-        };
-        parent = round(model, digests, number, { repeated, parent, written, writes }).image;
-      }
-      for (const { page, value } of last) model.write(page, value);
-      const end = round(model, digests, rounds.length, {
-        repeated,
-        parent,
-        written: model.take(),
-        writes: () => undefined,
-      });
-      const expected = model.pages.flatMap((value, page) => (value === null ? [] : [[page, value] as const]));
-      expect([...end.image].sort(([a], [b]) => a - b)).toEqual(expected);
-    }),
+    fc.property(
+      plan,
+      fc.array(write, { maxLength: 20 }),
+      fc.boolean(),
+      fc.boolean(),
+      (rounds, last, findsRepeated, findsChanged) => {
+        const repeated = findsRepeated ? new RepeatedPages() : null;
+        const changing = findsChanged ? new ChangingPages() : null;
+        const model = new Model();
+        const digests = new DigestTable();
+        let parent = new Map<number, number>();
+        for (const [number, { before, meanwhile, isKnown }] of rounds.entries()) {
+          for (const { page, value } of before) model.write(page, value);
+          const noted = model.take();
+          const written = isKnown && number > 0 ? noted : null;
+          const writes = (page: number) => {
+            for (const { at, write } of meanwhile) if (at === page) model.write(write.page, write.value);
+          };
+          parent = round(model, digests, number, { repeated, changing, parent, written, writes }).image;
+        }
+        for (const { page, value } of last) model.write(page, value);
+        const end = round(model, digests, rounds.length, {
+          repeated,
+          changing,
+          parent,
+          written: model.take(),
+          writes: () => undefined,
+        });
+        const expected = model.pages.flatMap((value, page) => (value === null ? [] : [[page, value] as const]));
+        expect([...end.image].sort(([a], [b]) => a - b)).toEqual(expected);
+      },
+    ),
     { numRuns: 300 },
   );
 });
@@ -182,7 +209,7 @@ test("what was not written to is not read, and what was written to without a cha
 test("pages that a restore may leave out stay apart from the others, read or not", () => {
   const digests = new DigestTable();
   const flagsOf = (number: number, body: (batch: PageBatch) => void) => {
-    const batch = new PageBatch(new MemoryStreamEncoder(), { digests, round: number, repeated: null });
+    const batch = new PageBatch(new MemoryStreamEncoder(), { digests, round: number, repeated: null, changing: null });
     const decoder = new MemoryStreamDecoder();
     const flags: [pages: number, flags: number][] = [];
     const read = (chunks: Iterable<Buffer>) => {
@@ -219,6 +246,7 @@ test("the second of two equal runs of pages goes as one reference", () => {
     digests: new DigestTable(),
     round: 0,
     repeated: new RepeatedPages(),
+    changing: null,
   });
   const decoder = new MemoryStreamDecoder();
   const seen: string[] = [];
@@ -244,4 +272,32 @@ test("the second of two equal runs of pages goes as one reference", () => {
   read(batch.end());
   expect(seen).toEqual(["5 pages", "4 pages, those from 1 on", "1 pages"]);
   expect(batch).toMatchObject({ seenPages: 10, sentPages: 6, repeatedPages: 4 });
+});
+
+test("of a page that changes again, only what has changed is sent", () => {
+  const model = new Model();
+  const digests = new DigestTable();
+  const changing = new ChangingPages();
+  let parent = new Map<number, number>();
+  const sent: number[] = [];
+  for (let number = 0; number < 4; number++) {
+    for (let page = 0; page < PAGES; page++)
+      if (number === 0 || page % 8 === 0) model.write(page, (page * 5 + number) % 256);
+    const { image, presentPages, bytes } = round(model, digests, number, {
+      changing,
+      parent,
+      written: null,
+      writes: () => undefined,
+    });
+    expect(image.get(8)).toBe((40 + number) % 256);
+    expect(presentPages).toBe(number === 0 ? PAGES : PAGES / 8);
+    sent.push(bytes);
+    parent = image;
+  }
+  const [first = 0, second = 0, third = 0, fourth = 0] = sent;
+  expect(first).toBeGreaterThan(PAGES * PAGE_BYTES);
+  expect(second).toBeGreaterThan((PAGES / 8) * PAGE_BYTES);
+  // A control page, and one for all changes.
+  expect(third).toBeLessThan(4 * PAGE_BYTES);
+  expect(fourth).toBeLessThan(4 * PAGE_BYTES);
 });

@@ -2,6 +2,7 @@
  * From `reserved` to `prepared`: Docker starts the container into the gate,
  * the images arrive, CRIU restores, and a verified frozen copy stands.
  */
+import { memoryLimitBytes } from "@drayage/shared/docker/memory-limit.ts";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { type PrepareResult, SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
@@ -19,7 +20,7 @@ import { type Endpoint, macsByParent } from "./endpoints.ts";
 import type { HeldStart } from "./held-start.ts";
 import type { IncomingTransfer } from "./incoming-transfer.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
-import { placesLater } from "./place-later.ts";
+import { shouldPlaceLater } from "./place-later.ts";
 import type { ThawInReserve } from "./prepared-thaw.ts";
 import { detachRounds, lastRound } from "./round-directories.ts";
 import { runPhase } from "./run-phase.ts";
@@ -95,12 +96,13 @@ export class Preparation {
     if (state !== "reserved" || dockerId === "") throw record.outOfTurn("Prepare");
     const step = (name: string) => report({ step: name, doneBytes: 0, totalBytes: 0, message: "" });
     const endpoints = await container.endpoints();
-    const { memoryBytes } = SourceDescription.fromJSON(JSON.parse(record.entry.descriptionJson));
+    const { memoryBytes, inspectJson } = SourceDescription.fromJSON(JSON.parse(record.entry.descriptionJson));
     const hadRounds = (await lastRound(imageDirectory)) !== null;
-    const later = await placesLater(host.hostFacts, {
+    const later = await shouldPlaceLater(host.hostFacts, {
       postCopy,
       hadRounds,
       memoryBytes,
+      limitBytes: memoryLimitBytes(inspectJson),
       repeatedShare: transfer.repeatedShare,
     });
     await record.transition("holding", {

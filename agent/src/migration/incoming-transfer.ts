@@ -43,7 +43,9 @@ export class IncomingTransfer {
   private tmpfsCount = 0;
   /** Rounds of memory begun. */
   private rounds = 0;
-  private memory: ReceivedMemory = { bytes: 0, repeatedBytes: 0 };
+  private memoryBytes = 0;
+  /** Undefined if none came. */
+  private firstRound: ReceivedMemory | undefined;
   private memoryDone = false;
   /** Private memory is fetched later; none comes before. */
   private isPostCopy = false;
@@ -72,14 +74,14 @@ export class IncomingTransfer {
 
   /** Bytes of CRIU's files and of memory so far. */
   get imageBytes(): number {
-    let sum = this.memory.bytes;
+    let sum = this.memoryBytes;
     for (const bytes of this.received.values()) sum += bytes;
     return sum;
   }
 
-  /** Of the memory that came, the part of which each page has the content of another: 0 to 1. */
+  /** Of the first round of memory, which has all of it, the part of which each page has the content of another: 0 to 1. */
   get repeatedShare(): number {
-    const { bytes, repeatedBytes } = this.memory;
+    const { bytes, repeatedBytes } = this.firstRound ?? { bytes: 0, repeatedBytes: 0 };
     return repeatedBytes === 0 ? 0 : repeatedBytes / (bytes + repeatedBytes);
   }
 
@@ -101,7 +103,7 @@ export class IncomingTransfer {
       case TRANSFER_KINDS.memoryRound:
         return this.receiveRound(file);
       case TRANSFER_KINDS.memory:
-        this.account(await receiveMemory(file.content, this.sink.imageDirectory));
+        this.memoryBytes += (await receiveMemory(file.content, this.sink.imageDirectory)).bytes;
         this.memoryDone = true;
         return this.look();
       case TRANSFER_KINDS.postCopy:
@@ -141,11 +143,9 @@ export class IncomingTransfer {
     if (typeof round !== "number" || round !== this.rounds)
       throw new DrayError("CORRUPT_STREAM", `round ${JSON.stringify(round)} of memory where ${this.rounds} must come`);
     this.rounds++;
-    this.account(await receiveMemory(content, await this.sink.roundDirectory(round)));
-  }
-
-  private account({ bytes, repeatedBytes }: ReceivedMemory): void {
-    this.memory = { bytes: this.memory.bytes + bytes, repeatedBytes: this.memory.repeatedBytes + repeatedBytes };
+    const received = await receiveMemory(content, await this.sink.roundDirectory(round));
+    this.firstRound ??= received;
+    this.memoryBytes += received.bytes;
   }
 
   private async receiveCriuFile(file: IncomingFile): Promise<void> {

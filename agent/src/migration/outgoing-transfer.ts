@@ -5,6 +5,7 @@ import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts"
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import type { SourceEntry } from "../journal/entry.ts";
 import type { SentTree } from "../layer/layer.ts";
+import type { ChangingPages } from "../memory/changing-pages.ts";
 import type { DigestTable } from "../memory/digest-table.ts";
 import type { Known } from "../memory/page-batch.ts";
 import type { RepeatedPages } from "../memory/repeated-pages.ts";
@@ -24,6 +25,7 @@ export interface SentMemory {
   /** Null if the kernel does not note what is written to. */
   readonly tracking: WriteTracking | null;
   readonly repeated: RepeatedPages;
+  readonly changing: ChangingPages;
   /** How many rounds; the next has this number. */
   rounds: number;
   /** Pages that the last round has seen. */
@@ -69,8 +71,8 @@ export class OutgoingTransfer {
   get known(): Known | null {
     const { sentMemory } = this;
     if (sentMemory === undefined) return null;
-    const { digests, repeated, rounds } = sentMemory;
-    return { digests, repeated, round: rounds };
+    const { digests, repeated, changing, rounds } = sentMemory;
+    return { digests, repeated, changing, round: rounds };
   }
 
   /** The signal, or the end of the agent, breaks the connection whenever it fires. */

@@ -13,7 +13,7 @@ const WORTH_IT_BYTES = 128 * 2 ** 20;
  */
 const MOST_REPEATED_SHARE = 0.05;
 
-export async function placesLater(
+export async function shouldPlaceLater(
   hostFacts: HostFactsSource,
   what: {
     /** The copy fetches it from the source anyway. */
@@ -21,12 +21,15 @@ export async function placesLater(
     /** Before the switch: only then has most of it come when the restore begins. */
     readonly hadRounds: boolean;
     readonly memoryBytes: number;
-    /** How much of what came in rounds has the content of something else of it: 0 to 1. */
+    /** Docker's, of memory and swap; null without. */
+    readonly limitBytes: number | null;
+    /** How much of what came in the first round has the content of something else of it: 0 to 1. */
     readonly repeatedShare: number;
   },
 ): Promise<boolean> {
   if (what.postCopy || !what.hadRounds || what.memoryBytes < WORTH_IT_BYTES) return false;
-  if (what.repeatedShare > MOST_REPEATED_SHARE) return false;
+  // Repeated pages are found up to about 2 GiB apart, and the limit holds for any: beyond it the copy would be killed.
+  if (what.repeatedShare > MOST_REPEATED_SHARE || what.memoryBytes > (what.limitBytes ?? Infinity)) return false;
   const { facts } = await hostFacts.current();
   return facts.criuFeatures.includes("uffd-noncoop");
 }

@@ -36,6 +36,9 @@ export async function receiveMemory(content: Readable, directory: string): Promi
         } else if (event.kind === "repeat") {
           repeatedBytes += event.pages * PAGE_BYTES;
           await writer.repeat(event, event.from);
+        } else if (event.kind === "delta") {
+          bytes += event.change.length;
+          await writer.delta(event, event.change);
         } else if (event.kind === "open") {
           await writer.open(event.image);
         }

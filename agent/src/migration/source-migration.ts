@@ -20,7 +20,7 @@ import { complainUnless, persist } from "./persist.ts";
 import { type SourceContext, sourceContext } from "./source-context.ts";
 import { finishSource } from "./source-finish.ts";
 import { SourceRecord } from "./source-record.ts";
-import { endThrottle, ensureFrozen, reviveSource } from "./source-revive.ts";
+import { endPreCopy, ensureFrozen, reviveSource } from "./source-revive.ts";
 import { servePages } from "./source-post-copy.ts";
 import { switchSource } from "./source-switch.ts";
 import { syncSource } from "./source-sync.ts";
@@ -140,7 +140,7 @@ export class SourceMigration {
       case "syncing":
       case "synced":
         // Before etcd is asked, which may take long: nothing was entered there.
-        await persist(() => endThrottle(this.context), persistence);
+        await persist(() => endPreCopy(this.context), persistence);
         await persist(async () => void (await this.abort("the agent was restarted in the middle")), persistence);
         return;
       default:

@@ -58,7 +58,7 @@ async function serveOver(
     written: written?.of(memory) ?? null,
   }));
   const { known } = transfer;
-  const source = new PageSource(served, known && { ...known, repeated: null });
+  const source = new PageSource(served, known && { ...known, repeated: null, changing: null });
   try {
     await connection.sendChunks({ kind: TRANSFER_KINDS.postCopy, name: "pages" }, source.chunks(), {
       signal,

@@ -4,7 +4,7 @@
  * Postconditions: on return the destination has every round whole, and the container runs as before. The switch sends
  * what differs from the last of them.
  */
-import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { OnStall, type PreCopy } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
@@ -18,12 +18,15 @@ import {
   type Verdict,
 } from "../memory/convergence.ts";
 import { DigestTable } from "../memory/digest-table.ts";
-import { whileFrozen } from "../host/cgroup.ts";
+import { isFrozen, whileFrozen } from "../host/cgroup.ts";
+import { dumpBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { RepeatedPages } from "../memory/repeated-pages.ts";
+import { ChangingPages } from "../memory/changing-pages.ts";
 import { Throttle } from "../memory/throttle.ts";
-import { kernelNotesWrites, WriteTracking } from "../memory/write-tracking.ts";
+import { kernelNotesWrites, notedContainer, WriteTracking, type WrittenSince } from "../memory/write-tracking.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import type { Report } from "./joinable-run.ts";
+import { roundText } from "./round-progress.ts";
 import { runPhase } from "./run-phase.ts";
 import type { SourceContext } from "./source-context.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
@@ -37,8 +40,8 @@ const JUDGED_BYTES_PER_MS = 1_000_000;
 const SOFT_DIRTY = "what the kernel notes of writes (soft-dirty)";
 const CONTENT = "comparing contents: the kernel does not note writes (soft-dirty)";
 
-/** For all processes to stand still, to be asked what was written to. */
-const STILL_MS = 5000;
+/** For all processes to stand still, to be asked what was written to: nobody should notice. */
+const STILL_MS = 1000;
 
 export interface PreCopyResult {
   readonly rounds: Round[];
@@ -80,6 +83,7 @@ async function runRounds(
     digests: new DigestTable(),
     tracking,
     repeated: new RepeatedPages(),
+    changing: new ChangingPages(),
     rounds: 0,
     pages: 0,
   };
@@ -127,12 +131,13 @@ async function runRounds(
 }
 
 async function sendRound(
-  { transfer, container, record, logger }: SourceContext,
+  context: SourceContext,
   connection: TransferConnection,
   before: Round | undefined,
   report: Report,
   signal: AbortSignal,
 ): Promise<{ round: Round; lookingMs: number }> {
+  const { transfer, container, record, logger } = context;
   const sent = transfer.sentMemory;
   if (sent === undefined) throw new DrayError("INTERNAL", "a round of memory without an account of what was sent");
   const inspect = await container.inspect();
@@ -143,12 +148,14 @@ async function sendRound(
   const wireBytesBefore = connection.wireBytes;
   const startedAt = performance.now();
   const number = sent.rounds;
+  // The first has to guess.
+  const memoryBytes = number === 0 ? await dumpBytesLimitOf(cgroup) : sent.pages * PAGE_BYTES;
   const { tracking } = sent;
-  const written = tracking === null ? null : await askWhileStill(transfer.throttle, cgroup, () => tracking.renew());
+  const written = tracking === null ? null : await askWhileStill(context, cgroup, () => tracking.renew());
   const content = contentRound({
     cgroup,
     initPid: inspect.State.Pid,
-    known: { digests: sent.digests, repeated: sent.repeated, round: number },
+    known: { digests: sent.digests, repeated: sent.repeated, changing: sent.changing, round: number },
     written,
     signal,
   });
@@ -158,24 +165,26 @@ async function sendRound(
     {
       signal,
       onProgress: () => {
-        const rate = (content.sentPages * PAGE_BYTES) / Math.max(1, performance.now() - startedAt) / 1000;
-        report({
-          step: "pre-copy",
-          doneBytes: content.sentPages * PAGE_BYTES,
-          totalBytes: 0,
-          message: `round ${number + 1}, ${content.seenPages} pages seen, ${rate.toFixed(0)} MB/s`,
-        });
+        const seenBytes = content.seenPages * PAGE_BYTES;
+        const sentBytes = content.sentPages * PAGE_BYTES + content.changeBytes;
+        const elapsedMs = performance.now() - startedAt;
+        const message = roundText({ round: number + 1, sentBytes, seenBytes, memoryBytes, elapsedMs });
+        report({ step: "pre-copy", doneBytes: seenBytes, totalBytes: Math.max(seenBytes, memoryBytes), message });
       },
     },
   );
-  logger.debug({ round: number + 1, sent: content.sentPages, repeated: content.repeatedPages }, "pages of a round");
+  const { sentPages, repeatedPages, changedPages, changeBytes } = content;
+  logger.debug(
+    { round: number + 1, sent: sentPages, repeated: repeatedPages, changed: changedPages },
+    "pages of a round of memory",
+  );
   sent.rounds++;
   sent.pages = content.seenPages;
   const round: Round = {
-    bytes: content.sentPages * PAGE_BYTES,
-    pages: content.sentPages,
+    bytes: sentPages * PAGE_BYTES + changeBytes,
+    pages: sentPages + changedPages,
     durationMs: performance.now() - startedAt,
-    dirtyBytes: before === undefined ? 0 : content.sentPages * PAGE_BYTES,
+    dirtyBytes: before === undefined ? 0 : (sentPages + repeatedPages + changedPages) * PAGE_BYTES,
     wireBytes: connection.wireBytes - wireBytesBefore,
   };
   return { round, lookingMs: content.lookingMs };
@@ -185,11 +194,25 @@ async function sendRound(
 async function trackingOf({ host, container }: SourceContext): Promise<WriteTracking | null> {
   const { facts } = await host.hostFacts.current();
   const inspect = kernelNotesWrites(facts.criuFeatures) ? await container.inspect() : null;
-  return inspect === null ? null : new WriteTracking(await container.cgroup(), inspect.State.Pid);
+  return inspect === null ? null : new WriteTracking(notedContainer(await container.cgroup(), inspect.State.Pid));
 }
 
-function askWhileStill<T>(throttle: Throttle | undefined, cgroup: string, body: () => Promise<T>): Promise<T> {
-  return throttle === undefined ? whileFrozen(cgroup, { deadlineMs: STILL_MS }, body) : throttle.still(body);
+/** Null if it does not come to stand still: what is written to goes on being noted, and contents are compared. */
+async function askWhileStill(
+  { host, transfer, logger }: SourceContext,
+  cgroup: string,
+  body: () => Promise<WrittenSince>,
+): Promise<WrittenSince | null> {
+  const { throttle } = transfer;
+  try {
+    if (throttle !== undefined) return await throttle.still(body);
+    return await whileFrozen(cgroup, { deadlineMs: STILL_MS, stopping: host.stopping }, body);
+  } catch (thrown) {
+    const error = toDrayError(thrown);
+    if (error.reason !== "FREEZE_FAILED" || (await isFrozen(cgroup))) throw error;
+    logger.warn({ phase: "pre-copy", err: error }, "it does not stand still to be asked what was written to");
+    return null;
+  }
 }
 
 function remedyFor({ maxDowntimeMs, fixedMs }: Target, { autoConverge }: PreCopy): string {

@@ -27,14 +27,14 @@ export async function reviveSource(context: SourceContext, reason: string, refro
   await record.transition("aborting", { error: reason });
   await refrozen.catch(() => undefined);
   if (frozen !== null) await runPhase(phases, "revive", () => runAgain(context, frozen));
-  else await endThrottle(context);
+  else await endPreCopy(context);
   await transfer.release();
   await record.transition("aborted", { frozenMs: standstill.lastedMs });
   host.metrics.rollbacksTotal.inc({ outcome: "rolled_back" });
 }
 
 /** An agent that was killed in a pre-copy may have left the container in a moment in which it stood still. */
-export async function endThrottle({ container }: SourceContext): Promise<void> {
+export async function endPreCopy({ container }: SourceContext): Promise<void> {
   const inspect = await container.inspect();
   if (inspect?.State.Running && !inspect.State.Paused) await container.thaw();
 }

@@ -51,7 +51,7 @@ export interface PageStream {
 /** Before what is on this host is tried again. */
 const RETRY_MS = 500;
 
-interface OpenRound {
+interface OpenImages {
   readonly reader: MemoryImageReader;
   readonly images: Map<number, Promise<MemoryImage>>;
 }
@@ -71,7 +71,7 @@ export class PageFetch {
   #missingPages = 0;
   /** Pages whose content has come from the source. */
   #receivedPages = 0;
-  #round: Promise<OpenRound | null> | undefined;
+  #images: Promise<OpenImages | null> | undefined;
   #isRestored = false;
   /** Why the memory that is missing can never come. */
   #loss: DrayError | undefined;
@@ -218,9 +218,9 @@ export class PageFetch {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#local?.fail(new DrayError("CANCELLED", "the copy's memory is not brought by this process any more"));
-    const round = await this.#round?.catch(() => null);
-    this.#round = Promise.resolve(null);
-    if (round) await Promise.all([...round.images.values()].map(async (image) => (await image).close()));
+    const open = await this.#images?.catch(() => null);
+    this.#images = Promise.resolve(null);
+    if (open) await Promise.all([...open.images.values()].map(async (image) => (await image).close()));
     this.#server?.close();
   }
 
@@ -250,13 +250,13 @@ export class PageFetch {
           if (event.image.kind !== "task") throw new DrayError("CORRUPT_STREAM", "pages that are of no process");
           task = event.image.id;
         } else if (event.kind === "range" && (event.flags & PARENT) !== 0)
-          await this.#placeFromRound(server, task, event);
+          await this.#placeFromImages(server, task, event);
         else if (event.kind === "range" && (event.flags & PRESENT) !== 0) {
           at = event.vaddr;
           this.#receivedPages += event.pages;
           expected = event.pages * PAGE_BYTES;
-        } else if (event.kind === "repeat") {
-          throw new DrayError("CORRUPT_STREAM", "a page that was asked for repeats another");
+        } else if (event.kind === "repeat" || event.kind === "delta") {
+          throw new DrayError("CORRUPT_STREAM", "a page that was asked for comes without its content");
         } else if (event.kind === "content") {
           for (let done = 0; done < event.bytes.length; ) {
             const taken = event.bytes.copy(pages, filled, done);
@@ -271,14 +271,14 @@ export class PageFetch {
     decoder.finish();
   }
 
-  async #placeFromRound(
+  async #placeFromImages(
     server: FaultServer,
     task: number,
     { vaddr, pages }: { readonly vaddr: number; readonly pages: number },
   ): Promise<void> {
-    const image = await this.#imageOfRound(task);
+    const image = await this.#imageOf(task);
     if (contentOf(image.segments, { vaddr, pages }) === null) {
-      throw new DrayError("CORRUPT_STREAM", "the last round does not have all the pages that it should");
+      throw new DrayError("CORRUPT_STREAM", "the images do not have all the pages that they should");
     }
     const space = Buffer.allocUnsafe(Math.min(pages, MAX_PAGES_PER_FRAME) * PAGE_BYTES);
     for (let done = 0; done < pages; ) {
@@ -300,20 +300,20 @@ export class PageFetch {
     this.#say({ taken: pages.length / PAGE_BYTES });
   }
 
-  async #imageOfRound(task: number): Promise<MemoryImage> {
-    this.#round ??= this.#openRound();
-    const round = await this.#round;
-    if (round === null) throw new DrayError("CORRUPT_STREAM", "pages of a round that there was not");
-    let image = round.images.get(task);
+  async #imageOf(task: number): Promise<MemoryImage> {
+    this.#images ??= this.#openImages();
+    const open = await this.#images;
+    if (open === null) throw new DrayError("CORRUPT_STREAM", "pages of images that there are not");
+    let image = open.images.get(task);
     if (image === undefined) {
-      image = round.reader.load({ kind: "task", id: task });
-      round.images.set(task, image);
-      image.catch(() => round.images.delete(task));
+      image = open.reader.load({ kind: "task", id: task });
+      open.images.set(task, image);
+      image.catch(() => open.images.delete(task));
     }
     return await image;
   }
 
-  async #openRound(): Promise<OpenRound | null> {
+  async #openImages(): Promise<OpenImages | null> {
     const directory = await this.#options.images();
     return directory === null ? null : { reader: await MemoryImageReader.open(directory), images: new Map() };
   }

@@ -11,27 +11,12 @@ const RETURN_MS = 10_000;
 const RETRY_MS = 200;
 
 /**
- * NOT_FOUND, AMBIGUOUS. A container that may be on a node which was lost a
- * moment ago is waited for: that it is unknown now does not mean that there is none.
- */
-export async function findContainer(view: FindView, text: string, signal: AbortSignal): Promise<InventoryRecord> {
-  const endsAtMs = performance.now() + RETURN_MS;
-  for (;;) {
-    await view.refresh(signal);
-    try {
-      return resolveKnown(view, text);
-    } catch (thrown) {
-      const mayComeBack = thrown instanceof DrayError && thrown.reason === "NOT_FOUND" && view.hasJustLost(RETURN_MS);
-      if (!mayComeBack || signal.aborted || performance.now() > endsAtMs) throw thrown;
-    }
-    await pauseAtMost(RETRY_MS, signal);
-  }
-}
-
-/**
- * What `use` makes of the container. Where it throws `ContainerGone`, the view
- * is read again: a node that was cut off publishes what it has later than it
- * has it. NOT_FOUND, AMBIGUOUS, and whatever `use` throws.
+ * What `use` makes of the container, by what etcd has now. NOT_FOUND, AMBIGUOUS, and whatever `use` throws.
+ *
+ * That it is unknown now does not mean that there is none. What may be on a
+ * node that was lost a moment ago is waited for, and what is on its way from
+ * one node to another, too: where `use` throws `ContainerGone`, the view was
+ * behind, and may know neither place for a moment.
  */
 export async function withContainer<T>(
   view: FindView,
@@ -40,14 +25,35 @@ export async function withContainer<T>(
   use: (container: InventoryRecord) => Promise<T>,
 ): Promise<T> {
   const endsAtMs = performance.now() + RETURN_MS;
+  let isMoving = false;
   for (;;) {
-    const container = await findContainer(view, text, signal);
-    try {
-      return await use(container);
-    } catch (thrown) {
-      if (!(thrown instanceof ContainerGone) || signal.aborted || performance.now() > endsAtMs) throw thrown;
+    await view.refresh(signal);
+    let failure: unknown;
+    const container = known(view, text, (thrown) => {
+      failure = thrown;
+      return isMoving || view.hasJustLost(RETURN_MS);
+    });
+    if (container !== undefined) {
+      try {
+        return await use(container);
+      } catch (thrown) {
+        if (!(thrown instanceof ContainerGone)) throw thrown;
+        isMoving = true;
+        failure = thrown;
+      }
     }
+    if (signal.aborted || performance.now() > endsAtMs) throw failure;
     await pauseAtMost(RETRY_MS, signal);
+  }
+}
+
+/** Undefined if there is none, and `mayComeBack` says that it is worth waiting for. */
+function known(view: FindView, text: string, mayComeBack: (thrown: DrayError) => boolean): InventoryRecord | undefined {
+  try {
+    return resolveKnown(view, text);
+  } catch (thrown) {
+    if (thrown instanceof DrayError && thrown.reason === "NOT_FOUND" && mayComeBack(thrown)) return undefined;
+    throw thrown;
   }
 }
 

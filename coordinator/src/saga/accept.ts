@@ -62,7 +62,12 @@ async function acceptContainer(
   signal: AbortSignal,
 ): Promise<Accepted> {
   const lock = await deps.etcd.get(keys.migrationLock(container.uuid), { signal });
-  if (lock !== null) throw alreadyMigrating(container.name, lock.value);
+  if (lock !== null) {
+    // The same request may have come twice.
+    const twin = await findRequest(deps.etcd, request.requestId);
+    if (twin !== null) return { record: twin, description: null };
+    throw alreadyMigrating(container.name, lock.value);
+  }
   const startedAtMs = Date.now();
   const startedAt = performance.now();
   const verdict = await preflight(

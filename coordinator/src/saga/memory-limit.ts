@@ -1,9 +1,6 @@
 /** What a container may have of memory, and what its copy would have that gets it page by page. Pure. */
+import { memoryLimitBytes } from "@drayage/shared/docker/memory-limit.ts";
 import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
-import { z } from "zod";
-
-/** Of Docker's description of a container; 0 is no limit. */
-const Limits = z.object({ HostConfig: z.object({ Memory: z.number().default(0) }).optional() });
 
 /**
  * Why a copy that fetches its memory would be killed for it; empty if it would not. What processes share since they
@@ -13,10 +10,9 @@ export function moreThanItsLimit({
   inspectJson,
   memoryBytes,
 }: Pick<SourceDescription, "inspectJson" | "memoryBytes">): string {
-  const { success, data } = Limits.safeParse(inspectJson === "" ? {} : JSON.parse(inspectJson));
-  const limitBytes = success ? (data.HostConfig?.Memory ?? 0) : 0;
-  if (limitBytes === 0 || memoryBytes <= limitBytes) return "";
-  return `its processes share memory of which each would have its own: ${mebibytes(memoryBytes)} in all, with a limit of ${mebibytes(limitBytes)}`;
+  const limitBytes = memoryLimitBytes(inspectJson);
+  if (limitBytes === null || memoryBytes <= limitBytes) return "";
+  return `each of its processes would have for itself what they share: ${mebibytes(memoryBytes)} in all, with a limit of ${mebibytes(limitBytes)}`;
 }
 
 function mebibytes(bytes: number): string {

@@ -72,6 +72,6 @@ test("an error keeps reason, message, remedy and node across the wire", () => {
 });
 
 test("versions: the highest common one, or none", () => {
-  expect(chooseVersion([6, 5, 4, 1])).toBe(5);
+  expect(chooseVersion([7, 6, 5, 1])).toBe(6);
   expect(chooseVersion([7])).toBeUndefined();
 });

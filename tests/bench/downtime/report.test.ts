@@ -33,6 +33,21 @@ test("of modes that fetch memory afterwards it also counts how their downtime gr
   expect(judge(of(300, 401)).map(({ reached }) => reached)).toEqual([false, false]);
 });
 
+test("of these it also counts what is neither CRIU's dump nor the restore", () => {
+  const of = (dumpMs: number) =>
+    samples({ "post-copy": 500 }, 1024).map((sample) => ({
+      ...sample,
+      lockedMs: 400,
+      phases: [
+        { name: "freeze", node: "n1", duration_ms: 20 },
+        { name: "dump", node: "n1", duration_ms: dumpMs },
+        { name: "restore", node: "n2", duration_ms: 160 },
+      ],
+    }));
+  expect(judge(of(100)).map(({ reached }) => reached)).toEqual([true]);
+  expect(judge(of(99)).map(({ reached }) => reached)).toEqual([false]);
+});
+
 test("a way that was not measured gives no goal", () => {
   expect(judge(samples({ "stop-copy": 400 }, 100))).toEqual([]);
 });

@@ -2,12 +2,16 @@
 import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
 import { type Goal, markdownOf } from "../markdown.ts";
+import type { DrayageMeasurement } from "./drayage.ts";
 import { isMode, LABELS, SHORT_LABELS, type Measurement, type ModeName, type WayName } from "./way.ts";
 
 export interface Sample extends Measurement {
   readonly way: WayName;
   readonly megabytes: number;
   readonly run: number;
+  /** Of Drayage's, by its own account; see drayage.ts. */
+  readonly lockedMs?: number;
+  readonly phases?: DrayageMeasurement["phases"];
 }
 
 export interface Line {
@@ -30,6 +34,10 @@ const STOCK_RATIOS_MIN: readonly { readonly mode: ModeName; readonly megabytes: 
 /** What ten times the memory may cost a mode that fetches it afterwards. */
 const GROWTH_MAX = 1.3;
 const FETCHING: readonly ModeName[] = ["hybrid", "post-copy"];
+/** Of their downtime, what is neither CRIU's dump nor the restore of what was dumped, at this size. */
+const OWN_SHARE_MAX = 0.35;
+const OWN_SHARE_MEGABYTES = 1024;
+const OF_CRIU: ReadonlySet<string> = new Set(["dump", "restore"]);
 /** Which take how much longer than the bare script at this size. */
 const BESIDE_SCRIPT: readonly ModeName[] = ["auto", "stop-copy"];
 const SCRIPT_EXTRA_MAX_MS = 150;
@@ -69,6 +77,13 @@ export function judge(samples: readonly Sample[]): Goal[] {
     const what = `${mode}: downtime at 1024 MB ${times(growth)} its own at 100 MB, at most ${GROWTH_MAX} wanted`;
     goals.push({ what, reached: growth.value <= GROWTH_MAX });
   }
+  for (const mode of FETCHING) {
+    const shares = samples.flatMap((s) => (s.way === mode && s.megabytes === OWN_SHARE_MEGABYTES ? ownShare(s) : []));
+    if (shares.length === 0) continue;
+    const share = bootstrapMedian(shares);
+    const what = `${mode}: ${percent(share)} of the downtime at ${OWN_SHARE_MEGABYTES} MB beside CRIU's dump and restore, at most ${100 * OWN_SHARE_MAX} % wanted`;
+    goals.push({ what, reached: share.value <= OWN_SHARE_MAX });
+  }
   const script = of("runc", SCRIPT_MEGABYTES);
   for (const mode of BESIDE_SCRIPT) {
     const extra = compare(samples, script, of(mode, SCRIPT_MEGABYTES), (theirs, ours) => ours - theirs);
@@ -77,6 +92,13 @@ export function judge(samples: readonly Sample[]): Goal[] {
     goals.push({ what, reached: extra.value <= SCRIPT_EXTRA_MAX_MS });
   }
   return goals;
+}
+
+/** One number, or none where the sample has no phases. */
+function ownShare({ lockedMs, phases }: Sample): number[] {
+  if (lockedMs === undefined || phases === undefined) return [];
+  const criuMs = phases.filter(({ name }) => OF_CRIU.has(name)).reduce((sum, { duration_ms }) => sum + duration_ms, 0);
+  return [(lockedMs - criuMs) / lockedMs];
 }
 
 interface Series {
@@ -131,6 +153,10 @@ export function chart(lines: readonly Line[]): string {
 
 function interval({ value, low, high }: Estimate): string {
   return `${ms(value)} ms (${ms(low)} to ${ms(high)})`;
+}
+
+function percent({ value, low, high }: Estimate): string {
+  return `${(100 * value).toFixed(1)} % (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`;
 }
 
 function times({ value, low, high }: Estimate): string {

@@ -1,0 +1,124 @@
+/**
+ * The switch where the kernel notes what is written to (soft-dirty): a Redis under light load, moved between virtual
+ * machines by stop-copy, whose switch takes all of the memory, and by pre-copy, whose switch takes what was written to
+ * since the last round, in turns. The machines' processors are emulated: what takes a fixed time takes long.
+ *
+ * usage: soft-dirty.ts [--lab NAME] [--runs 3] [--megabytes 512] [--writes-per-second 20] [--output DIR]
+ *
+ * Without --lab it brings a lab of machines up and takes it down again. Writes soft-dirty.json, soft-dirty.md and
+ * soft-dirty.svg; prints the JSON without the samples.
+ */
+import { parseArgs } from "node:util";
+import { setTimeout as pause } from "node:timers/promises";
+import { knownToCluster, removeContainer, startRedis } from "../harness/containers.ts";
+import { LineConnection } from "../harness/line-connection.ts";
+import { type CompletedMigration, migrate } from "../harness/migrate.ts";
+import type { TestLab } from "../harness/test-lab.ts";
+import { keepFindings, printFindings, RESULTS } from "./findings.ts";
+import { inLab, MACHINES } from "./lab-benchmark.ts";
+import { chart, judge, markdown, type Sample, summarise } from "./soft-dirty/report.ts";
+
+const NAME = "bench-soft-dirty";
+const PORT = 6379;
+
+const { values } = parseArgs({
+  options: {
+    lab: { type: "string" },
+    runs: { type: "string", default: "3" },
+    megabytes: { type: "string", default: "512" },
+    "writes-per-second": { type: "string", default: "20" },
+    output: { type: "string", default: RESULTS },
+  },
+});
+
+await inLab(values.lab, benchmark, MACHINES);
+
+async function benchmark(lab: TestLab): Promise<void> {
+  const samples: Sample[] = [];
+  await lab.images(["redis"], lab.nodes);
+  try {
+    for (let run = 0; run < Number(values.runs); run++) {
+      for (const mode of run % 2 === 0 ? (["stop-copy", "pre-copy"] as const) : (["pre-copy", "stop-copy"] as const)) {
+        const sample = { run, mode, ...(await measure(lab, mode)) };
+        samples.push(sample);
+        process.stderr.write(
+          `run ${run + 1}: ${mode}: ${sample.frozenMs.toFixed(0)} ms until all was sent, ${sample.memoryMs.toFixed(0)} ms of it memory\n`,
+        );
+      }
+    }
+  } finally {
+    await removeContainer(lab, NAME);
+  }
+  const lines = summarise(samples);
+  const goals = judge(samples);
+  const findings = { lines, goals, markdown: markdown(lines, goals), svg: chart(lines) };
+  await keepFindings(values.output, "soft-dirty", findings, samples);
+  printFindings(findings);
+}
+
+async function measure(lab: TestLab, mode: Sample["mode"]): Promise<Omit<Sample, "run" | "mode">> {
+  const [source = "", destination = ""] = lab.nodes;
+  await removeContainer(lab, NAME);
+  const address = lab.freeAddress(73);
+  // The kernel has AppArmor, but nobody has loaded Docker's profile, although Docker names it.
+  const options = ["--security-opt", "apparmor=unconfined"];
+  await startRedis(lab, { node: source, name: NAME, address, options, megabytes: Number(values.megabytes) });
+  await knownToCluster(lab, NAME);
+  const load = await Load.begin(address);
+  const report = await migrate(lab, NAME, destination, "--mode", mode);
+  await load.end();
+  return {
+    frozenMs: endOf(report, "send-memory") - startOf(report, "freeze"),
+    memoryMs: endOf(report, "send-memory") - startOf(report, "send-memory"),
+    switchBytes: report.rounds.at(-1)?.bytes ?? 0,
+    memoryBytes: report.memory_bytes,
+    downtimeMs: report.downtime_ms,
+  };
+}
+
+/** Some writes a second on one connection, each of which must be answered. */
+class Load {
+  readonly #connection: LineConnection;
+  readonly #ending = new AbortController();
+  readonly #running: Promise<void>;
+
+  private constructor(connection: LineConnection) {
+    this.#connection = connection;
+    this.#running = this.#run();
+    // Told of at the end.
+    this.#running.catch(() => undefined);
+  }
+
+  static async begin(host: string): Promise<Load> {
+    return new Load(await LineConnection.open({ host, port: PORT }));
+  }
+
+  async end(): Promise<void> {
+    this.#ending.abort();
+    await this.#running;
+    this.#connection.close();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#ending;
+    for (let number = 1; !signal.aborted; number++) {
+      const answer = await this.#connection.ask("INCR load\r\n");
+      if (answer !== `:${number}`) throw new Error(`Redis has counted ${answer} after ${number} times`);
+      await pause(1000 / Number(values["writes-per-second"]), undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+function phaseOf({ phases }: CompletedMigration, name: string) {
+  const phase = phases.find((each) => each.name === name);
+  if (phase === undefined) throw new Error(`the report has no ${name}`);
+  return phase;
+}
+
+function startOf(report: CompletedMigration, name: string): number {
+  return Date.parse(phaseOf(report, name).started_at);
+}
+
+function endOf(report: CompletedMigration, name: string): number {
+  return startOf(report, name) + phaseOf(report, name).duration_ms;
+}
