@@ -9,17 +9,15 @@
  * soft-dirty.svg; prints the JSON without the samples.
  */
 import { parseArgs } from "node:util";
-import { setTimeout as pause } from "node:timers/promises";
 import { knownToCluster, removeContainer, startRedis } from "../harness/containers.ts";
-import { LineConnection } from "../harness/line-connection.ts";
 import { type CompletedMigration, migrate } from "../harness/migrate.ts";
 import type { TestLab } from "../harness/test-lab.ts";
 import { keepFindings, printFindings, RESULTS } from "./findings.ts";
 import { inLab, MACHINES } from "./lab-benchmark.ts";
+import { Load } from "./soft-dirty/load.ts";
 import { chart, judge, markdown, type Sample, summarise } from "./soft-dirty/report.ts";
 
 const NAME = "bench-soft-dirty";
-const PORT = 6379;
 
 const { values } = parseArgs({
   options: {
@@ -64,7 +62,7 @@ async function measure(lab: TestLab, mode: Sample["mode"]): Promise<Omit<Sample,
   const options = ["--security-opt", "apparmor=unconfined"];
   await startRedis(lab, { node: source, name: NAME, address, options, megabytes: Number(values.megabytes) });
   await knownToCluster(lab, NAME);
-  const load = await Load.begin(address);
+  const load = await Load.begin(address, Number(values["writes-per-second"]));
   const report = await migrate(lab, NAME, destination, "--mode", mode);
   await load.end();
   return {
@@ -74,39 +72,6 @@ async function measure(lab: TestLab, mode: Sample["mode"]): Promise<Omit<Sample,
     memoryBytes: report.memory_bytes,
     downtimeMs: report.downtime_ms,
   };
-}
-
-/** Some writes a second on one connection, each of which must be answered. */
-class Load {
-  readonly #connection: LineConnection;
-  readonly #ending = new AbortController();
-  readonly #running: Promise<void>;
-
-  private constructor(connection: LineConnection) {
-    this.#connection = connection;
-    this.#running = this.#run();
-    // Told of at the end.
-    this.#running.catch(() => undefined);
-  }
-
-  static async begin(host: string): Promise<Load> {
-    return new Load(await LineConnection.open({ host, port: PORT }));
-  }
-
-  async end(): Promise<void> {
-    this.#ending.abort();
-    await this.#running;
-    this.#connection.close();
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#ending;
-    for (let number = 1; !signal.aborted; number++) {
-      const answer = await this.#connection.ask("INCR load\r\n");
-      if (answer !== `:${number}`) throw new Error(`Redis has counted ${answer} after ${number} times`);
-      await pause(1000 / Number(values["writes-per-second"]), undefined, { signal }).catch(() => undefined);
-    }
-  }
 }
 
 function phaseOf({ phases }: CompletedMigration, name: string) {
