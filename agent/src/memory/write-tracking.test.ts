@@ -1,4 +1,4 @@
-/** Against a kernel of a few pages, which gives frames out again at once and leaves out marks where Linux does. */
+/** Against a kernel of a few pages, which gives frames out again at once to whoever writes, and leaves out marks where Linux does. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
@@ -47,11 +47,14 @@ class Process implements NotedMemory {
     for (let page = 0; page < PAGES; page++) this.#set(from, page, undefined);
   }
 
-  /** To another frame, with its content and its mark. */
+  /**
+   * To another frame, with its content and its mark, as compaction does. To any but one that was given back lately: that
+   * it hits just the frame of what was there before is the coincidence that limits.md names.
+   */
   migrate(region: number, page: number): void {
     const before = this.#tables[region]?.[page];
     if (before === undefined) return;
-    this.#set(region, page, { ...before, frame: this.#free.shift() ?? ++this.#frames });
+    this.#set(region, page, { ...before, frame: ++this.#frames });
     this.#free.push(before.frame);
   }
 

@@ -14,7 +14,8 @@
  *
  *  - page tables that mremap(2) has moved whole, and huge zero pages: neither leaves a mark. Of each region (the 2 MiB
  *    of one table) the frame of one page is noted, and the marks of a region count only while that page has its frame
- *    and no mark: another table has other frames, and a frame that was given back and taken again was written to.
+ *    and no mark: another table has other frames, and a frame that was given back and taken again was written to. (Or
+ *    compaction has put a page of the table that was moved here into just that frame, one of all that are free.)
  *  - hosts where pages are merged (KSM), which takes the mark of a page along;
  *  - processes with asynchronous direct I/O under way, whose devices write past the page tables.
  *
