@@ -10,7 +10,7 @@ const stage = new Stage(118, ["debian-tools"]);
 const PORT = 7100;
 const PAGES = 4000;
 
-/** Counts in each page of a memory of noise, one after the other. Answers `check` with what is wrong. */
+/** Counts in every page of a memory of noise, all of them in each turn, so that any two rounds differ in all. Answers `check` with what is wrong. */
 const COUNTERS = `
 import array, hashlib, mmap, os, socket, threading, time
 PAGES = ${PAGES}
@@ -31,7 +31,7 @@ def count():
     number = 0
     while True:
         with lock:
-            for _ in range(400):
+            for _ in range(PAGES):
                 number += 1
                 counts[number % PAGES] = number
                 memory[place(number % PAGES)] = number.to_bytes(4, "little")
