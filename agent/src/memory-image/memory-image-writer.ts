@@ -169,7 +169,6 @@ export class MemoryImageWriter {
   /** All images are complete. */
   async close(): Promise<void> {
     await this.#completeImage();
-    await this.#written.close();
   }
 
   /** Lets go of everything; what was written stays, and is not whole. */

@@ -1,6 +1,7 @@
 /** From counted commands to what pre-copy costs the application. Pure. */
 import { barChart } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+import { percent } from "../estimate-text.ts";
 import { type Goal, markdownOf } from "../markdown.ts";
 
 /** So many commands had been carried out then. */
@@ -106,8 +107,4 @@ export function chart(lines: readonly Line[]): string {
 
 function perSecond({ value, low, high }: Estimate): string {
   return `${value.toFixed(0)} (${low.toFixed(0)} to ${high.toFixed(0)})`;
-}
-
-function percent({ value, low, high }: Estimate): string {
-  return `${(100 * value).toFixed(1)} % (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`;
 }

@@ -1,6 +1,7 @@
 /** From the samples to what is said of them: summary, goals, Markdown. Pure. */
 import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+import { percent } from "../estimate-text.ts";
 import { type Goal, markdownOf } from "../markdown.ts";
 import type { DrayageMeasurement } from "./drayage.ts";
 import { isMode, LABELS, SHORT_LABELS, type Measurement, type ModeName, type WayName } from "./way.ts";
@@ -153,10 +154,6 @@ export function chart(lines: readonly Line[]): string {
 
 function interval({ value, low, high }: Estimate): string {
   return `${ms(value)} ms (${ms(low)} to ${ms(high)})`;
-}
-
-function percent({ value, low, high }: Estimate): string {
-  return `${(100 * value).toFixed(1)} % (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`;
 }
 
 function times({ value, low, high }: Estimate): string {

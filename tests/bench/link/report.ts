@@ -1,6 +1,7 @@
 /** From the samples of the link benchmark to what is said of them. Pure. */
 import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+import { milliseconds, percent } from "../estimate-text.ts";
 import { type Goal, markdownOf } from "../markdown.ts";
 
 export interface Sample {
@@ -67,8 +68,8 @@ export function judge(samples: readonly Sample[]): Goal[] {
 export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {
   const rows = lines.map(({ mode, downtimeMs, totalMs, switchShare, runs }) => [
     mode,
-    interval(downtimeMs),
-    interval(totalMs),
+    milliseconds(downtimeMs),
+    milliseconds(totalMs),
     percent(switchShare),
     runs,
   ]);
@@ -91,12 +92,4 @@ export function chart(lines: readonly Line[]): string {
     ],
     format: duration,
   });
-}
-
-function interval({ value, low, high }: Estimate): string {
-  return `${value.toFixed(0)} ms (${low.toFixed(0)} to ${high.toFixed(0)})`;
-}
-
-function percent({ value, low, high }: Estimate): string {
-  return `${(100 * value).toFixed(1)} % (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`;
 }

@@ -1,6 +1,7 @@
 /** From the samples of the memory benchmark to what is said of them. Pure. */
 import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, type Estimate } from "../bootstrap.ts";
+import { milliseconds } from "../estimate-text.ts";
 import { type Goal, markdownOf } from "../markdown.ts";
 
 export const CONTENTS = ["noise", "half", "zeros"] as const;
@@ -84,8 +85,8 @@ export function markdown(lines: readonly Line[], goals: readonly Goal[]): string
     `${CONTENT_NAMES[content]}, ${line.megabytes} MB`,
     CHANGE_NAMES[change],
     took === mode ? mode : `${mode}: ${took}`,
-    interval(downtimeMs),
-    interval(totalMs),
+    milliseconds(downtimeMs),
+    milliseconds(totalMs),
     `${(line.wireBytes / MIB).toFixed(0)} MiB`,
     `${(line.sourceCpuMs / 1000).toFixed(2)} s`,
     `${(line.destinationCpuMs / 1000).toFixed(2)} s`,
@@ -121,8 +122,4 @@ export function chart(lines: readonly Line[]): string {
     })),
     format: duration,
   });
-}
-
-function interval({ value, low, high }: Estimate): string {
-  return `${value.toFixed(0)} ms (${low.toFixed(0)} to ${high.toFixed(0)})`;
 }

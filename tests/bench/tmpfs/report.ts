@@ -1,6 +1,7 @@
 /** From the samples of the tmpfs benchmark to what is said of them. Pure. */
 import { barChart, duration } from "../bar-chart.ts";
 import { bootstrapMedian, bootstrapPair, type Estimate } from "../bootstrap.ts";
+import { milliseconds } from "../estimate-text.ts";
 import { type Goal, markdownOf } from "../markdown.ts";
 
 export const WAYS = ["empty", "full", "left to CRIU"] as const;
@@ -54,7 +55,12 @@ export function judge(samples: readonly Sample[]): Goal[] {
 }
 
 export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {
-  const rows = lines.map(({ way, downtimeMs, totalMs, runs }) => [way, interval(downtimeMs), interval(totalMs), runs]);
+  const rows = lines.map(({ way, downtimeMs, totalMs, runs }) => [
+    way,
+    milliseconds(downtimeMs),
+    milliseconds(totalMs),
+    runs,
+  ]);
   return markdownOf(["tmpfs", "Downtime", "Total", "Runs"], rows, goals);
 }
 
@@ -70,8 +76,4 @@ export function chart(lines: readonly Line[]): string {
     groups: [{ title: "Stop-copy of a container with little memory beside it", bars }],
     format: duration,
   });
-}
-
-function interval({ value, low, high }: Estimate): string {
-  return `${value.toFixed(0)} ms (${low.toFixed(0)} to ${high.toFixed(0)})`;
 }
