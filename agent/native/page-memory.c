@@ -8,6 +8,7 @@
  *   openBeneath(directoryFd, path, forWriting) -> fd, or -errno
  *   attributes(fd) -> Buffer, or -errno
  *   setModified(fd, seconds, nanoseconds) -> 0, or -errno
+ *   punch(fd, ranges, numbers) -> 0, or -errno
  *
  * The digest of a page is NH, the universal hash of UMAC (RFC 4418, section
  * 5.2.2; Black et al., "UMAC: Fast and Secure Message Authentication", 1999),
@@ -335,6 +336,33 @@ static napi_value set_modified(napi_env env, napi_callback_info info)
 	return number(env, futimens((int)fd, times) < 0 ? -errno : 0);
 }
 
+/* Gives back the room of ranges of a file, pairs of an offset and a length; they read as zeros, and it stays as long. */
+static napi_value punch(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[3];
+	size_t given = 3, length = 0;
+	napi_typedarray_type type;
+	uint64_t fd, numbers;
+	double *ranges;
+
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok || given != 3 ||
+	    !get_count(env, arguments[0], &fd) || !get_count(env, arguments[2], &numbers) ||
+	    napi_get_typedarray_info(env, arguments[1], &type, &length, (void **)&ranges, NULL, NULL) != napi_ok ||
+	    type != napi_float64_array || numbers > length || numbers % 2 != 0)
+		return refuse(env, "punch: wrong arguments");
+	for (size_t at = 0; at < numbers; at += 2) {
+		int result;
+
+		do
+			result = fallocate((int)fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)ranges[at],
+					   (off_t)ranges[at + 1]);
+		while (result < 0 && errno == EINTR);
+		if (result < 0)
+			return number(env, -errno);
+	}
+	return number(env, 0);
+}
+
 NAPI_MODULE_INIT()
 {
 	napi_property_descriptor functions[] = {
@@ -344,6 +372,7 @@ NAPI_MODULE_INIT()
 		{"openBeneath", NULL, open_beneath, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"attributes", NULL, attributes, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"setModified", NULL, set_modified, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"punch", NULL, punch, NULL, NULL, NULL, napi_enumerable, NULL},
 	};
 
 	napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);

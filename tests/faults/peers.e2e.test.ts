@@ -31,7 +31,7 @@ async function withStranger(node: string, which: number, body: () => Promise<voi
     await body();
   } finally {
     await stage.lab.shell(node, `mv ${BUNDLE}.kept ${BUNDLE}; systemctl restart drayage-agent`);
-    await stage.ready();
+    await stage.lab.ready();
   }
 }
 

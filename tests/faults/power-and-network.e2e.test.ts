@@ -22,7 +22,7 @@ const restorePower = ({ actors }: Scene, whose: "source" | "destination") => sta
 /** The coordinator on the source does not lead; it is back with the node's power. */
 async function leadElsewhere({ lab }: Stage, { source }: Actors): Promise<void> {
   await lab.exec(source, ["systemctl", "stop", "drayage-coordinator"]);
-  await stage.ready();
+  await stage.lab.ready();
 }
 
 describe("power cut", () => {

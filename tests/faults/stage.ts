@@ -138,22 +138,9 @@ export class Stage {
   async set(): Promise<Actors> {
     await this.#repair();
     await this.faults.clear();
-    await this.ready();
+    await this.lab.ready();
     if (!(await this.#isWhole())) await this.#renew();
     return this.#actors();
-  }
-
-  /** Waits until the cluster would take a migration: a leader, all agents registered. */
-  async ready(nodes: readonly string[] = this.lab.nodes): Promise<void> {
-    await eventually(
-      async () => {
-        const { exitCode, document } = await this.lab.dray<readonly { name: string; state: string }[]>(["node", "ls"]);
-        if (exitCode !== 0) return undefined;
-        const ready = document.filter(({ state }) => state === "ready").map(({ name }) => name);
-        return nodes.every((node) => ready.includes(node)) ? true : undefined;
-      },
-      { what: `${nodes.join(", ")} are ready`, deadlineMs: READY_MS, everyMs: 200 },
-    );
   }
 
   /** Orders a migration and returns its id as soon as it is accepted. */
@@ -212,7 +199,7 @@ export class Stage {
   /** That it can be moved again; the next case begins with what this leaves. */
   async #moveOn(to: string): Promise<void> {
     // As an operator would look first: a node whose link or power was cut takes a moment to be back.
-    await this.ready();
+    await this.lab.ready();
     const id = await this.begin(to);
     const record = await this.settled(id);
     if (record.outcome !== "completed")

@@ -61,7 +61,7 @@ describe("at once", () => {
         if (document?.outcome === "completed") continue;
         // On a machine that is too busy for ten at once an agent may lose its lease: then all is as before.
         expect([document?.outcome, document?.error?.reason], stderr).toEqual(["rolled_back", "AGENT_UNAVAILABLE"]);
-        await stage.ready();
+        await stage.lab.ready();
         expect((await move(names[index] ?? "")).document?.outcome).toBe("completed");
       }
       for (const [index, container] of started.entries()) {

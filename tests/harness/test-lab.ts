@@ -7,12 +7,14 @@ import { run, runRaw, type RunOptions, type RunResult } from "../../deploy/lab/s
 import { type Lab, openLab } from "../../deploy/lab/src/lab/lab.ts";
 import { REPOSITORY } from "../../deploy/lab/src/lab/layout.ts";
 import { writeInNode } from "../../deploy/lab/src/lab/node-files.ts";
+import { eventually } from "./eventually.ts";
 
 export type Suite = "forky" | "trixie";
 
 const LAB = join(REPOSITORY, "deploy/lab/lab");
 const COMMAND_DEADLINE_MS = 120_000;
 const UP_DEADLINE_MS = 900_000;
+const READY_MS = 60_000;
 
 /** `lab` with these arguments; its progress goes to our stderr. */
 export async function labCommand(args: readonly string[], options: RunOptions = {}): Promise<string> {
@@ -111,6 +113,19 @@ export class TestLab {
       env: this.environment,
     });
     return { exitCode, document: parseDocument(stdout) as T, stderr };
+  }
+
+  /** Waits until the cluster would take a migration: a leader, all agents registered. */
+  async ready(nodes: readonly string[] = this.nodes): Promise<void> {
+    await eventually(
+      async () => {
+        const { exitCode, document } = await this.dray<readonly { name: string; state: string }[]>(["node", "ls"]);
+        if (exitCode !== 0) return undefined;
+        const ready = document.filter(({ state }) => state === "ready").map(({ name }) => name);
+        return nodes.every((node) => ready.includes(node)) ? true : undefined;
+      },
+      { what: `${nodes.join(", ")} are ready`, deadlineMs: READY_MS, everyMs: 200 },
+    );
   }
 
   get drayPath(): string {

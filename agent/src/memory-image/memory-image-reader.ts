@@ -37,6 +37,12 @@ export type Location =
   /** Not dumped: zeros in private memory, and what the file has where one is mapped. */
   | { readonly kind: "absent" };
 
+/** What a pages image holds that no one reads any more. */
+export interface Superseded {
+  readonly path: string;
+  readonly ranges: readonly FileRange[];
+}
+
 interface Level {
   readonly pagemap: Pagemap;
   readonly pagesPath: string;
@@ -159,10 +165,11 @@ export class MemoryImage {
     }
   }
 
-  /** What the pages images hold of this image in vain, by level; their own round comes first. */
-  superseded(): FileRange[][] {
+  /** What the pages images hold in vain, by level; the last round's comes first. */
+  superseded(): Superseded[] {
     const bytes = this.#levels.map(({ pagemap }) => contentBytes(pagemap.ranges));
-    return supersededContent(this.segments, bytes);
+    const ranges = supersededContent(this.segments, bytes);
+    return this.#levels.map(({ pagesPath }, level) => ({ path: pagesPath, ranges: ranges[level] ?? [] }));
   }
 
   async close(): Promise<void> {

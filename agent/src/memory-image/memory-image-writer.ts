@@ -4,9 +4,8 @@
  * What `entry` and `data` are given is written by the next `flush`, all of it at once; until then the caller keeps the
  * memory of the pieces as it is.
  */
-import { writevSync } from "node:fs";
-import { access, type FileHandle, open } from "node:fs/promises";
-import { join } from "node:path";
+import { access, type FileHandle, open, realpath, symlink } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { liesInMemory } from "@drayage/shared/page-stream/memory-files.ts";
 import { applyDelta } from "./page-delta.ts";
@@ -22,6 +21,7 @@ import {
   PRESENT,
   rangeFault,
 } from "./page-range.ts";
+import { writeInMemory, writeOnDisk } from "./write-pieces.ts";
 import { WrittenPages } from "./written-pages.ts";
 import { encodePagemapEntry, encodePagemapHead, joinRanges, pagemapName, pagesName } from "./pagemap-image.ts";
 
@@ -37,12 +37,18 @@ const REPEATED_AT_A_TIME = 128;
 export interface WriterOptions {
   /** An image is closed only after its bytes are on disk. The caller syncs the directory. */
   readonly sync: boolean;
+  /**
+   * Asked for each image where its pages are to lie, given how many bytes of pages have been written by then. Null, as
+   * without this: beside the page map, which otherwise gets a link to them there.
+   */
+  readonly pagesDirectory?: (writtenBytes: number) => Promise<string | null>;
 }
 
 interface OpenImage {
   readonly image: ImageId;
   readonly pagemap: FileHandle;
   readonly pages: FileHandle;
+  readonly pagesInMemory: boolean;
   /** Of the round before; null if it does not have this image. */
   readonly parent: MemoryImage | null;
 }
@@ -50,7 +56,7 @@ interface OpenImage {
 export class MemoryImageWriter {
   readonly #directory: string;
   readonly #inMemory: boolean;
-  readonly #sync: boolean;
+  readonly #options: WriterOptions;
   #nextPagesId = FIRST_PAGES_ID;
   #open: OpenImage | undefined;
   /** The last range, which the next one may continue. */
@@ -62,15 +68,15 @@ export class MemoryImageWriter {
   #content: Buffer[] = [];
   readonly #written = new WrittenPages();
 
-  private constructor(directory: string, inMemory: boolean, sync: boolean) {
+  private constructor(directory: string, inMemory: boolean, options: WriterOptions) {
     this.#directory = directory;
     this.#inMemory = inMemory;
-    this.#sync = sync;
+    this.#options = options;
   }
 
   /** Into a directory that exists; its link to a parent, if it has one, is there already (`setParent`). */
-  static async create(directory: string, { sync }: WriterOptions): Promise<MemoryImageWriter> {
-    return new MemoryImageWriter(directory, await liesInMemory(join(directory, "pages")), sync);
+  static async create(directory: string, options: WriterOptions): Promise<MemoryImageWriter> {
+    return new MemoryImageWriter(directory, await liesInMemory(join(directory, "pages")), options);
   }
 
   /** Whether the round before has this image. */
@@ -157,11 +163,11 @@ export class MemoryImageWriter {
   /** Writes what has come. At once where the directory lies in memory: a promise only if there was a disk to wait for. */
   flush(): void | Promise<void> {
     if (this.#open === undefined || (this.#entries.length === 0 && this.#content.length === 0)) return;
-    const { pagemap, pages } = this.#open;
+    const { pagemap, pages, pagesInMemory } = this.#open;
     const [entries, content] = [this.#entries, this.#content];
     this.#entries = [];
     this.#content = [];
-    if (!this.#inMemory) return writeOnDisk(pages, content).then(() => writeOnDisk(pagemap, entries));
+    if (!pagesInMemory) return writeOnDisk(pages, content).then(() => writeOnDisk(pagemap, entries));
     writeInMemory(pages, content);
     writeInMemory(pagemap, entries);
   }
@@ -187,7 +193,7 @@ export class MemoryImageWriter {
     if (this.#dataBytes > 0) throw corrupt(`${this.#dataBytes} bytes are missing at the end of an image`);
     this.#settleRange();
     await this.flush();
-    if (this.#sync) await Promise.all([open.pagemap.sync(), open.pages.sync()]);
+    if (this.#options.sync) await Promise.all([open.pagemap.sync(), open.pages.sync()]);
     await this.abandon();
   }
 
@@ -211,15 +217,26 @@ export class MemoryImageWriter {
     let pagemap: FileHandle | undefined;
     try {
       pagemap = await this.#create(pagemapName(image));
-      return { pagemap, pages: await this.#create(pagesName(pagesId)) };
+      return { pagemap, ...(await this.#createPages(pagesName(pagesId))) };
     } catch (error) {
       await Promise.all([pagemap?.close(), parent?.close()]);
       throw error;
     }
   }
 
-  async #create(name: string): Promise<FileHandle> {
-    const path = join(this.#directory, name);
+  async #createPages(name: string): Promise<Pick<OpenImage, "pages" | "pagesInMemory">> {
+    const elsewhere = (await this.#options.pagesDirectory?.(this.#written.bytes)) ?? null;
+    if (elsewhere === null) return { pages: await this.#create(name), pagesInMemory: this.#inMemory };
+    const path = join(elsewhere, name);
+    // A restored process opens it from within its container: only a way that begins at this directory, and meets no
+    // other link, leads out of there.
+    const [from, to] = await Promise.all([realpath(this.#directory), realpath(elsewhere)]);
+    await symlink(join(relative(from, to), name), join(this.#directory, name));
+    return { pages: await this.#create(name, elsewhere), pagesInMemory: await liesInMemory(path) };
+  }
+
+  async #create(name: string, directory = this.#directory): Promise<FileHandle> {
+    const path = join(directory, name);
     try {
       return await open(path, "wx", 0o600);
     } catch (error) {
@@ -227,38 +244,6 @@ export class MemoryImageWriter {
       throw new DrayError("CORRUPT_STREAM", `there is a second ${name}`, { cause: error });
     }
   }
-}
-
-async function writeOnDisk(file: FileHandle, pieces: readonly Buffer[]): Promise<void> {
-  for (let rest = pieces; rest.length > 0; ) {
-    try {
-      const { bytesWritten } = await file.writev(rest);
-      rest = behind(rest, bytesWritten);
-    } catch (error) {
-      throw toDrayError(error);
-    }
-  }
-}
-
-function writeInMemory(file: FileHandle, pieces: readonly Buffer[]): void {
-  for (let rest = pieces; rest.length > 0; ) {
-    try {
-      rest = behind(rest, writevSync(file.fd, rest));
-    } catch (error) {
-      throw toDrayError(error);
-    }
-  }
-}
-
-/** What of the pieces is left behind that many bytes. */
-function behind(pieces: readonly Buffer[], bytes: number): readonly Buffer[] {
-  let left = bytes;
-  let index = 0;
-  for (; index < pieces.length && left >= (pieces[index] as Buffer).length; index++) {
-    left -= (pieces[index] as Buffer).length;
-  }
-  if (index === pieces.length) return [];
-  return [(pieces[index] as Buffer).subarray(left), ...pieces.slice(index + 1)];
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,8 +1,21 @@
-import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { giveBackSuperseded } from "./give-back.ts";
 import { MemoryImageReader } from "./memory-image-reader.ts";
 import { encodeDelta } from "./page-delta.ts";
 import { MemoryImageWriter } from "./memory-image-writer.ts";
@@ -99,14 +112,23 @@ async function spoilSuperseded(directory: string, image: ImageId): Promise<void>
   const reader = await MemoryImageReader.open(directory);
   const loaded = await reader.load(image);
   const superseded = loaded.superseded();
-  expect(superseded[0]).toEqual([]);
-  for (const [level, ranges] of superseded.entries()) {
-    const pagemap = parsePagemap(await readFile(join(reader.directories[level] as string, "pagemap-1.img")));
-    const file = await open(join(reader.directories[level] as string, `pages-${pagemap.pagesId}.img`), "r+");
+  expect(superseded[0]?.ranges).toEqual([]);
+  for (const { path, ranges } of superseded) {
+    const file = await open(path, "r+");
     for (const { offset, bytes } of ranges) await file.write(Buffer.alloc(bytes, 0xdd), 0, bytes, offset);
     await file.close();
   }
   await loaded.close();
+}
+
+/** What all pages images take. */
+async function takenBytes(): Promise<number> {
+  let blocks = 0;
+  for (const directory of await readdir(root)) {
+    for (const name of await readdir(join(root, directory)))
+      if (name.startsWith("pages-")) blocks += (await stat(join(root, directory, name))).blocks;
+  }
+  return blocks * 512;
 }
 
 // A disk is written to in the background, memory is not.
@@ -141,6 +163,73 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
       }),
       { numRuns: 25 },
     );
+  });
+
+  test("give back the room of what later rounds have anew, and of processes that are no more", async () => {
+    const change = fc.oneof(fc.integer({ min: 1, max: 250 }), fc.constantFrom<Change>("absent", "keep", "keep"));
+    const roundArbitrary = fc.array(change, { minLength: SPACE_PAGES, maxLength: SPACE_PAGES });
+    const short: ImageId = { kind: "task", id: 2 };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(roundArbitrary, { minLength: 2, maxLength: 4 }),
+        fc.nat(2),
+        async (rounds, livesFor) => {
+          await rm(root, { recursive: true });
+          await mkdir(root);
+          let states: PageState[] = [];
+          for (const [number, changes] of rounds.entries()) {
+            const directory = await round(`${number}`, number === 0 ? undefined : `${number - 1}`);
+            const writer = await MemoryImageWriter.create(directory, { sync: false });
+            states = await writeRound(writer, TASK, changes, states);
+            const alive = number <= livesFor;
+            if (alive) await writeRound(writer, short, [7], []);
+            await writer.close();
+            await giveBackSuperseded(directory);
+            await expectMemory(directory, TASK, states);
+            if (alive) await expectMemory(directory, short, [7]);
+            // How much a disk takes is known when it has been written to.
+            if (place !== "/dev/shm") continue;
+            const pages = states.filter((state) => typeof state === "number").length + (alive ? 1 : 0);
+            expect(await takenBytes()).toBe(pages * PAGE_BYTES);
+          }
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  test("have their pages elsewhere where they are told to, behind a link, and those before where they were", async () => {
+    const elsewhere = await round("elsewhere");
+    const first = await round("0");
+    const beside = await MemoryImageWriter.create(first, { sync: false });
+    await writeRound(beside, TASK, [1, 2, 3], []);
+    await beside.close();
+    const second = await round("1", "0");
+    const asked: number[] = [];
+    const writer = await MemoryImageWriter.create(second, {
+      sync: false,
+      pagesDirectory: async (writtenBytes) => {
+        asked.push(writtenBytes);
+        return asked.length === 1 ? elsewhere : null;
+      },
+    });
+    await writeRound(writer, TASK, ["keep", 5, "keep", 6], [1, 2, 3]);
+    await writeRound(writer, { kind: "task", id: 2 }, [7], []);
+    await writer.close();
+    expect(asked).toEqual([0, 2 * PAGE_BYTES]);
+    const [name = ""] = await readdir(elsewhere);
+    expect(await readlink(join(second, name))).toBe(`../elsewhere/${name}`);
+    expect((await stat(join(elsewhere, name))).size).toBe(2 * PAGE_BYTES);
+    await giveBackSuperseded(second);
+    await expectMemory(second, TASK, [1, 5, 3, 6]);
+    await expectMemory(second, { kind: "task", id: 2 }, [7]);
+    const third = await round("2", "1");
+    const last = await MemoryImageWriter.create(third, { sync: false });
+    await writeRound(last, { kind: "task", id: 2 }, ["keep"], [7]);
+    await last.close();
+    await giveBackSuperseded(third);
+    // The link stays; what it leads to takes no room any more.
+    expect((await stat(join(elsewhere, name))).size).toBe(0);
   });
 
   test("have pages that repeat others, of whatever image came before", async () => {

@@ -20,6 +20,11 @@ export class WrittenPages {
     this.#files.push({ path, first: this.#count });
   }
 
+  /** Of all that was added. */
+  get bytes(): number {
+    return this.#count * PAGE_BYTES;
+  }
+
   add(pages: number): void {
     this.#count += pages;
   }

@@ -27,6 +27,7 @@ import type { CarriedTmpfs } from "../tmpfs/carried-tmpfs.ts";
 import { TransitMounts } from "../tmpfs/transit-mounts.ts";
 import { bundleRoot } from "./oci-bundle.ts";
 import { makeRoundDirectory, removeRoundDirectories } from "./round-directories.ts";
+import { PagesPlace } from "./pages-place.ts";
 import {
   destinationDemand,
   makeTransitDirectory,
@@ -79,15 +80,21 @@ export class Reservation {
   readonly #orders = new Serial();
   /** Where the copy's tmpfs are, by number. */
   readonly #tmpfs = new Map<number, string>();
+  readonly #pages: PagesPlace;
   #authorisation: Authorisation | undefined;
 
   constructor(context: DestinationContext, container: DestinationContainer, fetch: Pick<PageFetch, "receive">) {
     this.#context = context;
     this.#token = context.record.entry.postCopy?.transferToken ?? randomBytes(32).toString("base64url");
     this.#container = container;
+    const { migrationId, imageDirectory, descriptionJson } = context.record.entry;
+    const { memoryBytes } = SourceDescription.fromJSON(JSON.parse(descriptionJson));
+    const transit = transitOptionsOf(context.host.config);
+    this.#pages = new PagesPlace({ transit, imageDirectory, migrationId, memoryBytes });
     this.transfer = new IncomingTransfer({
-      imageDirectory: context.record.entry.imageDirectory,
-      roundDirectory: (round) => makeRoundDirectory(context.record.entry.imageDirectory, round),
+      imageDirectory,
+      roundDirectory: (round) => makeRoundDirectory(imageDirectory, round),
+      pagesDirectory: (directory, writtenBytes) => this.#pages.next(directory, writtenBytes),
       image: (content) => this.#receiveImage(content),
       layer: (content) => this.#receiveLayer(content),
       layerRest: (content) => this.#receiveLayerRest(content),
@@ -139,6 +146,7 @@ export class Reservation {
     await removeTransitDirectory(transit, record.entry.migrationId);
     await removeTransitDirectory(transit, `${record.entry.migrationId}-work`);
     await removeRoundDirectories(record.entry.imageDirectory);
+    await this.#pages.remove();
     await this.#tmpfsMounts().remove();
   }
 

@@ -25,6 +25,7 @@ beforeEach(async () => {
       await mkdir(path);
       return path;
     },
+    pagesDirectory: () => Promise.resolve(null),
     image: drain,
     layer: drain,
     layerRest: drain,

@@ -10,6 +10,7 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
 import { isImageName, isSystemVMemoryImage } from "../criu/image-names.ts";
+import { giveBackSuperseded } from "../memory-image/give-back.ts";
 import { type CarriedTmpfs, isSound } from "../tmpfs/carried-tmpfs.ts";
 import { unpackImages } from "./image-bundle.ts";
 import { type ReceivedMemory, receiveMemory } from "./receive-memory.ts";
@@ -23,6 +24,8 @@ export interface TransferSink {
   readonly imageDirectory: string;
   /** Directory for a round of memory, empty, with the round before as its parent. */
   roundDirectory(round: number): Promise<string>;
+  /** Where the pages of the next image in a directory are to lie, of which so many bytes are there; null for itself. */
+  pagesDirectory(directory: string, writtenBytes: number): Promise<string | null>;
   image(content: Readable): Promise<void>;
   layer(content: Readable): Promise<void>;
   layerRest(content: Readable): Promise<void>;
@@ -103,7 +106,7 @@ export class IncomingTransfer {
       case TRANSFER_KINDS.memoryRound:
         return this.receiveRound(file);
       case TRANSFER_KINDS.memory:
-        this.memoryBytes += (await receiveMemory(file.content, this.sink.imageDirectory)).bytes;
+        this.memoryBytes += (await this.receivePages(file.content, this.sink.imageDirectory)).bytes;
         this.memoryDone = true;
         return this.look();
       case TRANSFER_KINDS.postCopy:
@@ -143,9 +146,15 @@ export class IncomingTransfer {
     if (typeof round !== "number" || round !== this.rounds)
       throw new DrayError("CORRUPT_STREAM", `round ${JSON.stringify(round)} of memory where ${this.rounds} must come`);
     this.rounds++;
-    const received = await receiveMemory(content, await this.sink.roundDirectory(round));
+    const directory = await this.sink.roundDirectory(round);
+    const received = await this.receivePages(content, directory);
     this.firstRound ??= received;
     this.memoryBytes += received.bytes;
+    await giveBackSuperseded(directory);
+  }
+
+  private receivePages(content: Readable, directory: string): Promise<ReceivedMemory> {
+    return receiveMemory(content, directory, (writtenBytes) => this.sink.pagesDirectory(directory, writtenBytes));
   }
 
   private async receiveCriuFile(file: IncomingFile): Promise<void> {

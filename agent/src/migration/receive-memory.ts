@@ -17,12 +17,16 @@ export interface ReceivedMemory {
 }
 
 /**
- * Into a directory whose link to a parent, if it has one, is there. Throws CORRUPT_STREAM;
- * what was written then is to be thrown away.
+ * Into a directory whose link to a parent, if it has one, is there; `pagesDirectory` as MemoryImageWriter asks. Throws
+ * CORRUPT_STREAM, NO_SPACE; what was written then is to be thrown away.
  */
-export async function receiveMemory(content: Readable, directory: string): Promise<ReceivedMemory> {
+export async function receiveMemory(
+  content: Readable,
+  directory: string,
+  pagesDirectory: (writtenBytes: number) => Promise<string | null>,
+): Promise<ReceivedMemory> {
   const decoder = new MemoryStreamDecoder();
-  const writer = await MemoryImageWriter.create(directory, { sync: false });
+  const writer = await MemoryImageWriter.create(directory, { sync: false, pagesDirectory });
   const recycler = "recycle" in content ? (content as Readable & Recycler) : null;
   let bytes = 0;
   let repeatedBytes = 0;

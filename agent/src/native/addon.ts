@@ -31,6 +31,8 @@ interface Addon {
   attributes(fd: number): Buffer | number;
   /** 0, or a negative errno. */
   setModified(fd: number, seconds: number, nanoseconds: number): number;
+  /** Gives back the room of ranges of a file, pairs of an offset and a length, bytes. 0, or a negative errno. */
+  punch(fd: number, ranges: Float64Array, numbers: number): number;
 }
 
 export const DIGEST_BYTES = 32;
