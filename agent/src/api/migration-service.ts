@@ -62,7 +62,7 @@ export function migrationService(host: AgentHost, migrations: Migrations): RpcSe
       async finish(request) {
         const id = await migrations.admit(request.order);
         // Unknown here means long forgotten: nothing of it is left.
-        return { warnings: (await (await migrations.find(id))?.finish()) ?? [] };
+        return (await (await migrations.find(id))?.finish()) ?? { warnings: [], thawedAtMs: 0 };
       },
 
       async abort(request) {

@@ -7,6 +7,7 @@ import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type { ActivateResponse, FetchResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { isBeingStarted } from "../docker/start-under-way.ts";
+import { bootClockMs } from "../host/boot-clock.ts";
 import { goFirst } from "../host/go-first.ts";
 import { runCommand } from "../host/run-command.ts";
 import { layerDirectory } from "../layer/layer.ts";
@@ -91,12 +92,14 @@ export class Activation {
     }
     const before = phases.times.length;
     await record.transition("activating");
-    let thawed = thawedAtMs ?? 0;
+    let thawed = 0;
+    const hadThawed = session.state.name === "committed";
     const ready = await this.#parts.thaw.take();
     await runPhase(phases, "thaw", async () => {
       if (ready === undefined) await unblockMac(migrationId);
-      await session.commit({ lift: ready && (() => ready.lift()) });
-      thawed = thawedAtMs ?? Date.now();
+      const { thawedAtMs: atBootMs } = await session.commit({ lift: ready && (() => ready.lift()) });
+      // An earlier process of the agent may have thawed it; its clock is finer than the one that outlives it.
+      thawed = Date.now() - (hadThawed ? bootClockMs() - atBootMs : 0);
     });
     if (record.entry.placesLater) this.#parts.fetch.begin();
     await faultPoint("destination.after-thaw");

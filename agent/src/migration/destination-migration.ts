@@ -8,6 +8,7 @@ import type { Reason } from "@drayage/shared/errors/reason.ts";
 import type {
   ActivateResponse,
   FetchResult,
+  FinishResponse,
   PrepareResult,
   ReserveRequest,
   ReserveResponse,
@@ -171,14 +172,14 @@ export class DestinationMigration {
   }
 
   /** After "running": policy back, files gone. Idempotent. */
-  async finish(): Promise<string[]> {
+  async finish(): Promise<FinishResponse> {
     const { state } = this.entry;
     if (state !== "running" && state !== "finished") throw this.record.outOfTurn("Finish");
     await this.attaching;
     if (state === "running") await this.ending.finish();
     // Who hears that the migration has ended may order the next one at once, by the container's name.
     await this.host.listing.upToDate();
-    return [...this.ending.warnings];
+    return { warnings: [...this.ending.warnings], thawedAtMs: this.entry.thawedAtMs ?? 0 };
   }
 
   /**

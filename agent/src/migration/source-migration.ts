@@ -9,6 +9,7 @@ import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import type {
   AbortResponse,
+  FinishResponse,
   SwitchResult,
   SyncRequest,
   SyncResult,
@@ -26,6 +27,9 @@ import { switchSource } from "./source-switch.ts";
 import { syncSource } from "./source-sync.ts";
 import { SourceWatch } from "./source-watch.ts";
 import { wayBackOf } from "./source-way-back.ts";
+
+/** Of a source that has ended its part. */
+const NOTHING_LEFT: FinishResponse = { warnings: [], thawedAtMs: 0 };
 
 export class SourceMigration {
   private readonly context: SourceContext;
@@ -84,9 +88,9 @@ export class SourceMigration {
    * Ends the migration after the copy's "running" is durable: kills the frozen
    * container behind its lock. Idempotent. NOT_OWNER while etcd says otherwise.
    */
-  async finish(): Promise<string[]> {
+  async finish(): Promise<FinishResponse> {
     const { host, record } = this.context;
-    if (this.entry.state === "finished") return [];
+    if (this.entry.state === "finished") return NOTHING_LEFT;
     const verdict = await host.ownership.verdictAsSource(record.question);
     if (verdict.kind !== "committed" || !verdict.running) {
       throw new DrayError(
@@ -97,7 +101,7 @@ export class SourceMigration {
     await this.endOnce(() => finishSource(this.context));
     // The container is listed here no more when the migration has ended: an order by its name would find what is gone.
     await host.listing.upToDate();
-    return [];
+    return NOTHING_LEFT;
   }
 
   /**

@@ -5,6 +5,7 @@
 import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { type DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Reason } from "@drayage/shared/errors/reason.ts";
+import type { FinishResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { backoffMs } from "./backoff.ts";
 import { noteError } from "./abort-step.ts";
 import { isDeposed, orderOf, ownerNow, type SagaContext } from "./context.ts";
@@ -113,14 +114,15 @@ export async function finishStep(context: SagaContext): Promise<void> {
   const { source, destination } = journal.record;
   const warnings = await runPhase(context, "finish", { journal: "before" }, async () => {
     const [left, arrived] = await Promise.all([finishOn(context, source), finishOn(context, destination)]);
-    return [...left, ...arrived];
+    if (journal.record.downtimeMs === null) noteThaw(context, arrived.thawedAtMs);
+    return [...left.warnings, ...arrived.warnings];
   });
   // Whatever was in the way before, the container runs where it was sent.
   journal.note({ error: null });
   await endMigration(context, "completed", [modeReason(journal.record.reason), ...warnings].join("; "));
 }
 
-async function finishOn(context: SagaContext, node: string): Promise<string[]> {
+async function finishOn(context: SagaContext, node: string): Promise<FinishResponse> {
   const { journal, agents, leadership, logger, times } = context;
   const startedAt = performance.now();
   for (let attempt = 0; ; attempt++) {
@@ -128,14 +130,16 @@ async function finishOn(context: SagaContext, node: string): Promise<string[]> {
       const answer = await agents
         .of(node)
         .finish({ order: orderOf(context) }, { deadlineMs: FINISH_MS, signal: leadership.lost });
-      return answer.warnings.map((warning) => `${node}: ${warning}`);
+      return { ...answer, warnings: answer.warnings.map((warning) => `${node}: ${warning}`) };
     } catch (thrown) {
       const error = toDrayError(thrown);
       if (isDeposed(context, error)) throw error;
       logger.warn({ migration_id: journal.record.id, reason: error.reason, node }, `finish: ${error.message}`);
       const waitedMs = performance.now() - startedAt;
-      if (waitedMs > times.tidyMs)
-        return [`${node} has not cleaned up yet (${error.message}); its agent does so when it is back`];
+      if (waitedMs > times.tidyMs) {
+        const warning = `${node} has not cleaned up yet (${error.message}); its agent does so when it is back`;
+        return { warnings: [warning], thawedAtMs: 0 };
+      }
       if (waitedMs > times.graceMs) await sayRuns(context, node);
     }
     await pauseAtMost(backoffMs(attempt), leadership.lost);

@@ -94,6 +94,14 @@ describe("a migration", () => {
     expect(await cluster.owner()).toMatchObject({ node: "n2", epoch: 2, state: "running" });
   });
 
+  test("whose answer to the activation is lost knows its downtime", async () => {
+    cluster.agent("n2").onActivated = () => Promise.reject(new DrayError("PEER_UNAVAILABLE", "the agent was killed"));
+    const { last } = await runToEnd();
+    expect(last).toMatchObject({ outcome: Outcome.OUTCOME_COMPLETED, error: undefined });
+    expect(last.downtimeMs).toBeGreaterThanOrEqual(0);
+    expect(cluster.agent("n2").orders.filter((name) => name === "activate")).toHaveLength(1);
+  });
+
   test("tells the source how fast it may send", async () => {
     const { last } = await runToEnd({ bandwidthBytesPerSecond: 3_000_000 });
     expect(last.findings).toEqual([]);

@@ -178,6 +178,7 @@ export class TestCluster {
       const agent = this.agent(node);
       agent.orders.length = 0;
       agent.onOrder = async () => undefined;
+      agent.onActivated = async () => undefined;
       agent.sourceFindings = [];
       agent.destinationFindings = [];
       agent.routeFindings = {};

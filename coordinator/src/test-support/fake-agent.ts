@@ -97,6 +97,8 @@ export class FakeAgent {
   readonly routesAsked: string[][] = [];
   /** Called before an order is carried out; may wait or throw. */
   onOrder: (name: OrderName, signal: AbortSignal) => Promise<void> = async () => undefined;
+  /** Called when an activation is done and its answer is about to go. */
+  onActivated: () => Promise<void> = async () => undefined;
   readonly #options: FakeAgentOptions;
   readonly #server: RpcServer;
   #lease: Lease | undefined;
@@ -218,6 +220,7 @@ export class FakeAgent {
           await changeOwner(etcd, UUID, (record) => confirmRunning(record, request.epoch, node), {
             deadlineMs: 10_000,
           });
+          await this.onActivated();
           return { thawedAtMs: this.#migration.thawedAtMs, steps: [this.#time("thaw")], fetching: false };
         },
         fetch: () => {
@@ -231,7 +234,7 @@ export class FakeAgent {
               throw new DrayError("NOT_OWNER", "nobody else runs it yet");
             world.set(node, "none");
           }
-          return { warnings: [] };
+          return { warnings: [], thawedAtMs: this.#migration.thawedAtMs };
         },
         abort: async (request, context) => {
           await this.#take("abort", request.order, context.signal);

@@ -461,6 +461,11 @@ export interface FinishRequest {
 export interface FinishResponse {
   /** Things left behind that a person should look at; empty as a rule. */
   warnings: string[];
+  /**
+   * Of a destination: wall clock of the thaw, milliseconds since the Unix epoch,
+   * for a leader that has never had the answer to its Activate. 0 if unknown.
+   */
+  thawedAtMs: number;
 }
 
 /** AbortRequest orders either side back. */
@@ -3865,13 +3870,16 @@ export const FinishRequest: MessageFns<FinishRequest> = {
 };
 
 function createBaseFinishResponse(): FinishResponse {
-  return { warnings: [] };
+  return { warnings: [], thawedAtMs: 0 };
 }
 
 export const FinishResponse: MessageFns<FinishResponse> = {
   encode(message: FinishResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.warnings) {
       writer.uint32(10).string(v!);
+    }
+    if (message.thawedAtMs !== 0) {
+      writer.uint32(17).double(message.thawedAtMs);
     }
     return writer;
   },
@@ -3897,6 +3905,14 @@ export const FinishResponse: MessageFns<FinishResponse> = {
             message.warnings.push(reader.string());
             continue;
           }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.thawedAtMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3912,6 +3928,11 @@ export const FinishResponse: MessageFns<FinishResponse> = {
   fromJSON(object: any): FinishResponse {
     return {
       warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
+      thawedAtMs: isSet(object.thawedAtMs)
+        ? globalThis.Number(object.thawedAtMs)
+        : isSet(object.thawed_at_ms)
+        ? globalThis.Number(object.thawed_at_ms)
+        : 0,
     };
   },
 
@@ -3919,6 +3940,9 @@ export const FinishResponse: MessageFns<FinishResponse> = {
     const obj: any = {};
     if (message.warnings?.length) {
       obj.warnings = message.warnings;
+    }
+    if (message.thawedAtMs !== 0) {
+      obj.thawedAtMs = floatToJson(message.thawedAtMs);
     }
     return obj;
   },
@@ -3929,6 +3953,7 @@ export const FinishResponse: MessageFns<FinishResponse> = {
   fromPartial(object: DeepPartial<FinishResponse>): FinishResponse {
     const message = createBaseFinishResponse();
     message.warnings = object.warnings?.map((e) => e) || [];
+    message.thawedAtMs = object.thawedAtMs ?? 0;
     return message;
   },
 };
