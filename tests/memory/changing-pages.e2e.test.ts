@@ -4,7 +4,7 @@ import { eventually } from "../harness/eventually.ts";
 import { LineConnection } from "../harness/line-connection.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
-import { Stage } from "./stage.ts";
+import { Stage } from "../e2e/stage.ts";
 
 const stage = new Stage(118, ["debian-tools"]);
 const PORT = 7100;

@@ -5,7 +5,7 @@ import { HeldConnection } from "../harness/held-connection.ts";
 import { importProver, Prover, PROVER_IMAGE, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy, runningCopies } from "../harness/one-copy.ts";
-import { Stage } from "./stage.ts";
+import { Stage } from "../e2e/stage.ts";
 
 const MEGABYTES = 192;
 

@@ -4,7 +4,7 @@ import { HeldConnection } from "../harness/held-connection.ts";
 import { importProver, Prover, PROVER_IMAGE, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
-import { Stage } from "./stage.ts";
+import { Stage } from "../e2e/stage.ts";
 
 /** For one image of the memory below, with what is reckoned for the others, but not for two. */
 const TMPFS_LIMIT_BYTES = 240 * 2 ** 20;
