@@ -1,8 +1,14 @@
 import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
-import { DigestTable, REGION_BYTES } from "./digest-table.ts";
+import { type DigestTable, REGION_BYTES, REGION_PAGES } from "./digest-table.ts";
+import { PageSet } from "./page-set.ts";
+import { SpillFile } from "./spill-file.ts";
+import { tableInFile, tableInMemory } from "./testing/digest-tables.ts";
 
 const TASK: ImageId = { kind: "task", id: 1 };
 const BASE = 0x7f00_0000_0000;
@@ -16,7 +22,7 @@ function verdictsOf(table: DigestTable, round: number, vaddr: number, content: B
 }
 
 test("a page is sent when it is new or differs, by whatever single bit", () => {
-  const table = new DigestTable();
+  const table = tableInMemory();
   const content = randomBytes(4 * PAGE_BYTES);
   expect(verdictsOf(table, 0, BASE, content)).toEqual([1, 1, 1, 1]);
   expect(verdictsOf(table, 1, BASE, content)).toEqual([0, 0, 0, 0]);
@@ -33,7 +39,7 @@ test("a page is sent when it is new or differs, by whatever single bit", () => {
 });
 
 test("a page that the round before has not told of is sent again, the same as it may be", () => {
-  const table = new DigestTable();
+  const table = tableInMemory();
   const content = randomBytes(PAGE_BYTES);
   expect(verdictsOf(table, 0, BASE, content)).toEqual([1]);
   expect(verdictsOf(table, 2, BASE, content)).toEqual([1]);
@@ -41,7 +47,7 @@ test("a page that the round before has not told of is sent again, the same as it
 });
 
 test("images and regions are kept apart, and a page of zeros is one like any other", () => {
-  const table = new DigestTable();
+  const table = tableInMemory();
   const zeros = Buffer.alloc(PAGE_BYTES);
   expect(verdictsOf(table, 0, BASE, zeros)).toEqual([1]);
   expect(verdictsOf(table, 0, BASE + REGION_BYTES, zeros)).toEqual([1]);
@@ -50,8 +56,67 @@ test("images and regions are kept apart, and a page of zeros is one like any oth
 });
 
 test("pages that reach beyond their region are refused", () => {
-  const table = new DigestTable();
+  const table = tableInMemory();
   expect(() => verdictsOf(table, 0, BASE + REGION_BYTES - PAGE_BYTES, Buffer.alloc(2 * PAGE_BYTES))).toThrow(
     RangeError,
   );
+});
+
+const IMAGES: readonly ImageId[] = [TASK, { kind: "task", id: 2 }, { kind: "shared", id: 1 }];
+const REGIONS = 3;
+/** Somewhere in a region: its pages, few enough that the same ones are asked for again. */
+const place = fc.record({
+  image: fc.constantFrom(...IMAGES),
+  vaddr: fc
+    .tuple(fc.nat(REGIONS - 1), fc.integer({ min: REGION_PAGES - 8, max: REGION_PAGES - 1 }))
+    .map(([region, page]) => BASE + region * REGION_BYTES + page * PAGE_BYTES),
+  pages: fc.integer({ min: 1, max: 8 }),
+});
+const question = fc.oneof(
+  fc.record({ ask: fc.constant("compare" as const), place, letter: fc.constantFrom("a", "b") }),
+  fc.record({ ask: fc.constant("tell" as const), place }),
+  fc.record({ ask: fc.constant("run" as const), place, written: fc.option(place) }),
+  fc.record({ ask: fc.constant("told" as const), place }),
+  fc.record({ ask: fc.constant("next round" as const) }),
+);
+
+test("a table that is in its file says what one in memory says", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "drayage-digests-"));
+  try {
+    fc.assert(
+      fc.property(fc.array(question, { minLength: 10, maxLength: 200 }), (questions) => {
+        const file = new SpillFile(directory, (error) => {
+          throw error;
+        });
+        const tables = [tableInMemory(), tableInFile(file)] as const;
+        let round = 0;
+        const answer = (table: DigestTable, asked: (typeof questions)[number]): unknown => {
+          if (asked.ask === "next round") return undefined;
+          const { image, vaddr } = asked.place;
+          const pages = Math.min(asked.place.pages, (REGION_BYTES - (vaddr % REGION_BYTES)) / PAGE_BYTES);
+          switch (asked.ask) {
+            case "compare":
+              return verdictsOf(table, round, vaddr, Buffer.alloc(pages * PAGE_BYTES, asked.letter), image);
+            case "tell":
+              return table.tell(image, round, vaddr, pages);
+            case "told":
+              return table.wasTold(image, round, vaddr);
+            case "run": {
+              const written = new PageSet();
+              if (asked.written !== null) written.add({ start: asked.written.vaddr, pages: asked.written.pages });
+              return table.runFrom(image, round, vaddr, pages, written);
+            }
+          }
+        };
+        for (const asked of questions) {
+          if (asked.ask === "next round") round++;
+          expect(answer(tables[1], asked)).toEqual(answer(tables[0], asked));
+        }
+        for (const table of tables) table.close();
+      }),
+      { numRuns: 200 },
+    );
+  } finally {
+    await rm(directory, { recursive: true });
+  }
 });

@@ -2,34 +2,52 @@
  * What is known of pages that have been sent: the digest of each, by image and address. In rounds: a page that is the
  * same as in the round before need not be sent again, if that round has told of it, since the images of a round refer
  * to those of the round before.
+ *
+ * Of more than some gigabytes of memory it lies in a file (spilling-records.ts), region by region: rounds go through
+ * the memory in order.
  */
 import { randomFillSync } from "node:crypto";
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
 import type { PageSet } from "./page-set.ts";
 import { DIGEST_BYTES, DIGEST_KEY_BYTES, addon } from "../native/addon.ts";
+import type { SpillFile } from "./spill-file.ts";
+import { type RecordLimits, SpillingRecords } from "./spilling-records.ts";
 
 /** Pages whose digests lie together. */
 export const REGION_PAGES = 512;
 export const REGION_BYTES = REGION_PAGES * PAGE_BYTES;
-const REGIONS_AT_A_TIME = 64;
 
-interface Region {
-  readonly digests: Buffer;
-  readonly offset: number;
-  /** Of each page, one more than the last round that has told of it; 0 for none. */
-  readonly toldIn: Uint8Array;
+/** Of regions, what is in memory of each kind of record. */
+export interface DigestLimits {
+  readonly digests: RecordLimits;
+  readonly toldIn: RecordLimits;
 }
+
+/** 16 MiB, of 2 GiB, and 2 MiB, of 8 GiB: pages that were not written to, as far as the kernel notes that, need no digest. */
+const LIMITS: DigestLimits = { digests: { kept: 896, cached: 128 }, toldIn: { kept: 3840, cached: 256 } };
+
+/** Two, so that what is all zeros was not told of before the first round either. */
+const TOLD_IN = 2;
 
 export class DigestTable {
   /** Rounds that can be told apart. */
-  static readonly MOST_ROUNDS = 254;
+  static readonly MOST_ROUNDS = 256 - TOLD_IN;
   readonly #key = Buffer.allocUnsafeSlow(DIGEST_KEY_BYTES);
-  readonly #images = new Map<string, Map<number, Region>>();
-  #block: Buffer | undefined;
-  #blockFill = 0;
+  readonly #file: SpillFile;
+  /** Of each region, by its number. */
+  readonly #digests: SpillingRecords;
+  /** Of each page of a region, TOLD_IN more than the last round that has told of it; 0 for none. */
+  readonly #toldIn: SpillingRecords;
+  /** The numbers of regions, by image and index. */
+  readonly #images = new Map<string, Map<number, number>>();
+  #regions = 0;
 
-  constructor() {
+  /** What does not fit into memory goes into this file, which is this table's then. */
+  constructor(file: SpillFile, limits: DigestLimits = LIMITS) {
     randomFillSync(this.#key);
+    this.#file = file;
+    this.#digests = new SpillingRecords(REGION_PAGES * DIGEST_BYTES, limits.digests, file);
+    this.#toldIn = new SpillingRecords(REGION_PAGES, limits.toldIn, file);
   }
 
   /**
@@ -45,40 +63,39 @@ export class DigestTable {
     pages: number,
     verdicts: Buffer,
   ): number {
-    const region = this.#region(image, Math.floor(vaddr / REGION_BYTES));
     const first = (vaddr % REGION_BYTES) / PAGE_BYTES;
     if (first + pages > REGION_PAGES) throw new RangeError("pages of more than one region");
-    const { digests, toldIn } = region;
-    let toSend = addon().compare(
-      content,
-      offset,
-      pages,
-      this.#key,
-      digests,
-      region.offset + first * DIGEST_BYTES,
-      verdicts,
-      0,
-    );
+    const region = this.#numberOf(image, vaddr);
+    const digests = this.#digests.at(region);
+    let toSend = addon().compare(content, offset, pages, this.#key, digests.bytes, first * DIGEST_BYTES, verdicts, 0);
+    if (toSend > 0) digests.isChanged = true;
+    const toldIn = this.#toldIn.at(region);
+    toldIn.isChanged = true;
+    const { bytes } = toldIn;
+    const before = round - 1 + TOLD_IN;
     for (let page = 0; page < pages; page++) {
-      if (verdicts[page] === 0 && toldIn[first + page] !== round) {
+      if (verdicts[page] === 0 && bytes[first + page] !== before) {
         verdicts[page] = 1;
         toSend++;
       }
-      toldIn[first + page] = round + 1;
+      bytes[first + page] = round + TOLD_IN;
     }
     return toSend;
   }
 
   /** Whether the round before has told of this page. To be asked before `compare` is. */
   wasTold(image: ImageId, round: number, vaddr: number): boolean {
-    const { toldIn } = this.#region(image, Math.floor(vaddr / REGION_BYTES));
-    return toldIn[(vaddr % REGION_BYTES) / PAGE_BYTES] === round;
+    const { bytes } = this.#toldIn.at(this.#numberOf(image, vaddr));
+    return bytes[(vaddr % REGION_BYTES) / PAGE_BYTES] === round - 1 + TOLD_IN;
   }
 
-  /** Where the digest of this page is; those of the pages behind it, in its region, follow. As `compare` has left it. */
+  /**
+   * Where the digest of this page is; those of the pages behind it, in its region, follow. As `compare` has left it. To
+   * be used before the next call, which may put another region in its place.
+   */
   digestAt(image: ImageId, vaddr: number): { readonly digests: Buffer; readonly offset: number } {
-    const { digests, offset } = this.#region(image, Math.floor(vaddr / REGION_BYTES));
-    return { digests, offset: offset + ((vaddr % REGION_BYTES) / PAGE_BYTES) * DIGEST_BYTES };
+    const { bytes } = this.#digests.at(this.#numberOf(image, vaddr));
+    return { digests: bytes, offset: ((vaddr % REGION_BYTES) / PAGE_BYTES) * DIGEST_BYTES };
   }
 
   /**
@@ -92,10 +109,11 @@ export class DigestTable {
     pages: number,
     written: PageSet,
   ): { readonly pages: number; readonly isSame: boolean } {
-    const { toldIn } = this.#region(image, Math.floor(vaddr / REGION_BYTES));
+    const { bytes } = this.#toldIn.at(this.#numberOf(image, vaddr));
     const first = (vaddr % REGION_BYTES) / PAGE_BYTES;
     const end = Math.min(pages, REGION_PAGES - first);
-    const isSameAt = (page: number) => toldIn[first + page] === round && !written.has(vaddr + page * PAGE_BYTES);
+    const before = round - 1 + TOLD_IN;
+    const isSameAt = (page: number) => bytes[first + page] === before && !written.has(vaddr + page * PAGE_BYTES);
     const isSame = isSameAt(0);
     let run = 1;
     while (run < end && isSameAt(run) === isSame) run++;
@@ -105,32 +123,29 @@ export class DigestTable {
   /** Remembers pages of one region as told of in this round, too: they are what they were in the round before. */
   tell(image: ImageId, round: number, vaddr: number, pages: number): void {
     const first = (vaddr % REGION_BYTES) / PAGE_BYTES;
-    this.#region(image, Math.floor(vaddr / REGION_BYTES)).toldIn.fill(round + 1, first, first + pages);
+    const toldIn = this.#toldIn.at(this.#numberOf(image, vaddr));
+    toldIn.isChanged = true;
+    toldIn.bytes.fill(round + TOLD_IN, first, first + pages);
   }
 
-  #region(image: ImageId, index: number): Region {
+  /** Nothing may be asked any more. Once or more. */
+  close(): void {
+    this.#file.close();
+  }
+
+  #numberOf(image: ImageId, vaddr: number): number {
     const name = `${image.kind} ${image.id}`;
-    let regions = this.#images.get(name);
-    if (regions === undefined) {
-      regions = new Map();
-      this.#images.set(name, regions);
+    let numbers = this.#images.get(name);
+    if (numbers === undefined) {
+      numbers = new Map();
+      this.#images.set(name, numbers);
     }
-    let region = regions.get(index);
-    if (region === undefined) {
-      region = this.#newRegion();
-      regions.set(index, region);
+    const index = Math.floor(vaddr / REGION_BYTES);
+    let number = numbers.get(index);
+    if (number === undefined) {
+      number = this.#regions++;
+      numbers.set(index, number);
     }
-    return region;
-  }
-
-  #newRegion(): Region {
-    const bytes = REGION_PAGES * DIGEST_BYTES;
-    if (this.#block === undefined || this.#blockFill === this.#block.length) {
-      this.#block = Buffer.alloc(REGIONS_AT_A_TIME * bytes);
-      this.#blockFill = 0;
-    }
-    const offset = this.#blockFill;
-    this.#blockFill += bytes;
-    return { digests: this.#block, offset, toldIn: new Uint8Array(REGION_PAGES) };
+    return number;
   }
 }

@@ -2,8 +2,9 @@ import { expect, test } from "vitest";
 import { LAZY, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
-import { DigestTable } from "./digest-table.ts";
+import type { DigestTable } from "./digest-table.ts";
 import { PageBatch } from "./page-batch.ts";
+import { tableInMemory } from "./testing/digest-tables.ts";
 
 const BASE = 0x7f0000000000;
 
@@ -32,7 +33,7 @@ function ranges(digests: DigestTable, round: number, pages: readonly (readonly [
 }
 
 test("pages that a restore may leave out stay apart from the others, sent or not", () => {
-  const digests = new DigestTable();
+  const digests = tableInMemory();
   const first = [
     ["a", true],
     ["b", true],

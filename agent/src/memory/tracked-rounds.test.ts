@@ -1,20 +1,39 @@
 /** Rounds of a memory, whose writes a kernel may note, played without one. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { LAZY, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { applyDelta } from "../memory-image/page-delta.ts";
 import { ChangingPages } from "./changing-pages.ts";
-import { DigestTable, REGION_PAGES } from "./digest-table.ts";
+import { type DigestTable, REGION_PAGES } from "./digest-table.ts";
 import { PageBatch } from "./page-batch.ts";
 import { PageSet } from "./page-set.ts";
 import { RepeatedPages } from "./repeated-pages.ts";
+import { SpillFile } from "./spill-file.ts";
+import { tableInFile, tableInMemory } from "./testing/digest-tables.ts";
 
 const TASK = { kind: "task", id: 1 } as const;
 /** Over the edge of a region. */
 const BASE = 0x7f00_0000_0000 + (REGION_PAGES - 20) * PAGE_BYTES;
 const PAGES = 40;
+
+let directory = "";
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "drayage-rounds-"));
+});
+afterAll(async () => {
+  await rm(directory, { recursive: true });
+});
+
+function spillFile(): SpillFile {
+  return new SpillFile(directory, (error) => {
+    throw error;
+  });
+}
 
 /** What a process has, and what its kernel notes. */
 class Model {
@@ -156,11 +175,12 @@ test("whatever is written before and during rounds, the last one, of a container
       fc.array(write, { maxLength: 20 }),
       fc.boolean(),
       fc.boolean(),
-      (rounds, last, findsRepeated, findsChanged) => {
+      fc.boolean(),
+      (rounds, last, findsRepeated, findsChanged, isInFile) => {
         const repeated = findsRepeated ? new RepeatedPages() : null;
         const changing = findsChanged ? new ChangingPages() : null;
         const model = new Model();
-        const digests = new DigestTable();
+        const digests = isInFile ? tableInFile(spillFile()) : tableInMemory();
         let parent = new Map<number, number>();
         for (const [number, { before, meanwhile, isKnown }] of rounds.entries()) {
           for (const { page, value } of before) model.write(page, value);
@@ -181,6 +201,7 @@ test("whatever is written before and during rounds, the last one, of a container
         });
         const expected = model.pages.flatMap((value, page) => (value === null ? [] : [[page, value] as const]));
         expect([...end.image].sort(([a], [b]) => a - b)).toEqual(expected);
+        digests.close();
       },
     ),
     { numRuns: 300 },
@@ -189,7 +210,7 @@ test("whatever is written before and during rounds, the last one, of a container
 
 test("what was not written to is not read, and what was written to without a change is not sent", () => {
   const model = new Model();
-  const digests = new DigestTable();
+  const digests = tableInMemory();
   for (let page = 0; page < PAGES; page++) model.write(page, page);
   const none = { writes: () => undefined };
   const first = round(model, digests, 0, { ...none, parent: new Map(), written: null });
@@ -207,7 +228,7 @@ test("what was not written to is not read, and what was written to without a cha
 });
 
 test("pages that a restore may leave out stay apart from the others, read or not", () => {
-  const digests = new DigestTable();
+  const digests = tableInMemory();
   const flagsOf = (number: number, body: (batch: PageBatch) => void) => {
     const batch = new PageBatch(new MemoryStreamEncoder(), { digests, round: number, repeated: null, changing: null });
     const decoder = new MemoryStreamDecoder();
@@ -243,7 +264,7 @@ test("pages that a restore may leave out stay apart from the others, read or not
 
 test("the second of two equal runs of pages goes as one reference", () => {
   const batch = new PageBatch(new MemoryStreamEncoder(), {
-    digests: new DigestTable(),
+    digests: tableInMemory(),
     round: 0,
     repeated: new RepeatedPages(),
     changing: null,
@@ -276,7 +297,7 @@ test("the second of two equal runs of pages goes as one reference", () => {
 
 test("of a page that changes again, only what has changed is sent", () => {
   const model = new Model();
-  const digests = new DigestTable();
+  const digests = tableInMemory();
   const changing = new ChangingPages();
   let parent = new Map<number, number>();
   const sent: number[] = [];

@@ -120,11 +120,12 @@ export class OutgoingTransfer {
   async release(): Promise<void> {
     await this.throttle?.release();
     await this.disconnect();
+    this.sentMemory?.digests.close();
+    this.sentMemory = undefined;
     // It may name hundreds of thousands of files, and this object stays for questions asked late.
     this.layer = undefined;
     this.tmpfs.length = 0;
     await this.tmpfsMounts().remove();
-    this.sentMemory = undefined;
     const transit = transitOptionsOf(this.#host.config);
     await removeTransitDirectory(transit, `${this.#migrationId}-source`);
     await removeTransitDirectory(transit, `${this.#migrationId}-source-work`);

@@ -22,6 +22,7 @@ import { isFrozen, whileFrozen } from "../host/cgroup.ts";
 import { dumpBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { RepeatedPages } from "../memory/repeated-pages.ts";
 import { ChangingPages } from "../memory/changing-pages.ts";
+import { SpillFile } from "../memory/spill-file.ts";
 import { Throttle } from "../memory/throttle.ts";
 import { kernelNotesWrites, notedContainer, WriteTracking, type WrittenSince } from "../memory/write-tracking.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
@@ -30,6 +31,7 @@ import { roundText } from "./round-progress.ts";
 import { runPhase } from "./run-phase.ts";
 import type { SourceContext } from "./source-context.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
+import { spillDirectoryOf, transitOptionsOf } from "./transit-directory.ts";
 
 /** What a switch takes besides memory: CRIU's dump and restore of the processes, the commit. */
 const FIXED_MS = 350;
@@ -80,7 +82,7 @@ async function runRounds(
   const decisions: string[] = [];
   const tracking = await trackingOf(context);
   transfer.sentMemory = {
-    digests: new DigestTable(),
+    digests: new DigestTable(digestFileOf(context)),
     tracking,
     repeated: new RepeatedPages(),
     changing: new ChangingPages(),
@@ -188,6 +190,12 @@ async function sendRound(
     wireBytes: connection.wireBytes - wireBytesBefore,
   };
   return { round, lookingMs: content.lookingMs };
+}
+
+function digestFileOf({ host, logger }: SourceContext): SpillFile {
+  return new SpillFile(spillDirectoryOf(transitOptionsOf(host.config)), (error) => {
+    logger.warn({ phase: "pre-copy", err: error }, "digests of pages cannot lie on disk: they stay in memory");
+  });
 }
 
 /** Null if the kernel does not note what is written to: contents are compared then. */

@@ -24,6 +24,11 @@ export function transitOptionsOf(
   return { runDirectory, stateDirectory, tmpfsLimitBytes: imageTmpfsLimitBytes };
 }
 
+/** On disk, for a file without a name: if a crash leaves it its name, it is swept away. */
+export function spillDirectoryOf({ stateDirectory }: TransitOptions): string {
+  return join(stateDirectory, "images");
+}
+
 /** Images are a little larger than the memory: page maps, core images, open files. */
 const OVERHEAD_FACTOR = 1.05;
 const OVERHEAD_BYTES = 64 * 1024 * 1024;
