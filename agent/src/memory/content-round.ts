@@ -10,7 +10,9 @@ import { setImmediate as othersTurn, setTimeout as pause } from "node:timers/pro
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { containerTasks, type ResidentRange, TaskMemory } from "./container-memory.ts";
-import { type Known, PageBatch } from "./page-batch.ts";
+import { addPages, type MemorySource } from "./add-pages.ts";
+import { PageBatch } from "./page-batch.ts";
+import type { Known } from "./page-judge.ts";
 import type { PageSet } from "./page-set.ts";
 import type { WrittenSince } from "./write-tracking.ts";
 
@@ -105,21 +107,13 @@ async function* readImage(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   yield* batch.open(image);
-  for (const range of ranges) {
-    for (let done = 0; done < range.pages; ) {
+  for (const { start, vaddr, pages } of ranges) {
+    const source: MemorySource = { written, read: (at, space) => memory.read(start + at - vaddr, space) };
+    for (let done = 0; done < pages; ) {
       signal.throwIfAborted();
-      const vaddr = range.vaddr + done * PAGE_BYTES;
-      const next = pace.work(() => batch.next(vaddr, range.pages - done, written));
-      if (next.isSame) {
-        batch.addSame(vaddr, next.pages);
-        done += next.pages;
-      } else {
-        const space = batch.space(vaddr, next.pages);
-        const bytes = pace.work(() => memory.read(range.start + done * PAGE_BYTES, space));
-        batch.add(vaddr, bytes / PAGE_BYTES);
-        // Gone, or not to be read by anybody: the rest is left to the next round, or to the final dump.
-        done = bytes < space.length ? range.pages : done + bytes / PAGE_BYTES;
-      }
+      const added = pace.work(() => addPages(batch, vaddr + done * PAGE_BYTES, pages - done, source));
+      // Gone, or not to be read by anybody: the rest is left to the next round, or to the final dump.
+      done = added.isCut ? pages : done + added.pages;
       if (!batch.isFull) continue;
       pace.work(() => batch.judge());
       yield* batch.drain();

@@ -9,7 +9,9 @@ import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-imag
 import { LAZY, PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { openMemories, type TaskMemory } from "./container-memory.ts";
-import { type Known, PageBatch } from "./page-batch.ts";
+import { addPages, type MemorySource } from "./add-pages.ts";
+import { PageBatch } from "./page-batch.ts";
+import type { Known } from "./page-judge.ts";
 import type { PageSet } from "./page-set.ts";
 import type { WriteTracking } from "./write-tracking.ts";
 
@@ -101,23 +103,23 @@ async function* readRange(
   batch: PageBatch,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
+  const isInImage = (flags & PRESENT) !== 0;
+  const isLazy = (flags & LAZY) !== 0;
+  const source: MemorySource = { written, isLazy, read: (address, space) => memory?.read(address, space) ?? 0 };
   for (let done = 0; done < pages; ) {
     signal.throwIfAborted();
     const address = vaddr + done * PAGE_BYTES;
-    const isInImage = (flags & PRESENT) !== 0;
-    const isLazy = (flags & LAZY) !== 0;
-    const next = batch.next(address, pages - done, isInImage ? null : written);
-    if (next.isSame) {
-      batch.addSame(address, next.pages, isLazy);
-      done += next.pages;
-    } else {
-      const space = batch.space(address, next.pages);
-      if (isInImage) await image.read(address, space);
-      else if ((memory?.read(address, space) ?? 0) < space.length) {
-        throw new DrayError("INTERNAL", `memory at ${address.toString(16)} of a frozen process cannot be read`);
-      }
+    if (isInImage) {
+      const space = batch.space(address, pages - done);
+      await image.read(address, space);
       batch.add(address, space.length / PAGE_BYTES, isLazy);
       done += space.length / PAGE_BYTES;
+    } else {
+      const added = addPages(batch, address, pages - done, source);
+      if (added.isCut) {
+        throw new DrayError("INTERNAL", `memory at ${address.toString(16)} of a frozen process cannot be read`);
+      }
+      done += added.pages;
     }
     if (batch.isFull) yield* batch.drain();
   }

@@ -8,6 +8,7 @@ import { LAZY, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { applyDelta } from "../memory-image/page-delta.ts";
+import { addPages } from "./add-pages.ts";
 import { ChangingPages } from "./changing-pages.ts";
 import { type DigestTable, REGION_PAGES } from "./digest-table.ts";
 import { PageBatch } from "./page-batch.ts";
@@ -129,6 +130,13 @@ function round(
       }
     }
   };
+  const read = (address: number, space: Buffer) => {
+    const first = (address - BASE) / PAGE_BYTES;
+    const pages = space.length / PAGE_BYTES;
+    for (let i = 0; i < pages; i++) contentOf(model.pages[first + i] as number).copy(space, i * PAGE_BYTES);
+    readPages += pages;
+    return space.length;
+  };
   receive(batch.open(TASK));
   for (let page = 0; page < PAGES; ) {
     options.writes(page);
@@ -138,18 +146,8 @@ function round(
     }
     let run = 1;
     while (page + run < PAGES && model.pages[page + run] !== null) run++;
-    const next = batch.next(addressOf(page), run, options.written);
-    if (next.isSame) {
-      batch.addSame(addressOf(page), next.pages);
-      page += next.pages;
-      continue;
-    }
-    const space = batch.space(addressOf(page), next.pages);
-    const pages = space.length / PAGE_BYTES;
-    for (let i = 0; i < pages; i++) contentOf(model.pages[page + i] as number).copy(space, i * PAGE_BYTES);
-    batch.add(addressOf(page), pages);
-    readPages += pages;
-    page += pages;
+    const { written } = options;
+    page += addPages(batch, addressOf(page), run, { written, read }).pages;
     if (batch.isFull) receive(batch.drain());
   }
   receive(batch.end());

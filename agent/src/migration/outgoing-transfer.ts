@@ -7,7 +7,7 @@ import type { SourceEntry } from "../journal/entry.ts";
 import type { SentTree } from "../layer/layer.ts";
 import type { ChangingPages } from "../memory/changing-pages.ts";
 import type { DigestTable } from "../memory/digest-table.ts";
-import type { Known } from "../memory/page-batch.ts";
+import type { Known } from "../memory/page-judge.ts";
 import type { RepeatedPages } from "../memory/repeated-pages.ts";
 import type { Throttle } from "../memory/throttle.ts";
 import type { WriteTracking } from "../memory/write-tracking.ts";

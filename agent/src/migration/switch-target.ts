@@ -5,7 +5,7 @@ import type { ContainerInspect } from "../docker/types.ts";
 import { dumpBytesLimitOf, sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { mountsOf } from "../host/mountinfo.ts";
 import { layerDirectory, SentTree } from "../layer/layer.ts";
-import type { Known } from "../memory/page-batch.ts";
+import type { Known } from "../memory/page-judge.ts";
 import type { Throttle } from "../memory/throttle.ts";
 import type { WriteTracking } from "../memory/write-tracking.ts";
 import { carriedTmpfs } from "../tmpfs/carried-tmpfs.ts";

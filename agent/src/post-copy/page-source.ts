@@ -6,7 +6,10 @@
  * Nothing changes where it is taken from, whoever of us ends: another source may begin anew at any time.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { BATCH_PAGES, type Known, PageBatch } from "../memory/page-batch.ts";
+import { addPages } from "../memory/add-pages.ts";
+import { PageBatch } from "../memory/page-batch.ts";
+import type { Known } from "../memory/page-judge.ts";
+import { BATCH_PAGES } from "../memory/page-window.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { AheadLimit } from "./ahead-limit.ts";
 import { PageSet } from "../memory/page-set.ts";
@@ -124,22 +127,11 @@ export class PageSource {
     this.#aheadPages += pages;
     if (read === null) yield* this.#batch.range(place.address, pages, PARENT);
     for (let done = 0; read !== null && done < pages; ) {
-      const address = place.address + done * PAGE_BYTES;
-      const next = this.#batch.next(address, pages - done, written);
-      if (next.isSame) {
-        this.#batch.addSame(address, next.pages);
-        done += next.pages;
-      } else {
-        const space = this.#batch.space(address, next.pages);
-        const bytes = read(address, space);
-        if (bytes < space.length) {
-          throw new DrayError(
-            "INTERNAL",
-            `page ${(address + bytes).toString(16)} of process ${place.task} is unreadable`,
-          );
-        }
-        this.#batch.add(address, bytes / PAGE_BYTES);
-        done += bytes / PAGE_BYTES;
+      const added = addPages(this.#batch, place.address + done * PAGE_BYTES, pages - done, { read, written });
+      done += added.pages;
+      if (added.isCut) {
+        const address = place.address + done * PAGE_BYTES;
+        throw new DrayError("INTERNAL", `page ${address.toString(16)} of process ${place.task} is unreadable`);
       }
       if (this.#batch.isFull) yield* this.#batch.drain();
     }
