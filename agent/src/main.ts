@@ -22,6 +22,7 @@ import { openIdentities } from "./identities/identities.ts";
 import { Journal } from "./journal/journal.ts";
 import type { AgentHost } from "./migration/agent-host.ts";
 import { Migrations } from "./migration/migrations.ts";
+import { openPageLanes } from "./migration/page-lanes.ts";
 import { sweepProbes } from "./preflight/address-probe.ts";
 import { Ownership } from "./migration/ownership.ts";
 import { TermGuard } from "./migration/term-guard.ts";
@@ -66,9 +67,11 @@ async function start(config: AgentConfig, logger: Logger): Promise<RunningDaemon
     ],
     (operation, seconds, code) => metrics.dockerRequestDurationSeconds.observe({ operation, code }, seconds),
   );
+  const lanes = await openPageLanes(config, identity, logger);
   const transferServer = await startTransferServer({
     identity,
     address: config.pageListen,
+    lanes,
     onIncident: (message, details) => logger.warn({ details }, message),
   });
   const gate = await openRuntimeGate({
@@ -81,6 +84,7 @@ async function start(config: AgentConfig, logger: Logger): Promise<RunningDaemon
     docker,
     gate,
     transferServer,
+    lanes,
     pageAddresses: config.advertiseAddresses.map((address) => joinAddress(address, transferServer.port)),
     ownership: new Ownership(etcd, config.node),
     journal: await Journal.open(state("journal")),
@@ -137,6 +141,7 @@ async function start(config: AgentConfig, logger: Logger): Promise<RunningDaemon
       );
       await server.shutdown(SHUTDOWN_GRACE_MS);
       await Promise.all([transferServer.close(), gate.close(), http.close()]);
+      await lanes?.close();
       etcd.close();
     },
   };

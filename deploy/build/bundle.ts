@@ -1,4 +1,4 @@
-/** One ES module per program, everything in it but the few .proto files that libraries read at run time. */
+/** One ES module per program and per thread of one, everything in it but the few .proto files that libraries read at run time. */
 import { cp, mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -12,6 +12,11 @@ export const PROGRAMS: Readonly<Record<string, string>> = {
   coordinator: "coordinator",
   cli: "dray",
   admin: "admin",
+};
+
+/** Bundle name by the entry of a thread; it stands beside the programs, where the one that starts it looks. */
+const THREADS: Readonly<Record<string, string>> = {
+  "shared/src/page-stream/lanes/lane-thread.ts": "lane-thread",
 };
 
 /**
@@ -45,14 +50,15 @@ export const COMMONJS_GLOBALS = [
   "const __dirname = import.meta.dirname;",
 ].join("\n");
 
-/** Writes `<program>.mjs` for every program, and the .proto files, into `directory`. */
+/** Writes `<name>.mjs` for every program and thread, and the .proto files, into `directory`. */
 export async function bundlePrograms(inputs: BuildInputs, directory: string): Promise<void> {
   await mkdir(directory, { recursive: true });
+  const programs = Object.entries(PROGRAMS).map(([folder, name]) => [`${folder}/src/main.ts`, name] as const);
   await Promise.all(
-    Object.entries(PROGRAMS).map(([folder, name]) =>
+    [...programs, ...Object.entries(THREADS)].map(([entry, name]) =>
       build({
         absWorkingDir: inputs.root,
-        entryPoints: [join(inputs.root, folder, "src/main.ts")],
+        entryPoints: [join(inputs.root, entry)],
         outfile: join(directory, `${name}.mjs`),
         bundle: true,
         platform: "node",

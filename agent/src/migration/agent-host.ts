@@ -3,6 +3,7 @@ import type { AgentConfig } from "@drayage/shared/config/agent.ts";
 import type { Identity } from "@drayage/shared/identity/identity.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
 import type { AgentMetrics } from "@drayage/shared/observe/metrics.ts";
+import type { LaneThreads } from "@drayage/shared/page-stream/lanes/lane-threads.ts";
 import type { TransferServer } from "@drayage/shared/page-stream/transfer-types.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import type { HostFactsSource } from "../host-facts/host-facts.ts";
@@ -19,6 +20,8 @@ export interface AgentHost {
   readonly docker: DockerPort;
   readonly gate: RuntimeGate;
   readonly transferServer: TransferServer;
+  /** Undefined if all of a transfer goes over one connection. */
+  readonly lanes: LaneThreads | undefined;
   /** Where other agents reach it, "host:port", best first. */
   readonly pageAddresses: string[];
   readonly ownership: Ownership;

@@ -1,6 +1,7 @@
 /** What this process holds to send a container: the connection, the account of what has gone, room for CRIU's images. */
 import type { SyncRequest } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { Logger } from "@drayage/shared/observe/logger.ts";
+import type { LaneThreads } from "@drayage/shared/page-stream/lanes/lane-threads.ts";
 import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import type { SourceEntry } from "../journal/entry.ts";
@@ -77,6 +78,19 @@ export class OutgoingTransfer {
 
   /** The signal, or the end of the agent, breaks the connection whenever it fires. */
   async connect(target: TransferAddress, signal: AbortSignal): Promise<TransferConnection> {
+    return this.#open(target, signal, this.#host.lanes);
+  }
+
+  /** The connection that there is, or a new one, without lanes: whoever connects anew is waited for, page by page. */
+  async reconnect(target: TransferAddress, signal: AbortSignal): Promise<TransferConnection> {
+    return this.#connected ?? (await this.#open(target, signal, undefined));
+  }
+
+  async #open(
+    target: TransferAddress,
+    signal: AbortSignal,
+    lanes: LaneThreads | undefined,
+  ): Promise<TransferConnection> {
     const { transferToken, pageAddresses, bandwidthBytesPerSecond } = target;
     this.#target = { transferToken, pageAddresses, bandwidthBytesPerSecond };
     this.#connected = await connectTransfer({
@@ -86,14 +100,11 @@ export class OutgoingTransfer {
       token: transferToken,
       migrationId: this.#migrationId,
       signal: AbortSignal.any([this.#host.stopping, signal]),
+      lanes,
+      onIncident: (message, details) => this.#logger.warn({ details }, message),
       ...(bandwidthBytesPerSecond > 0 ? { bandwidthLimitBytesPerSecond: bandwidthBytesPerSecond } : {}),
     });
     return this.#connected;
-  }
-
-  /** The connection that there is, or a new one. */
-  async reconnect(target: TransferAddress, signal: AbortSignal): Promise<TransferConnection> {
-    return this.#connected ?? (await this.connect(target, signal));
   }
 
   /** Gives up the connection, which is of no use any more. */

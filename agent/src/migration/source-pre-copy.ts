@@ -166,6 +166,7 @@ async function sendRound(
     content.chunks,
     {
       signal,
+      striped: true,
       onProgress: () => {
         const seenBytes = content.seenPages * PAGE_BYTES;
         const sentBytes = content.sentPages * PAGE_BYTES + content.changeBytes;

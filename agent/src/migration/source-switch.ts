@@ -106,6 +106,7 @@ async function runSwitchSteps(
   const send = (memory: FrozenMemory) =>
     connection.sendChunks({ kind: TRANSFER_KINDS.memory, name: "memory" }, memory.chunks, {
       signal,
+      striped: true,
       onProgress: () => {
         const doneBytes = memory.seenPages * PAGE_BYTES;
         const totalBytes = Math.max(doneBytes, target.memoryBytes);

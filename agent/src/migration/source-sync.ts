@@ -65,6 +65,7 @@ async function sendImage(
   const wireBytesBefore = connection.wireBytes;
   const { bytes } = await connection.send({ kind: TRANSFER_KINDS.image, name: "image" }, stream, {
     signal,
+    striped: true,
     onProgress: (doneBytes) => report({ step: "send-image", doneBytes, totalBytes: 0, message: "" }),
   });
   return { bytes, wireBytes: connection.wireBytes - wireBytesBefore };
@@ -83,6 +84,7 @@ async function sendLayer(
   const wireBytesBefore = connection.wireBytes;
   const { bytes } = await connection.send({ kind: TRANSFER_KINDS.layer, name: "layer" }, content, {
     signal,
+    striped: true,
     onProgress: (doneBytes) => report({ step: "send-layer", doneBytes, totalBytes: sizeBytes, message: "" }),
   });
   transfer.layer = tree;
@@ -112,6 +114,7 @@ async function sendTmpfs(
     };
     const sent = await connection.send(file, content, {
       signal,
+      striped: true,
       onProgress: (doneBytes) =>
         report({ step: "send-tmpfs", doneBytes, totalBytes: sizeBytes, message: mount.mountPoint }),
     });

@@ -1,11 +1,14 @@
 /** agent.yaml. */
 import { hostname, networkInterfaces, totalmem } from "node:os";
 import { z } from "zod";
+import { LANE_LIMIT } from "../page-stream/messages.ts";
 import { absolutePath, address, etcdEndpoints, host, leaseTtlSeconds, logLevel } from "./fields.ts";
 import { loadConfig } from "./load.ts";
 import { ownAddresses } from "./own-addresses.ts";
 
 export const AGENT_CONFIG_FILE = "/etc/drayage/agent.yaml";
+
+const CONNECTIONS_ERROR = `must be "auto" or a whole number from 1 to ${LANE_LIMIT}`;
 
 export const AgentConfigSchema = z.object({
   /** Name of the node; must be the one in the agent's certificate. */
@@ -16,6 +19,23 @@ export const AgentConfigSchema = z.object({
   listen: address().default("0.0.0.0:7400"),
   /** Page stream from other agents. */
   pageListen: address().default("0.0.0.0:7401"),
+  /**
+   * Connections over which the content of large files goes, each with a thread of its own; 1 for none but the one that
+   * carries everything. "auto": half as many as the host has cores, 4 at most, and 1 below 4 cores.
+   */
+  pageConnections: z
+    .union([z.literal("auto"), z.number()], { error: CONNECTIONS_ERROR })
+    .refine((given) => given === "auto" || (Number.isInteger(given) && given >= 1 && given <= LANE_LIMIT), {
+      error: CONNECTIONS_ERROR,
+    })
+    .default("auto"),
+  /** Where the first of several listens, on the host of pageListen; the others on the ports after it. */
+  pageLanePort: z
+    .number()
+    .int()
+    .min(1)
+    .max(65_536 - LANE_LIMIT)
+    .default(7421),
   /** Hosts, without port, under which others reach this one; its own addresses if none are given. */
   advertiseAddresses: z.array(host()).default([]),
   /** /metrics, /healthz, /readyz. */

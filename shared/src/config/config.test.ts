@@ -33,6 +33,8 @@ describe("where values come from", () => {
     expect(await agent(MINIMAL)).toMatchObject({
       listen: "0.0.0.0:7400",
       pageListen: "0.0.0.0:7401",
+      pageConnections: "auto",
+      pageLanePort: 7421,
       metricsListen: "127.0.0.1:7402",
       pkiDirectory: "/etc/drayage/pki",
       stateDirectory: "/var/lib/drayage",
@@ -77,6 +79,8 @@ describe("where values come from", () => {
       labels: { rack: "r1", tier: "db=x" },
       imageTmpfsLimitBytes: 4096,
     });
+    expect(await agent(MINIMAL, { DRAYAGE_PAGE_CONNECTIONS: "3" })).toMatchObject({ pageConnections: 3 });
+    expect(await agent(MINIMAL, { DRAYAGE_PAGE_CONNECTIONS: "auto" })).toMatchObject({ pageConnections: "auto" });
   });
 
   test("environment names follow the keys", () => {
@@ -105,6 +109,15 @@ describe("errors name place, key and remedy", () => {
       message: expect.stringMatching(/agent\.yaml: unknown key lissten$/),
       remedy: "Write listen instead of lissten.",
     });
+  });
+
+  test("a number of connections that there cannot be", async () => {
+    for (const given of ["0", "9", "1.5", "many"]) {
+      expect(await failure(`${MINIMAL}pageConnections: ${given}\n`)).toMatchObject({
+        reason: "BAD_CONFIG",
+        message: expect.stringContaining('must be "auto" or a whole number from 1 to 8'),
+      });
+    }
   });
 
   test("the file in conf.d is the one named", async () => {

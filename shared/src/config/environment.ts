@@ -32,6 +32,9 @@ function fromText(text: string, kind: string): unknown {
       return parts().every((part) => part.includes("=")) ? Object.fromEntries(parts().map(splitPair)) : text;
     case "number":
       return /^-?\d+(?:\.\d+)?$/.test(text) ? Number(text) : text;
+    // A word or a number.
+    case "union":
+      return fromText(text, "number");
     case "boolean":
       return text === "true" ? true : text === "false" ? false : text;
     default:

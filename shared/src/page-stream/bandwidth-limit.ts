@@ -22,11 +22,16 @@ export class BandwidthLimit {
     this.#filledAtMs = nowMs;
   }
 
-  /** Takes the bytes and says how long to wait before sending them, in milliseconds; 0 for at once. */
+  /** Takes the bytes, 0 to ask only, and says how long to wait before sending them, in milliseconds; 0 for at once. */
   take(bytes: number, nowMs: number): number {
     const elapsedMs = Math.max(0, nowMs - this.#filledAtMs);
     this.#filledAtMs = nowMs;
     this.#levelBytes = Math.min(this.#burstBytes, this.#levelBytes + elapsedMs * this.#bytesPerMs) - bytes;
     return this.#levelBytes >= 0 ? 0 : -this.#levelBytes / this.#bytesPerMs;
+  }
+
+  /** Gives back bytes that were taken and did not have to be sent. */
+  refund(bytes: number): void {
+    this.#levelBytes = Math.min(this.#burstBytes, this.#levelBytes + bytes);
   }
 }

@@ -8,7 +8,12 @@ import { freeMemory } from "./free-memory.ts";
 /** Buffers kept for use; the memory of more is freed. */
 const KEPT_BUFFERS = 32;
 
-export class BufferPool {
+/** Takes buffers back. */
+export interface Recycler {
+  giveBack(buffer: Buffer): void;
+}
+
+export class BufferPool implements Recycler {
   readonly #bufferBytes: number;
   readonly #free: ArrayBufferLike[] = [];
   /** Memory that was handed out by this pool and not given back, so that nothing can be given back twice. */
@@ -25,6 +30,12 @@ export class BufferPool {
     const memory = this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#bufferBytes).buffer;
     this.#out.add(memory);
     return Buffer.from(memory, 0, bytes);
+  }
+
+  /** Memory of this pool's size, from wherever, that nobody else uses. */
+  adopt(memory: ArrayBuffer): void {
+    if (this.#free.length < KEPT_BUFFERS) this.#free.push(memory);
+    else memory.transfer(0);
   }
 
   /** The caller is done with the buffer and everything that shares its memory, wherever it came from. */

@@ -48,6 +48,8 @@ export const FRAME_TYPES = {
   inquiry: 14,
   offer: 15,
   word: 16,
+  laneHello: 17,
+  laneWelcome: 18,
 } as const;
 
 export type FrameType = keyof typeof FRAME_TYPES;

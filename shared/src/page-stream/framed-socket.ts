@@ -12,7 +12,7 @@
 import type { TLSSocket } from "node:tls";
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import { tlsFailure } from "../identity/tls-failure.ts";
-import { BandwidthLimit } from "./bandwidth-limit.ts";
+import type { BandwidthLimit } from "./bandwidth-limit.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { freeMemory } from "./free-memory.ts";
 import { DATA_BYTES, type Frame, FrameDecoder } from "./frame.ts";
@@ -104,12 +104,23 @@ export class FramedSocket {
     });
   }
 
-  setBandwidthLimit(bytesPerSecond: number | undefined): void {
-    this.#limit = bytesPerSecond === undefined ? undefined : new BandwidthLimit(bytesPerSecond, performance.now());
+  /** The limit may be shared with others, which then have it together. */
+  setBandwidthLimit(limit: BandwidthLimit | undefined): void {
+    this.#limit = limit;
     const held = this.#release();
     // It waited for what the old limit said; the new one says anew.
     if (held !== undefined) this.#waiting.unshift(held);
     this.#pump();
+  }
+
+  /** Reads nothing until `resume`, and expects no sign of life meanwhile. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#silentTicks = 0;
+    this.#socket.resume();
   }
 
   /** Pings must come often enough for the more impatient of the two. */
@@ -234,7 +245,7 @@ export class FramedSocket {
 
   #startHeartbeat(silenceLimitMs: number): NodeJS.Timeout {
     return setInterval(() => {
-      this.#silentTicks += 1;
+      if (!this.#socket.isPaused()) this.#silentTicks += 1;
       if (this.#silentTicks > TICKS_OF_SILENCE) {
         this.end(this.#lost(`silent for ${silenceLimitMs} ms`));
         return;

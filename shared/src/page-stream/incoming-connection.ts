@@ -5,12 +5,12 @@
  * here with an error may still be under way and are dropped; frames for a stream that was never opened are an offence.
  */
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
-import type { BufferPool } from "./buffer-pool.ts";
+import type { Recycler } from "./buffer-pool.ts";
 import { type ContentType, decompress } from "./compression.ts";
 import type { Frame } from "./frame.ts";
 import type { FramedSocket } from "./framed-socket.ts";
 import { IncomingContent } from "./incoming-file.ts";
-import { decodeMessage, errorOf, failureOf, STREAM_LIMIT } from "./messages.ts";
+import { decodeMessage, errorOf, failureOf, LANE_STREAMS, STREAM_LIMIT } from "./messages.ts";
 import type { IncomingFile, JsonValue, TransferGrant } from "./transfer-types.ts";
 
 interface Stream {
@@ -19,40 +19,69 @@ interface Stream {
   closed: boolean;
 }
 
+/** A way on which frames of files come, in an order of their own. */
+interface Route {
+  /** For messages to people. */
+  readonly name: string;
+  lastStreamId: number;
+  readonly recycler: Recycler;
+}
+
+export interface IncomingConnectionOptions {
+  /** Told of all file content that arrives. */
+  readonly onBytes: (bytes: number) => void;
+  /** Takes back the memory of what has come over lanes. */
+  readonly laneRecycler: Recycler;
+}
+
 export class IncomingConnection {
   readonly #socket: FramedSocket;
   readonly #grant: TransferGrant;
-  readonly #pool: BufferPool;
-  readonly #allocate = (bytes: number) => this.#pool.take(bytes);
-  readonly #release = (memory: Buffer) => this.#pool.giveBack(memory);
+  readonly #allocate = (bytes: number) => this.#socket.pool.take(bytes);
+  readonly #release = (memory: Buffer) => this.#socket.pool.giveBack(memory);
+  /** The connection itself, and its lanes. */
+  readonly #direct: Route;
+  readonly #lanes: Route;
   readonly #onBytes: (bytes: number) => void;
   readonly #streams = new Map<number, Stream>();
   readonly #receiving = new Set<Promise<void>>();
-  #lastStreamId = 0;
 
-  /** `onBytes` is told of all file content that arrives. */
-  constructor(socket: FramedSocket, grant: TransferGrant, onBytes: (bytes: number) => void) {
+  constructor(socket: FramedSocket, grant: TransferGrant, options: IncomingConnectionOptions) {
     this.#socket = socket;
-    this.#pool = socket.pool;
     this.#grant = grant;
-    this.#onBytes = onBytes;
+    this.#onBytes = options.onBytes;
+    this.#direct = { name: "here", lastStreamId: 0, recycler: socket.pool };
+    this.#lanes = { name: "on lanes", lastStreamId: LANE_STREAMS, recycler: options.laneRecycler };
   }
 
   /** Throws what must end the connection. */
   onFrame(frame: Frame): void {
+    this.#take(frame, this.#direct);
+  }
+
+  /** As `onFrame`, of one that has come over a lane. */
+  onLaneFrame(frame: Frame): void {
+    this.#take(frame, this.#lanes);
+  }
+
+  #take(frame: Frame, route: Route): void {
+    const expected = frame.streamId > LANE_STREAMS ? this.#lanes : this.#direct;
+    if (expected !== route) {
+      throw new DrayError("CORRUPT_STREAM", `page stream: stream ${frame.streamId} does not belong ${route.name}`);
+    }
     switch (frame.type) {
       case "openFile":
-        return this.#open(frame);
+        return this.#open(frame, route);
       case "data":
       case "packedData":
       case "compressedData":
-        return this.#data({ ...frame, type: frame.type });
+        return this.#data({ ...frame, type: frame.type }, route);
       case "closeFile":
-        return this.#close(frame);
+        return this.#close(frame, route);
       case "error":
-        return this.#senderFailed(frame);
+        return this.#senderFailed(frame, route);
       default:
-        throw new DrayError("CORRUPT_STREAM", `page stream: a sender must not send ${frame.type} here`);
+        throw new DrayError("CORRUPT_STREAM", `page stream: a sender must not send ${frame.type} ${route.name}`);
     }
   }
 
@@ -69,16 +98,16 @@ export class IncomingConnection {
     await Promise.all(this.#receiving);
   }
 
-  #open(frame: Frame): void {
+  #open(frame: Frame, route: Route): void {
     const opening = decodeMessage("openFile", frame);
     const { streamId } = frame;
-    if (streamId <= this.#lastStreamId)
+    if (streamId <= route.lastStreamId)
       throw new DrayError("CORRUPT_STREAM", `page stream: stream ${streamId} opened twice`);
     if (this.#streams.size >= STREAM_LIMIT)
       throw new DrayError("CORRUPT_STREAM", "page stream: too many files at a time");
-    this.#lastStreamId = streamId;
+    route.lastStreamId = streamId;
     const onRead = (bytes: number) => this.#socket.send("credit", streamId, { bytes });
-    const content = new IncomingContent({ onRead, pool: this.#pool });
+    const content = new IncomingContent({ onRead, pool: route.recycler });
     // The receiver hears of errors by reading; one that has stopped reading must not bring the process down.
     content.on("error", () => undefined);
     const { kind, name, metadata, sizeBytes } = opening;
@@ -116,8 +145,8 @@ export class IncomingConnection {
     content.destroy(error);
   }
 
-  #data(frame: Frame & { readonly type: ContentType }): void {
-    const stream = this.#find(frame);
+  #data(frame: Frame & { readonly type: ContentType }, route: Route): void {
+    const stream = this.#find(frame, route);
     if (stream === undefined) return;
     if (stream.closed)
       throw new DrayError("CORRUPT_STREAM", `page stream: data after the end of stream ${frame.streamId}`);
@@ -129,9 +158,9 @@ export class IncomingConnection {
     stream.content.accept(frame.streamId, content, frame.crc);
   }
 
-  #close(frame: Frame): void {
+  #close(frame: Frame, route: Route): void {
     const closing = decodeMessage("closeFile", frame);
-    const stream = this.#find(frame);
+    const stream = this.#find(frame, route);
     if (stream === undefined || stream.content.destroyed) return;
     stream.closed = true;
     try {
@@ -141,18 +170,18 @@ export class IncomingConnection {
     }
   }
 
-  #senderFailed(frame: Frame): void {
+  #senderFailed(frame: Frame, route: Route): void {
     const error = errorOf(decodeMessage("error", frame));
     if (frame.streamId === 0) throw error;
-    const stream = this.#find(frame);
+    const stream = this.#find(frame, route);
     if (stream === undefined) return;
     this.#streams.delete(frame.streamId);
     stream.content.destroy(error);
   }
 
-  #find(frame: Frame): Stream | undefined {
+  #find(frame: Frame, route: Route): Stream | undefined {
     const stream = this.#streams.get(frame.streamId);
-    if (stream === undefined && (frame.streamId === 0 || frame.streamId > this.#lastStreamId)) {
+    if (stream === undefined && (frame.streamId === 0 || frame.streamId > route.lastStreamId)) {
       throw new DrayError(
         "CORRUPT_STREAM",
         `page stream: ${frame.type} for stream ${frame.streamId}, which is not open`,

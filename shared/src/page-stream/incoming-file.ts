@@ -1,7 +1,7 @@
 /** Content of one file on its way in: checked, bounded, and acknowledged as it is read. */
 import { Readable } from "node:stream";
 import { DrayError } from "../errors/dray-error.ts";
-import type { BufferPool } from "./buffer-pool.ts";
+import type { Recycler } from "./buffer-pool.ts";
 import { chainDigest } from "./frame.ts";
 import { type Message, WINDOW_BYTES } from "./messages.ts";
 
@@ -14,7 +14,7 @@ export interface IncomingContentOptions {
   /** Told of bytes that the reader has taken, a step at a time. */
   readonly onRead: (bytes: number) => void;
   /** Where the memory of the frames comes from. */
-  readonly pool: BufferPool;
+  readonly pool: Recycler;
 }
 
 /**

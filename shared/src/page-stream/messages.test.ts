@@ -10,7 +10,17 @@ function frameOf(bytes: Buffer): Frame {
   return frames[0] as Frame;
 }
 
-const types = ["hello", "welcome", "refusal", "openFile", "closeFile", "delivered", "error", "credit"] as const;
+const types = [
+  "hello",
+  "welcome",
+  "refusal",
+  "openFile",
+  "closeFile",
+  "delivered",
+  "error",
+  "credit",
+  "laneHello",
+] as const;
 
 test("an opening comes back with all that was in it", () => {
   // Keys called __proto__ are dropped on arrival.
@@ -72,6 +82,6 @@ test("an error keeps reason, message, remedy and node across the wire", () => {
 });
 
 test("versions: the highest common one, or none", () => {
-  expect(chooseVersion([7, 6, 5, 1])).toBe(6);
-  expect(chooseVersion([7])).toBeUndefined();
+  expect(chooseVersion([8, 7, 6, 1])).toBe(7);
+  expect(chooseVersion([6])).toBeUndefined();
 });

@@ -21,6 +21,19 @@
  *    bye                                ─────────►
  * ```
  *
+ * If both ends have lanes (see lanes/), the Welcome names the ports of those that are offered, and a secret:
+ *
+ * ```
+ *  lane of the client                        lane of the server, a port and a connection each
+ *    laneHello {lane, secret}           ─────────►
+ *    ◄──────────────── laneWelcome             | refusal {reason, message}
+ *    openFile(s) data(s) … closeFile(s) ─────────►   of striped files, dealt to the lanes in turn: 0, 1, …, 0, 1, …
+ * ```
+ *
+ * The receiver takes frames from the lanes in the same turn, so that all of them together are in one order. Everything
+ * else, what it says of striped files included, goes over the first connection. Streams on lanes have numbers of their
+ * own, above LANE_STREAMS.
+ *
  * Either side may send error(stream) to give up one file, error(0) to give up the connection, and pings while it has
  * nothing to say. All counts of bytes, and the digest, are of the content, before compression. A sender never has more
  * than the window of unread bytes under way in one stream: one slow reader holds up its own file and nothing else, and
@@ -32,11 +45,15 @@ import { encodeFrame, type Frame } from "./frame.ts";
 import type { JsonValue } from "./transfer-types.ts";
 
 /** Versions of the conversation; a frame's own version says how to read frames. */
-export const PROTOCOL_VERSIONS: readonly number[] = [6];
+export const PROTOCOL_VERSIONS: readonly number[] = [7];
 /** Unread bytes that one stream may have under way. */
 export const WINDOW_BYTES = 8 * 1024 * 1024;
 /** Files under way at one time; a sender with more waits for a free place. */
 export const STREAM_LIMIT = 8;
+/** Lanes that one transfer may have. */
+export const LANE_LIMIT = 8;
+/** Numbers of streams on lanes are above this, all others below. */
+export const LANE_STREAMS = 0x8000_0000;
 
 const JSON_LIMIT_BYTES = 512 * 1024;
 
@@ -55,10 +72,20 @@ const schemas = {
     migrationId: z.string().min(1).max(100),
     token: z.string().min(1).max(1000),
     silenceLimitMs: count.min(1),
+    /** How many the sender could use. */
+    lanes: count.max(LANE_LIMIT),
   }),
   inquiry: z.object({ versions: z.array(count).min(1).max(64) }),
   offer: z.object({ version: count }),
-  welcome: z.object({ version: count, windowBytes: count.min(1), silenceLimitMs: count.min(1) }),
+  welcome: z.object({
+    version: count,
+    windowBytes: count.min(1),
+    silenceLimitMs: count.min(1),
+    /** All of these are used, or none; the secret binds them to this connection. */
+    lanes: z.object({ ports: z.array(count.min(1).max(65_535)).max(LANE_LIMIT), secret: z.string().max(1000) }),
+  }),
+  laneHello: z.object({ lane: count.max(LANE_LIMIT - 1), secret: z.string().min(1).max(1000) }),
+  laneWelcome: z.object({}),
   refusal: failure,
   openFile: z.object({
     kind: z.string().min(1).max(100),

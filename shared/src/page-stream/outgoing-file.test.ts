@@ -1,15 +1,15 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { DrayError } from "../errors/dray-error.ts";
-import type { FramedSocket } from "./framed-socket.ts";
+import type { FrameCarrier, SentContent } from "./frame-carrier.ts";
 import { OutgoingFile } from "./outgoing-file.ts";
 
 test("a connection that breaks while the source is slow is told to who sends, and to nobody else", async () => {
-  const write = Promise.withResolvers<void>();
+  const write = Promise.withResolvers<SentContent>();
   const slow = Promise.withResolvers<number>();
   let reads = 0;
-  const socket = { send: () => undefined, writeData: () => write.promise } as unknown as FramedSocket;
-  const file = new OutgoingFile(socket, 1, 1024, { kind: "layer", name: "layer" }, {});
+  const carrier: FrameCarrier = { spaces: 3, sendMessage: () => undefined, sendContent: () => write.promise };
+  const file = new OutgoingFile(carrier, 1, 1024, { kind: "layer", name: "layer" }, {});
   const sent = file.run({
     fill: () => (reads++ === 0 ? Promise.resolve(10) : slow.promise),
     close: async () => undefined,

@@ -1,23 +1,19 @@
 /** One file on its way out: reads ahead, keeps within the receiver's window, and waits for the receipt. */
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
-import { FrameCompressor, PACKING_BYTES } from "./compression.ts";
-import { chainDigest, DATA_BYTES, HEADER_BYTES, sealContent } from "./frame.ts";
+import { chainDigest, DATA_BYTES, HEADER_BYTES } from "./frame.ts";
+import { type FrameCarrier, type SentContent, SPACE_BYTES } from "./frame-carrier.ts";
 import type { FrameSource } from "./frame-source.ts";
-import type { FramedSocket } from "./framed-socket.ts";
 import { failureOf, type Message } from "./messages.ts";
 import type { FileDescription, SendOptions, SendResult } from "./transfer-types.ts";
 
 /** Frames are sealed thousands of times a second; nobody looks that often. */
 const PROGRESS_EVERY_MS = 100;
-/** One is filled, one is sealed and waits, one is being encrypted. */
-const BUFFERS = 3;
 
 export class OutgoingFile {
-  readonly #socket: FramedSocket;
+  readonly #carrier: FrameCarrier;
   readonly #streamId: number;
   readonly #description: FileDescription;
   readonly #options: SendOptions;
-  readonly #compressor = new FrameCompressor();
   readonly #settled = Promise.withResolvers<SendResult>();
   #source: FrameSource | undefined;
   #creditBytes: number;
@@ -28,13 +24,13 @@ export class OutgoingFile {
   #wake: () => void = () => undefined;
 
   constructor(
-    socket: FramedSocket,
+    carrier: FrameCarrier,
     streamId: number,
     windowBytes: number,
     description: FileDescription,
     options: SendOptions,
   ) {
-    this.#socket = socket;
+    this.#carrier = carrier;
     this.#streamId = streamId;
     this.#creditBytes = windowBytes;
     this.#description = description;
@@ -92,58 +88,52 @@ export class OutgoingFile {
   }
 
   #giveUp(error: DrayError): void {
-    if (this.#failure === undefined && this.#opened) this.#socket.send("error", this.#streamId, failureOf(error));
+    if (this.#failure === undefined && this.#opened)
+      this.#carrier.sendMessage("error", this.#streamId, failureOf(error));
     this.fail(error);
   }
 
   async #sendContent(source: FrameSource): Promise<void> {
     const { kind, name, metadata = {}, sizeBytes } = this.#description;
-    this.#socket.send("openFile", this.#streamId, {
+    this.#carrier.sendMessage("openFile", this.#streamId, {
       kind,
       name,
       metadata,
       ...(sizeBytes === undefined ? {} : { sizeBytes }),
     });
     this.#opened = true;
-    const buffers = Array.from({ length: BUFFERS }, () => Buffer.allocUnsafeSlow(HEADER_BYTES + PACKING_BYTES));
-    const written: Promise<void>[] = buffers.map(() => Promise.resolve());
-    const fill = (buffer: Buffer) => source.fill(buffer.subarray(HEADER_BYTES, HEADER_BYTES + DATA_BYTES));
-    let turn = 0;
+    /** In the order of the frames. */
+    const underWay: Promise<SentContent>[] = [];
     let digest = 0;
-    let filling = fill(buffers[turn] as Buffer);
+    const settleOldest = async (): Promise<Buffer> => {
+      const { space, crc } = (await underWay[0]) as SentContent;
+      underWay.shift();
+      digest = chainDigest(digest, crc);
+      return space;
+    };
     try {
-      for (let bytes = await filling; bytes > 0; bytes = await filling) {
-        const buffer = buffers[turn] as Buffer;
+      for (;;) {
+        const isBusy = underWay.length === this.#carrier.spaces;
+        const space = isBusy ? await settleOldest() : Buffer.allocUnsafeSlow(SPACE_BYTES);
+        this.#check();
+        const bytes = await source.fill(space.subarray(HEADER_BYTES, HEADER_BYTES + DATA_BYTES));
+        if (bytes === 0) break;
         await this.#takeCredit(bytes);
-        const frame = this.#seal(buffer, bytes);
-        digest = chainDigest(digest, frame.crc);
-        const writing = this.#socket.writeData(buffer.subarray(0, HEADER_BYTES + frame.payloadBytes));
+        const sending = this.#carrier.sendContent(this.#streamId, space, bytes);
         // Looked at later, when the connection may have broken while the source was still being read.
-        writing.catch(() => undefined);
-        written[turn] = writing;
+        sending.catch(() => undefined);
+        underWay.push(sending);
         this.#sentBytes += bytes;
         this.#reportProgress();
-        turn = (turn + 1) % BUFFERS;
-        await written[turn];
-        this.#check();
-        filling = fill(buffers[turn] as Buffer);
       }
-      await Promise.all(written);
+      while (underWay.length > 0) await settleOldest();
       this.#check();
     } finally {
-      // On an error, nothing may still use the buffers when this returns.
-      await Promise.allSettled(written);
+      // On an error, nothing may still use the memory when this returns.
+      await Promise.allSettled(underWay);
     }
     this.#options.onProgress?.(this.#sentBytes);
-    this.#socket.send("closeFile", this.#streamId, { bytes: this.#sentBytes, digest });
-  }
-
-  /** Makes a frame of the content behind the place for the header. */
-  #seal(buffer: Buffer, contentBytes: number): { payloadBytes: number; crc: number } {
-    const streamId = this.#streamId;
-    const { type, bytes, crc } = this.#compressor.compress(buffer.subarray(HEADER_BYTES), contentBytes, streamId);
-    sealContent(buffer, { type, streamId, payloadBytes: bytes, crc });
-    return { payloadBytes: bytes, crc };
+    this.#carrier.sendMessage("closeFile", this.#streamId, { bytes: this.#sentBytes, digest });
   }
 
   #reportProgress(): void {

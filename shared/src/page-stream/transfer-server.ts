@@ -9,57 +9,57 @@
  * A token is good until it is revoked, for one connection at a time: after a lost connection the same agent may come
  * back with it, and a new connection ends the old one, which is then a dead one that has not been noticed. That is
  * safe because the token is no secret by itself: it opens nothing without the private key of the one agent it is bound
- * to, and that agent was to send this migration anyway. A receipt can be lost with the connection, so after a
+ * to, and that agent was to send this migration anyway. A lane shows, on the port of its thread, the secret that the
+ * Welcome of its connection had, and a certificate for the same agent; it ends with that connection. A receipt can be lost with the connection, so after a
  * reconnection a file may come again: `receive` must take it as a replacement.
  */
 import type { TLSSocket } from "node:tls";
-import { createServer } from "node:tls";
-import { DrayError, toDrayError } from "../errors/dray-error.ts";
-import { type Peer, peerOf, tlsServerOptions } from "../identity/identity.ts";
+import { DrayError } from "../errors/dray-error.ts";
 import { FramedSocket } from "./framed-socket.ts";
 import { IncomingConnection } from "./incoming-connection.ts";
+import { IncomingLanes } from "./lanes/incoming-lanes.ts";
+import { refuseLane } from "./lanes/lane-threads.ts";
 import { chooseVersion, decodeMessage, failureOf, type Message, PROTOCOL_VERSIONS, WINDOW_BYTES } from "./messages.ts";
 import { splitAddress } from "../config/address.ts";
+import { agentBehind, CONNECTION_LIMIT, HANDSHAKE_DEADLINE_MS, openPageDoor, unexpected } from "./page-door.ts";
 import { sameToken } from "./token.ts";
 import type { Authorisation, TransferGrant, TransferServer, TransferServerOptions } from "./transfer-types.ts";
 
 export { createTransferToken } from "./token.ts";
 export type * from "./transfer-types.ts";
 
+interface LiveConnection {
+  readonly socket: FramedSocket;
+  readonly connection: IncomingConnection;
+  /** Undefined if none are offered. */
+  readonly lanes: IncomingLanes | undefined;
+}
+
 interface Grant {
   readonly terms: TransferGrant;
   receivedBytes: number;
-  live: { readonly socket: FramedSocket; readonly connection: IncomingConnection } | undefined;
+  live: LiveConnection | undefined;
   /** Connections that have ended while a `receive` of theirs was still at work. */
   readonly settling: Set<Promise<void>>;
 }
 
 /** Listens; BAD_CONFIG if the address cannot be had. */
 export async function startTransferServer(options: TransferServerOptions): Promise<TransferServer> {
-  const handshakeDeadlineMs = options.handshakeDeadlineMs ?? 5000;
+  const handshakeDeadlineMs = options.handshakeDeadlineMs ?? HANDSHAKE_DEADLINE_MS;
   const silenceLimitMs = options.silenceLimitMs ?? 10_000;
   const report = options.onIncident ?? (() => undefined);
   const grants = new Set<Grant>();
   const greeting = new Set<FramedSocket>();
 
-  const server = createServer({ ...tlsServerOptions(options.identity), handshakeTimeout: handshakeDeadlineMs });
-  server.maxConnections = options.connectionLimit ?? 64;
-  server.on("drop", (peer) => report("page connection refused: too many", { address: peer?.remoteAddress }));
-  server.on("tlsClientError", (error, socket) => {
-    report("page connection refused: no valid certificate", { address: socket.remoteAddress, error: error.message });
-    socket.destroy();
-  });
-  server.on("secureConnection", (socket) => greet(socket));
-
   function greet(socket: TLSSocket): void {
     const address = `${socket.remoteAddress}:${socket.remotePort}`;
     let grant: Grant | undefined;
-    let connection: IncomingConnection | undefined;
+    let live: LiveConnection | undefined;
     const framed = new FramedSocket(socket, {
       silenceLimitMs,
       peerName: address,
       onFrame: (frame) => {
-        if (connection !== undefined) return connection.onFrame(frame);
+        if (live !== undefined) return live.connection.onFrame(frame);
         // The deadline still holds: who has only asked is to go.
         if (frame.type === "inquiry") return answer(framed, socket, decodeMessage("inquiry", frame), address);
         clearTimeout(deadline);
@@ -71,13 +71,14 @@ export async function startTransferServer(options: TransferServerOptions): Promi
           return;
         }
         grant = refusal.grant;
-        connection = admit(framed, grant, hello, refusal.version);
+        live = admit(framed, grant, hello, refusal.version);
       },
       onEnd: (error) => {
         clearTimeout(deadline);
         greeting.delete(framed);
-        connection?.onEnd(error);
-        if (grant !== undefined && connection !== undefined) retire(grant, connection);
+        live?.lanes?.end();
+        live?.connection.onEnd(error);
+        if (grant !== undefined && live !== undefined) retire(grant, live);
         // Called off here is no incident.
         if (error !== undefined && error.reason !== "CANCELLED" && grant !== undefined) {
           const { migrationId, peerName } = grant.terms;
@@ -117,21 +118,41 @@ export async function startTransferServer(options: TransferServerOptions): Promi
     return version instanceof DrayError ? version : { grant, version };
   }
 
-  function admit(framed: FramedSocket, grant: Grant, hello: Message<"hello">, version: number): IncomingConnection {
+  function admit(framed: FramedSocket, grant: Grant, hello: Message<"hello">, version: number): LiveConnection {
     greeting.delete(framed);
-    const connection = new IncomingConnection(framed, grant.terms, (bytes) => {
-      grant.receivedBytes += bytes;
+    const agreedSilenceMs = Math.min(silenceLimitMs, hello.silenceLimitMs);
+    const ports = (options.lanes?.ports ?? []).slice(0, hello.lanes);
+    const lanes =
+      ports.length === 0
+        ? undefined
+        : new IncomingLanes({
+            ports,
+            silenceLimitMs: agreedSilenceMs,
+            onFrame: (frame) => connection.onLaneFrame(frame),
+            onLost: (error) => framed.endWith("error", failureOf(error), error),
+          });
+    const connection = new IncomingConnection(framed, grant.terms, {
+      onBytes: (bytes) => {
+        grant.receivedBytes += bytes;
+      },
+      laneRecycler: lanes ?? framed.pool,
     });
     grant.live?.socket.end(new DrayError("PEER_UNAVAILABLE", "the sender has connected anew"));
-    grant.live = { socket: framed, connection };
-    framed.setSilenceLimit(Math.min(silenceLimitMs, hello.silenceLimitMs));
-    framed.send("welcome", 0, { version, windowBytes: WINDOW_BYTES, silenceLimitMs });
-    return connection;
+    const live = { socket: framed, connection, lanes };
+    grant.live = live;
+    framed.setSilenceLimit(agreedSilenceMs);
+    framed.send("welcome", 0, {
+      version,
+      windowBytes: WINDOW_BYTES,
+      silenceLimitMs,
+      lanes: { ports: [...ports], secret: lanes?.secret ?? "" },
+    });
+    return live;
   }
 
-  function retire(grant: Grant, connection: IncomingConnection): void {
-    if (grant.live?.connection === connection) grant.live = undefined;
-    const settling = connection.settled().finally(() => grant.settling.delete(settling));
+  function retire(grant: Grant, live: LiveConnection): void {
+    if (grant.live === live) grant.live = undefined;
+    const settling = live.connection.settled().finally(() => grant.settling.delete(settling));
     grant.settling.add(settling);
   }
 
@@ -142,20 +163,25 @@ export async function startTransferServer(options: TransferServerOptions): Promi
   }
 
   const { host, port } = splitAddress(options.address);
-  await new Promise<void>((resolve, reject) => {
-    const refuse = (cause: Error) =>
-      reject(new DrayError("BAD_CONFIG", `cannot listen on ${options.address}: ${cause.message}`, { cause }));
-    server.once("error", refuse);
-    server.listen(port, host, () => {
-      server.off("error", refuse);
-      server.on("error", (error) => report("page server failed", { error: error.message }));
-      resolve();
-    });
+  const door = await openPageDoor({
+    identity: options.identity,
+    host,
+    port,
+    connectionLimit: options.connectionLimit ?? CONNECTION_LIMIT,
+    handshakeDeadlineMs,
+    onIncident: report,
+    onConnection: greet,
   });
-  const bound = server.address();
+  options.lanes?.setArrivalJudge((arrival) => {
+    const { peerName } = arrival;
+    const isAdmitted = [...grants].some(
+      ({ terms, live }) => terms.peerName === peerName && live?.lanes?.admit(arrival) === true,
+    );
+    if (!isAdmitted) refuseLane(arrival);
+  });
 
   return {
-    port: typeof bound === "object" && bound !== null ? bound.port : port,
+    port: door.port,
     authorise(terms): Authorisation {
       const grant: Grant = { terms, receivedBytes: 0, live: undefined, settling: new Set() };
       grants.add(grant);
@@ -167,27 +193,12 @@ export async function startTransferServer(options: TransferServerOptions): Promi
       };
     },
     async close() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const closed = door.close();
       await Promise.all([...grants].map(revoke));
       for (const framed of greeting) framed.end(new DrayError("CANCELLED", "the page server is closing"));
       await closed;
     },
   };
-}
-
-function agentBehind(socket: TLSSocket): Peer | DrayError {
-  try {
-    const peer = peerOf(socket);
-    return peer.role === "agent" ? peer : unexpected();
-  } catch (error) {
-    return toDrayError(error);
-  }
-}
-
-function unexpected(): DrayError {
-  return new DrayError("PERMISSION_DENIED", "no transfer is expected from this agent with this token", {
-    remedy: "The migration was ended or started anew meanwhile; see `dray migration ls`.",
-  });
 }
 
 function commonVersion(offered: readonly number[]): number | DrayError {

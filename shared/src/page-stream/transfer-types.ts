@@ -1,6 +1,10 @@
 /** What the two ends of a transfer offer to their callers; see transfer-client.ts and transfer-server.ts. */
 import type { Readable } from "node:stream";
 import type { Identity } from "../identity/identity.ts";
+import type { LaneThreads } from "./lanes/lane-threads.ts";
+
+/** For a log. */
+export type OnIncident = (message: string, details: Record<string, unknown>) => void;
 
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 export type JsonObject = { readonly [key: string]: JsonValue };
@@ -27,6 +31,11 @@ export interface SendOptions {
   readonly signal?: AbortSignal;
   /** Called with the bytes of this file handed to the socket so far: now and then, ten times a second at most, and at its end. */
   readonly onProgress?: (sentBytes: number) => void;
+  /**
+   * The content is large: it goes over the lanes, if there are any. Files that are wanted in small pieces, each as soon
+   * as it can be there, are better without.
+   */
+  readonly striped?: boolean;
   /** Called with what the receiver says about this file while it receives it. */
   readonly onWord?: (word: JsonValue) => void;
 }
@@ -53,6 +62,10 @@ export interface TransferTarget {
   /** The peer is given up after this long without a sign of life. Default 10000. */
   readonly silenceLimitMs?: number;
   readonly bandwidthLimitBytesPerSecond?: number;
+  /** To have lanes, as many as both ends can; without, everything goes over one connection. */
+  readonly lanes?: LaneThreads | undefined;
+  /** Told of what no caller sees: lanes that cannot be had. */
+  readonly onIncident?: OnIncident;
 }
 
 export interface TransferConnection {
@@ -62,7 +75,7 @@ export interface TransferConnection {
   sendChunks(file: FileDescription, chunks: AsyncIterable<Buffer>, options?: SendOptions): Promise<SendResult>;
   /** Changes the cap for everything sent from now on; undefined lifts it. */
   setBandwidthLimit(bytesPerSecond: number | undefined): void;
-  /** Bytes of frames handed to the socket so far, before TLS. */
+  /** Bytes of frames handed to the sockets so far, lanes included, before TLS. */
   readonly wireBytes: number;
   /** Settles when the connection has ended: undefined after close(), else the reason. */
   readonly ended: Promise<Error | undefined>;
@@ -122,6 +135,8 @@ export interface TransferServerOptions {
   readonly handshakeDeadlineMs?: number;
   /** A sender is given up after this long without a sign of life. Default 10000. */
   readonly silenceLimitMs?: number;
+  /** To offer lanes to senders; whoever passes them ends them. */
+  readonly lanes?: LaneThreads | undefined;
   /** Told of what no caller sees: refused peers, broken connections. */
-  readonly onIncident?: (message: string, details: Record<string, unknown>) => void;
+  readonly onIncident?: OnIncident;
 }

@@ -514,7 +514,7 @@ describe("the door", () => {
     });
     socket.on("error", () => undefined);
     const versions = [...PROTOCOL_VERSIONS];
-    socket.write(encodeMessage("hello", 0, { versions, migrationId: "m1", token, silenceLimitMs: 60_000 }));
+    socket.write(encodeMessage("hello", 0, { versions, migrationId: "m1", token, silenceLimitMs: 60_000, lanes: 0 }));
     await new Promise((resolve) => socket.once("readable", resolve));
     return socket;
   }
@@ -561,7 +561,9 @@ describe("the door", () => {
       port: server.port,
       ...tlsClientOptions(n1, { role: "agent", name: "n2" }),
     });
-    socket.write(encodeMessage("hello", 0, { versions: [77], migrationId: "m1", token, silenceLimitMs: 1000 }));
+    socket.write(
+      encodeMessage("hello", 0, { versions: [77], migrationId: "m1", token, silenceLimitMs: 1000, lanes: 0 }),
+    );
     const reasons: string[] = [];
     const decoder = new FrameDecoder();
     for await (const chunk of socket) {

@@ -1,0 +1,189 @@
+/**
+ * The lanes of a transfer at its sending end: frames are dealt to them in turn, so that their order is known without a
+ * number in any of them.
+ */
+import { DrayError } from "../../errors/dray-error.ts";
+import type { BandwidthLimit } from "../bandwidth-limit.ts";
+import type { FileMessageType, FrameCarrier, SentContent } from "../frame-carrier.ts";
+import { encodeMessage, type Message } from "../messages.ts";
+import type { LaneOrder, LaneReport } from "./lane-messages.ts";
+import { LanePort } from "./lane-port.ts";
+import type { LaneThreads } from "./lane-threads.ts";
+
+export interface LanesTarget {
+  /** Where the transfer's connection goes, too. */
+  readonly host: string;
+  readonly peerName: string;
+  /** What the Welcome offers. */
+  readonly offer: Message<"welcome">["lanes"];
+  readonly silenceLimitMs: number;
+  readonly deadlineMs: number;
+  readonly limit: BandwidthLimit | undefined;
+  /** A lane is lost that was open, and with it all of them. */
+  readonly onLost: (error: DrayError) => void;
+}
+
+interface Waiting {
+  readonly streamId: number;
+  readonly space: Buffer;
+  readonly bytes: number;
+  readonly sent: (content: SentContent) => void;
+  readonly failed: (error: Error) => void;
+}
+
+export class OutgoingLanes implements FrameCarrier {
+  readonly spaces: number;
+  readonly #lanes: readonly Lane[];
+  /** Content that the bandwidth limit does not let through yet. */
+  readonly #waiting: Waiting[] = [];
+  #limit: BandwidthLimit | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #turn = 0;
+  #wireBytes = 0;
+  #ended: DrayError | undefined;
+
+  /** All lanes that are offered. Rejects with the reason of the first that does not open; `onLost` is for later. */
+  static async open(threads: LaneThreads, target: LanesTarget): Promise<OutgoingLanes> {
+    const lanes = target.offer.ports.map((tcpPort, lane) => new Lane(threads, target, { lane, tcpPort }));
+    try {
+      await Promise.all(lanes.map(({ opened }) => opened));
+    } catch (thrown) {
+      for (const { port } of lanes) port.end();
+      throw thrown;
+    }
+    return new OutgoingLanes(lanes, target);
+  }
+
+  private constructor(lanes: readonly Lane[], { limit, onLost }: LanesTarget) {
+    this.#lanes = lanes;
+    // One is filled; of each lane one waits and one is being worked on.
+    this.spaces = 1 + 2 * lanes.length;
+    this.#limit = limit;
+    for (const lane of lanes) {
+      void lane.lost.then((error) => {
+        if (this.#ended === undefined) onLost(error);
+      });
+    }
+  }
+
+  /** Bytes of frames handed to the sockets so far, before TLS. */
+  get wireBytes(): number {
+    return this.#wireBytes;
+  }
+
+  sendContent(streamId: number, space: Buffer, bytes: number): Promise<SentContent> {
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
+    return new Promise((sent, failed) => {
+      this.#waiting.push({ streamId, space, bytes, sent, failed });
+      this.#pump();
+    });
+  }
+
+  sendMessage<T extends FileMessageType>(type: T, streamId: number, message: Message<T>): void {
+    if (this.#ended !== undefined) return;
+    const frame = encodeMessage(type, streamId, message);
+    const onSent = ({ wireBytes }: Sent) => {
+      this.#wireBytes += wireBytes;
+    };
+    this.#nextLane().deal({ kind: "message", frame }, [], { sent: onSent, failed: () => undefined });
+  }
+
+  /** The limit may be shared with others, which then have it together. */
+  setBandwidthLimit(limit: BandwidthLimit | undefined): void {
+    this.#limit = limit;
+    this.#pump();
+  }
+
+  /** Ends all connections at once; what is under way fails. */
+  end(error: DrayError): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    clearTimeout(this.#timer);
+    for (const { failed } of this.#waiting.splice(0)) failed(error);
+    for (const lane of this.#lanes) lane.end(error);
+  }
+
+  #pump(): void {
+    clearTimeout(this.#timer);
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      const waitMs = this.#limit?.take(0, performance.now()) ?? 0;
+      if (waitMs > 0) {
+        this.#timer = setTimeout(() => this.#pump(), waitMs);
+        return;
+      }
+      this.#waiting.shift();
+      this.#dealContent(next);
+    }
+  }
+
+  /** How much smaller it becomes is known when it has gone; until then it counts as what it is. */
+  #dealContent({ streamId, space, bytes, sent, failed }: Waiting): void {
+    this.#limit?.take(bytes, performance.now());
+    const memory = space.buffer as ArrayBuffer;
+    const onSent = ({ wireBytes, content }: Sent) => {
+      this.#wireBytes += wireBytes;
+      this.#limit?.refund(bytes - wireBytes);
+      if (content !== undefined) sent({ space: Buffer.from(content.space), crc: content.crc });
+      this.#pump();
+    };
+    this.#nextLane().deal({ kind: "content", streamId, space: memory, bytes }, [memory], { sent: onSent, failed });
+  }
+
+  #nextLane(): Lane {
+    const lane = this.#lanes[this.#turn] as Lane;
+    this.#turn = (this.#turn + 1) % this.#lanes.length;
+    return lane;
+  }
+}
+
+type Sent = Extract<LaneReport, { kind: "sent" }>;
+
+interface Answer {
+  readonly sent: (report: Sent) => void;
+  readonly failed: (error: Error) => void;
+}
+
+/** One of them; what it was dealt is answered in order. */
+class Lane {
+  readonly port: LanePort;
+  readonly opened: Promise<void>;
+  /** Resolves when the connection is lost. */
+  readonly lost: Promise<DrayError>;
+  readonly #underWay: Answer[] = [];
+
+  constructor(threads: LaneThreads, target: LanesTarget, { lane, tcpPort }: { lane: number; tcpPort: number }) {
+    const { host, peerName, offer, silenceLimitMs, deadlineMs } = target;
+    const opened = Promise.withResolvers<void>();
+    const lost = Promise.withResolvers<DrayError>();
+    this.opened = opened.promise;
+    this.lost = lost.promise;
+    const hello = { lane, secret: offer.secret };
+    this.port = new LanePort(threads.dial({ host, tcpPort, peerName, hello, silenceLimitMs, deadlineMs }), {
+      onReport: (report) => {
+        if (report.kind === "open") opened.resolve();
+        else if (report.kind === "sent") this.#underWay.shift()?.sent(report);
+      },
+      onEnd: (error) => {
+        opened.reject(unreachable(tcpPort, peerName, error));
+        lost.resolve(error);
+      },
+    });
+  }
+
+  deal(order: LaneOrder, transfer: readonly ArrayBuffer[], answer: Answer): void {
+    this.#underWay.push(answer);
+    this.port.post(order, transfer);
+  }
+
+  end(error: DrayError): void {
+    this.port.end();
+    for (const { failed } of this.#underWay.splice(0)) failed(error);
+  }
+}
+
+function unreachable(tcpPort: number, peerName: string, error: DrayError): DrayError {
+  return new DrayError(error.reason, `TCP port ${tcpPort} of ${peerName}: ${error.message}`, {
+    remedy: `Let TCP port ${tcpPort} of ${peerName} through firewalls, or set pageConnections to 1 in its agent.yaml.`,
+    cause: error,
+  });
+}
