@@ -6,10 +6,15 @@
  * one byte, in turns of 512 KiB, which is what the downtime benchmark moves; there the ratio says what compression is
  * worth.
  *
- * usage: page-path.ts [--bytes 1073741824] [--rounds 7] [--content noise|half] [--directory /dev/shm] [--output DIR]
+ * With --connections the page path has so many lanes, a thread each at both ends. Processor time is told of the whole
+ * process and of its main thread, which is what one core has to carry: on a machine with few cores the rate says nothing
+ * of what lanes are worth, the main thread's time does.
  *
- * Needs no lab. Writes page-path.json, page-path.md and page-path.svg, for `half` page-path-half.*; prints the JSON
- * without the samples.
+ * usage: page-path.ts [--bytes 1073741824] [--rounds 7] [--content noise|half] [--connections 1] [--directory /dev/shm]
+ *                     [--output DIR]
+ *
+ * Needs no lab. Writes page-path.json, page-path.md and page-path.svg, for `half` page-path-half.*, with lanes
+ * page-path-N-connections.*; prints the JSON without the samples.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { randomFillSync } from "node:crypto";
@@ -30,12 +35,14 @@ const { values } = parseArgs({
     bytes: { type: "string", default: String(1024 * MIB) },
     rounds: { type: "string", default: "7" },
     content: { type: "string", default: "noise" },
+    connections: { type: "string", default: "1" },
     directory: { type: "string", default: "/dev/shm" },
     output: { type: "string", default: RESULTS },
   },
 });
 const totalBytes = Number(values.bytes);
 const rounds = Number(values.rounds);
+const connections = Number(values.connections);
 const { content } = values;
 if (content !== "noise" && content !== "half") throw new Error(`--content ${content}: noise or half`);
 
@@ -61,10 +68,13 @@ try {
   const peakResidentMib = used.map(({ peakResidentBytes }) => Math.round((peakResidentBytes as number) / MIB));
   process.stderr.write(`largest resident sets of sender and receiver: ${peakResidentMib.join(" and ")} MiB\n`);
   const lines = summarise(samples);
-  const goals = content === "noise" ? judge(lines) : [];
+  const goals = content === "noise" && connections === 1 ? judge(lines) : [];
   const findings = { lines, goals, markdown: markdown(lines, goals), svg: chart(lines) };
-  await keepFindings(values.output, content === "noise" ? "page-path" : `page-path-${content}`, findings, {
+  const name = ["page-path", ...(content === "noise" ? [] : [content])];
+  if (connections > 1) name.push(`${connections}-connections`);
+  await keepFindings(values.output, name.join("-"), findings, {
     content,
+    connections,
     peakResidentMib,
     samples,
   });
@@ -81,10 +91,12 @@ async function measure(way: Way, round: number, port: number, source: string): P
   const { durationMs } = await ask(sender, order);
   const after = await usages();
   const mib = totalBytes / MIB;
-  const [senderCpuMs = 0, receiverCpuMs = 0] = after.map(
-    ({ cpuMs }, end) => ((cpuMs as number) - (before[end]?.cpuMs as number)) / (mib / 1024),
-  );
-  return { way, round, mibPerSecond: mib / ((durationMs as number) / 1000), senderCpuMs, receiverCpuMs };
+  const perGib = (value: "cpuMs" | "mainCpuMs") =>
+    after.map((usage, end) => ((usage[value] as number) - (before[end]?.[value] as number)) / (mib / 1024));
+  const [senderCpuMs = 0, receiverCpuMs = 0] = perGib("cpuMs");
+  const [senderMainCpuMs = 0, receiverMainCpuMs = 0] = perGib("mainCpuMs");
+  const mibPerSecond = mib / ((durationMs as number) / 1000);
+  return { way, round, mibPerSecond, senderCpuMs, senderMainCpuMs, receiverCpuMs, receiverMainCpuMs };
 }
 
 /** Of the sender, and of the receiver. */
@@ -94,7 +106,7 @@ async function usages(): Promise<Answer[]> {
 
 function peer(identity: Identity): ChildProcess {
   return fork(new URL("./page-path/peer.ts", import.meta.url), [], {
-    env: { ...process.env, BENCH_IDENTITY: JSON.stringify(identity) },
+    env: { ...process.env, BENCH_IDENTITY: JSON.stringify(identity), BENCH_CONNECTIONS: String(connections) },
   });
 }
 

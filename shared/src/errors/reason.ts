@@ -6,7 +6,8 @@
  * 6 failed but the source still runs, 7 outcome unknown, 124 timeout,
  * 130 interrupted. Exit 6 is decided from a migration's outcome, never here.
  */
-import { status } from "@grpc/grpc-js";
+// Not the whole library, which the threads of lanes would load each for itself.
+import { Status as status } from "@grpc/grpc-js/build/src/constants.js";
 
 export interface ReasonMapping {
   readonly grpcStatus: status;

@@ -4,6 +4,7 @@ import { open, readFile } from "node:fs/promises";
 import { connect, createServer } from "node:tls";
 import { type Identity, tlsClientOptions, tlsServerOptions } from "@drayage/shared/identity/identity.ts";
 import { IncomingContent } from "@drayage/shared/page-stream/incoming-file.ts";
+import { openLaneThreads } from "@drayage/shared/page-stream/lanes/lane-threads.ts";
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
 import { startTransferServer } from "@drayage/shared/page-stream/transfer-server.ts";
@@ -30,9 +31,22 @@ export interface Answer {
   readonly peakResidentBytes?: number;
   /** Processor time of this process so far. */
   readonly cpuMs?: number;
+  /** And of its main thread. */
+  readonly mainCpuMs?: number;
 }
 
 const identity = JSON.parse(process.env["BENCH_IDENTITY"] ?? "") as Identity;
+const connections = Number(process.env["BENCH_CONNECTIONS"]);
+const lanes =
+  connections === 1
+    ? undefined
+    : await openLaneThreads({
+        identity,
+        count: connections,
+        host: "127.0.0.1",
+        firstPort: 0,
+        onIncident: (message, details) => process.stderr.write(`${message}: ${JSON.stringify(details)}\n`),
+      });
 const TOKEN = "benchmark";
 const RAW_WRITE_BYTES = 256 * 1024;
 /** Head of a raw transfer: 1 if it is to be stored, then its length, head included. */
@@ -52,13 +66,17 @@ async function answer(order: Order): Promise<Answer> {
     case "send":
       return { durationMs: await send(order) };
     case "usage":
-      return { peakResidentBytes: await peakResidentBytes(), cpuMs: cpuMs() };
+      return {
+        peakResidentBytes: await peakResidentBytes(),
+        cpuMs: msOf(process.cpuUsage()),
+        mainCpuMs: msOf(process.threadCpuUsage()),
+      };
   }
 }
 
 /** The raw socket listens on the port after the page server's. */
 async function listen(target: string): Promise<number> {
-  const server = await startTransferServer({ identity, address: "127.0.0.1:0" });
+  const server = await startTransferServer({ identity, address: "127.0.0.1:0", lanes });
   server.authorise({
     token: TOKEN,
     migrationId: "bench",
@@ -98,9 +116,13 @@ async function send(order: Extract<Order, { act: "send" }>): Promise<number> {
     peerName: "n2",
     token: TOKEN,
     migrationId: "bench",
+    lanes,
+    onIncident: (message, details) => {
+      throw new Error(`${message}: ${JSON.stringify(details)}`);
+    },
   });
   const startedAt = performance.now();
-  await connection.send({ kind: order.way, name: "pages-1.img" }, { path: order.source });
+  await connection.send({ kind: order.way, name: "pages-1.img" }, { path: order.source }, { striped: true });
   const durationMs = performance.now() - startedAt;
   await connection.close();
   return durationMs;
@@ -141,7 +163,6 @@ async function peakResidentBytes(): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage();
+function msOf({ user, system }: NodeJS.CpuUsage): number {
   return (user + system) / 1000;
 }
