@@ -72,8 +72,8 @@ const schemas = {
     migrationId: z.string().min(1).max(100),
     token: z.string().min(1).max(1000),
     silenceLimitMs: count.min(1),
-    /** How many the sender could use. */
-    lanes: count.max(LANE_LIMIT),
+    /** How many the sender could use; senders of an earlier version, who are refused for that, do not say. */
+    lanes: count.max(LANE_LIMIT).default(0),
   }),
   inquiry: z.object({ versions: z.array(count).min(1).max(64) }),
   offer: z.object({ version: count }),

@@ -68,6 +68,8 @@ class OutgoingConnection implements TransferConnection {
   #places = STREAM_LIMIT;
   #lastStreamId = 0;
   #lastLaneStreamId = LANE_STREAMS;
+  /** Fires at the end of the connection. */
+  readonly #ending = new AbortController();
   #isClosing = false;
   #failure: DrayError | undefined;
 
@@ -143,15 +145,17 @@ class OutgoingConnection implements TransferConnection {
         offer,
         silenceLimitMs: this.#silenceLimitMs(),
         deadlineMs: connectDeadlineMs ?? CONNECT_DEADLINE_MS,
-        limit: this.#limit,
+        signal: this.#ending.signal,
         onLost: (error) => {
           // After the goodbye the receiver ends them.
           if (!this.#isClosing) this.#socket.end(error);
         },
       });
+      lanes.setBandwidthLimit(this.#limit);
       this.#lanes = lanes;
       if (this.#failure !== undefined) lanes.end(this.#failure);
     } catch (thrown) {
+      if (this.#failure !== undefined) throw this.#failure;
       const { message, remedy } = toDrayError(thrown);
       onIncident?.("page lanes cannot be had; the transfer goes over one connection", {
         peer: peerName,
@@ -236,6 +240,7 @@ class OutgoingConnection implements TransferConnection {
   #onEnd(error: DrayError | undefined): void {
     this.#failure = error ?? new DrayError("CANCELLED", "the page connection was closed");
     this.#welcome.reject(this.#failure);
+    this.#ending.abort();
     this.#lanes?.end(this.#failure);
     for (const file of this.#files.values()) file.fail(this.#failure);
     for (const wake of this.#queue.splice(0)) wake();

@@ -555,6 +555,22 @@ describe("the door", () => {
     socket.destroy();
   });
 
+  test("a Hello of an earlier version, which says nothing of lanes, is refused by name", async () => {
+    const socket = connectTls({
+      host: "127.0.0.1",
+      port: server.port,
+      ...tlsClientOptions(n1, { role: "agent", name: "n2" }),
+    });
+    const hello = { versions: [6], migrationId: "m1", token, silenceLimitMs: 1000 };
+    socket.write(encodeFrame("hello", 0, Buffer.from(JSON.stringify(hello))));
+    const reasons: string[] = [];
+    const decoder = new FrameDecoder();
+    for await (const chunk of socket) {
+      decoder.push(chunk as Buffer, (frame) => reasons.push(decodeMessage("refusal", frame).reason));
+    }
+    expect(reasons).toEqual(["PROTOCOL_MISMATCH"]);
+  });
+
   test("a version that is not spoken here is refused by name", async () => {
     const socket = connectTls({
       host: "127.0.0.1",

@@ -58,6 +58,7 @@ export function greetLane(socket: TLSSocket, door: LaneDoor): void {
     const { port1, port2 } = new MessageChannel();
     port = port1;
     port.on("message", onOrder);
+    port.on("close", () => framed.end(undefined));
     door.onArrival({ kind: "arrived", peerName: peer.name, hello, port: port2 });
   }
 
@@ -73,8 +74,6 @@ export function greetLane(socket: TLSSocket, door: LaneDoor): void {
       const wasFull = untaken >= UNTAKEN_LIMIT_FRAMES;
       untaken -= order.frames;
       if (wasFull && untaken < UNTAKEN_LIMIT_FRAMES) framed.resume();
-    } else if (order.kind === "end") {
-      framed.end(undefined);
     }
   }
 

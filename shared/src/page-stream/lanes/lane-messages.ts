@@ -24,9 +24,9 @@ export interface LaneDial {
   readonly peerName: string;
   readonly hello: Message<"laneHello">;
   readonly silenceLimitMs: number;
-  /** From the SYN to the laneWelcome. */
+  /** From the SYN to the laneWelcome; the main thread sees to it. */
   readonly deadlineMs: number;
-  /** The thread's end of the lane's port. */
+  /** The thread's end of the lane's port; the lane ends when it is closed. */
   readonly port: MessagePort;
 }
 
@@ -35,7 +35,7 @@ export interface LaneArrival {
   readonly kind: "arrived";
   readonly peerName: string;
   readonly hello: Message<"laneHello">;
-  /** The main thread's end of the lane's port. */
+  /** The main thread's end of the lane's port; the lane ends when it is closed. */
   readonly port: MessagePort;
 }
 
@@ -56,8 +56,7 @@ export type LaneOrder =
   | { readonly kind: "admit"; readonly silenceLimitMs: number }
   | { readonly kind: "refuse"; readonly failure: Message<"refusal"> }
   /** So many frames were taken; with memory that is not needed any more. */
-  | { readonly kind: "taken"; readonly frames: number; readonly memory: readonly ArrayBuffer[] }
-  | { readonly kind: "end" };
+  | { readonly kind: "taken"; readonly frames: number; readonly memory: readonly ArrayBuffer[] };
 
 /** A frame as it leaves a lane: checked, and content as it was before it was made smaller. */
 export interface LaneFrame {

@@ -37,8 +37,6 @@ export class LanePort {
 
   /** Ends the connection at once; nothing is called any more. */
   end(): void {
-    if (this.#ended) return;
-    this.#port.postMessage({ kind: "end" } satisfies LaneOrder);
     this.#ended = true;
     this.#port.close();
   }

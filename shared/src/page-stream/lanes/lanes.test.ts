@@ -9,9 +9,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { DrayError } from "../../errors/dray-error.ts";
 import { createAuthority, issueIdentity } from "../../identity/authority.ts";
 import { type Identity, tlsClientOptions } from "../../identity/identity.ts";
-import { type Frame, FrameDecoder } from "../frame.ts";
+import { chainDigest, encodeFrame, type Frame, FrameDecoder } from "../frame.ts";
 import { IncomingContent } from "../incoming-file.ts";
-import { decodeMessage, encodeMessage } from "../messages.ts";
+import { decodeMessage, encodeMessage, LANE_STREAMS, PROTOCOL_VERSIONS } from "../messages.ts";
 import { createTransferToken } from "../token.ts";
 import { connectTransfer } from "../transfer-client.ts";
 import { startTransferServer } from "../transfer-server.ts";
@@ -203,6 +203,34 @@ describe("content", () => {
     expect(textBytes).toBeLessThan(100_000);
   });
 
+  test("of a lane that is far ahead waits for the others, and is not lost", async () => {
+    authorise();
+    const { lanes, main } = await openByHand();
+    const streamId = LANE_STREAMS + 1;
+    const parts = Array.from({ length: 999 }, () => randomBytes(5000));
+    const data = parts.map((part) => encodeFrame("data", streamId, part));
+    const frameCrc = (frame: Buffer) => frame.readUInt32BE(12);
+    const closing = { bytes: 999 * 5000, digest: data.map(frameCrc).reduce(chainDigest, 0) };
+    const frames = [
+      encodeMessage("openFile", streamId, { kind: "k", name: "n", metadata: {} }),
+      ...data,
+      encodeMessage("closeFile", streamId, closing),
+    ];
+    const ofLane = (lane: number) => Buffer.concat(frames.filter((_, index) => index % 2 === lane));
+    // Two hundred frames and more are too many to be let in; when the other lane has caught up, the rest comes.
+    lanes[1]?.socket.write(ofLane(1));
+    lanes[0]?.socket.write(ofLane(0));
+    for await (const frame of main) {
+      if (frame.type !== "delivered") continue;
+      expect(decodeMessage("delivered", frame)).toEqual({
+        bytes: closing.bytes,
+        reply: digestOf(Buffer.concat(parts)),
+      });
+      return;
+    }
+    expect.unreachable("it was not delivered");
+  });
+
   test("a reader that stands still holds up its own file only, and the sender's memory stays bounded", async () => {
     const opened = Promise.withResolvers<void>();
     const release = Promise.withResolvers<void>();
@@ -258,10 +286,10 @@ describe("failures", () => {
       heard.resolve(await reasonOf(content.toArray()));
     });
     // A sender of its own: TLS would notice what a relay changes.
-    const lanes = await openByHand();
-    const file = encodeMessage("openFile", 0x8000_0001, { kind: "k", name: "n", metadata: {} });
+    const { lanes } = await openByHand();
+    const file = encodeMessage("openFile", LANE_STREAMS + 1, { kind: "k", name: "n", metadata: {} });
     lanes[0]?.socket.write(file);
-    const damaged = encodeMessage("closeFile", 0x8000_0001, { bytes: 0, digest: 0 });
+    const damaged = encodeMessage("closeFile", LANE_STREAMS + 1, { bytes: 0, digest: 0 });
     damaged.writeUInt8(damaged.readUInt8(20) ^ 1, 20);
     lanes[1]?.socket.write(damaged);
     expect(await heard.promise).toBe("CORRUPT_STREAM");
@@ -359,6 +387,25 @@ describe("failures", () => {
     expect(await reasonOf(fourth)).toBe("PEER_UNAVAILABLE");
   });
 
+  test.each([
+    ["close", (connection: TransferConnection) => connection.close()],
+    ["a signal", (_connection: TransferConnection, whole: AbortController) => whole.abort()],
+    ["revoke", (_connection: TransferConnection, _whole: AbortController, revoke: () => Promise<void>) => revoke()],
+  ])("%s leaves no lane behind", async (_what, end) => {
+    const relay = await relayTo(receiving.ports[1] as number);
+    await server.close();
+    server = await serve(behind(relay, 1));
+    const grant = authorise();
+    const whole = new AbortController();
+    const connection = await dial({ signal: whole.signal });
+    await stripe(connection, Readable.from([randomBytes(1_000_000)]));
+    const closed = [...relay.sockets].map((socket) => once(socket, "close"));
+    expect(closed).toHaveLength(2);
+    await end(connection, whole, () => grant.revoke());
+    await Promise.all(closed);
+    await connection.ended;
+  });
+
   test("a failing source and a failing receiver reach each other", async () => {
     const heard = Promise.withResolvers<string>();
     authorise(async (file) => {
@@ -410,6 +457,28 @@ describe("lanes that cannot be had", () => {
     expect(warnings[0]?.["remedy"]).toContain(`TCP port ${closed.port} of n2`);
   });
 
+  test("because nobody answers there, are waited for until the deadline, or the signal", async () => {
+    const silent = createTcpServer();
+    silent.listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as { port: number };
+    const sockets = new Set<Socket>();
+    silent.on("connection", (socket) => sockets.add(socket.on("error", () => undefined)));
+    relays.push({ server: silent, sockets });
+    await server.close();
+    server = await serve(behind({ port }, 0));
+    authorise();
+    const whole = new AbortController();
+    const cancelled = dial({ signal: whole.signal });
+    await once(silent, "connection");
+    whole.abort();
+    expect(await reasonOf(cancelled)).toBe("CANCELLED");
+    expect(warnings).toEqual([]);
+    const connection = await dial({ connectDeadlineMs: 3000 });
+    expect(warnings).toMatchObject([{ message: `TCP port ${port} of n2: not open within 3000 ms` }]);
+    expect((await stripe(connection, Readable.from([randomBytes(1_000_000)]))).bytes).toBe(1_000_000);
+  });
+
   test("because one end has none, are no reason for a warning", async () => {
     authorise();
     const without = await dial({ lanes: undefined });
@@ -450,7 +519,7 @@ async function* framesOf(socket: Readable): AsyncGenerator<Frame> {
 }
 
 /** A transfer whose Welcome has come, with the secret that it had. */
-async function welcomed(): Promise<{ ports: number[]; secret: string }> {
+async function welcomed(): Promise<{ ports: number[]; secret: string; main: AsyncGenerator<Frame> }> {
   const socket = connectTls({
     host: "127.0.0.1",
     port: server.port,
@@ -458,17 +527,18 @@ async function welcomed(): Promise<{ ports: number[]; secret: string }> {
   });
   relays.push({ server: createTcpServer(), sockets: new Set([socket]) });
   socket.on("error", () => undefined);
-  const hello = { versions: [7], migrationId: "m1", token, silenceLimitMs: 60_000, lanes: 2 };
+  const hello = { versions: [...PROTOCOL_VERSIONS], migrationId: "m1", token, silenceLimitMs: 60_000, lanes: 2 };
   socket.write(encodeMessage("hello", 0, hello));
-  const { value } = await framesOf(socket).next();
-  return decodeMessage("welcome", value as Frame).lanes;
+  const main = framesOf(socket);
+  const { value } = await main.next();
+  return { ...decodeMessage("welcome", value as Frame).lanes, main };
 }
 
-async function openByHand(): Promise<LaneByHand[]> {
-  const { secret } = await welcomed();
+async function openByHand(): Promise<{ lanes: LaneByHand[]; main: AsyncGenerator<Frame> }> {
+  const { secret, main } = await welcomed();
   const lanes = [0, 1].map((lane) => knock(lane, secret, n1));
   for (const { answers } of lanes) decodeMessage("laneWelcome", (await answers.next()).value as Frame);
-  return lanes;
+  return { lanes, main };
 }
 
 describe("the door of a lane", () => {

@@ -1,6 +1,6 @@
 /** The sending end of one lane, in its thread: connects, makes content smaller, and sends it. */
 import { connect } from "node:tls";
-import { toDrayError, DrayError } from "../../errors/dray-error.ts";
+import { toDrayError } from "../../errors/dray-error.ts";
 import { type Identity, tlsClientOptions } from "../../identity/identity.ts";
 import { FrameCompressor } from "../compression.ts";
 import { sealSpace } from "../frame-carrier.ts";
@@ -17,34 +17,29 @@ export function dialLane(identity: Identity, dial: LaneDial): void {
   const compressor = new FrameCompressor();
   const tls = connect({ ...tlsClientOptions(identity, { role: "agent", name: peerName }), host, port: tcpPort });
   const socket = new FramedSocket(tls, {
-    // Until it is open the deadline holds.
+    // Until it is open the main thread's deadline holds.
     silenceLimitMs: 2 * deadlineMs,
     peerName: `${peerName} (${host}:${tcpPort})`,
     onFrame,
     onEnd: (error) => {
-      clearTimeout(deadline);
       report({ kind: "ended", failure: error === undefined ? null : failureOf(error) });
       port.close();
     },
   });
-  const deadline = setTimeout(() => {
-    socket.end(new DrayError("TIMEOUT", `${peerName} (${host}:${tcpPort}): no page lane within ${deadlineMs} ms`));
-  }, deadlineMs);
   tls.once("secureConnect", () => socket.send("laneHello", 0, hello));
   port.on("message", onOrder);
+  port.on("close", () => socket.end(undefined));
 
   function onFrame(frame: Frame): void {
     if (frame.type === "refusal") return socket.end(errorOf(decodeMessage("refusal", frame)));
     if (frame.type === "error") throw errorOf(decodeMessage("error", frame));
     decodeMessage("laneWelcome", frame);
-    clearTimeout(deadline);
     socket.setSilenceLimit(silenceLimitMs);
     report({ kind: "open" });
   }
 
   function onOrder(order: LaneOrder): void {
-    if (order.kind === "end") socket.end(undefined);
-    else if (order.kind === "message") void send(Buffer.from(order.frame));
+    if (order.kind === "message") void send(Buffer.from(order.frame));
     else if (order.kind === "content") {
       const { space, streamId, bytes } = order;
       const { frame, crc } = sealSpace(compressor, { streamId, space: Buffer.from(space), bytes });

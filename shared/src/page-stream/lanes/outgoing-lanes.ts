@@ -2,7 +2,7 @@
  * The lanes of a transfer at its sending end: frames are dealt to them in turn, so that their order is known without a
  * number in any of them.
  */
-import { DrayError } from "../../errors/dray-error.ts";
+import { DrayError, toDrayError } from "../../errors/dray-error.ts";
 import type { BandwidthLimit } from "../bandwidth-limit.ts";
 import type { FileMessageType, FrameCarrier, SentContent } from "../frame-carrier.ts";
 import { encodeMessage, type Message } from "../messages.ts";
@@ -18,7 +18,8 @@ export interface LanesTarget {
   readonly offer: Message<"welcome">["lanes"];
   readonly silenceLimitMs: number;
   readonly deadlineMs: number;
-  readonly limit: BandwidthLimit | undefined;
+  /** Calls the opening off. */
+  readonly signal: AbortSignal;
   /** A lane is lost that was open, and with it all of them. */
   readonly onLost: (error: DrayError) => void;
 }
@@ -45,20 +46,26 @@ export class OutgoingLanes implements FrameCarrier {
   /** All lanes that are offered. Rejects with the reason of the first that does not open; `onLost` is for later. */
   static async open(threads: LaneThreads, target: LanesTarget): Promise<OutgoingLanes> {
     const lanes = target.offer.ports.map((tcpPort, lane) => new Lane(threads, target, { lane, tcpPort }));
+    const onAbort = () => {
+      for (const lane of lanes) lane.giveUp(new DrayError("CANCELLED", "the opening of page lanes was called off"));
+    };
+    target.signal.addEventListener("abort", onAbort, { once: true });
+    if (target.signal.aborted) onAbort();
     try {
       await Promise.all(lanes.map(({ opened }) => opened));
     } catch (thrown) {
-      for (const { port } of lanes) port.end();
+      for (const lane of lanes) lane.giveUp(toDrayError(thrown));
       throw thrown;
+    } finally {
+      target.signal.removeEventListener("abort", onAbort);
     }
     return new OutgoingLanes(lanes, target);
   }
 
-  private constructor(lanes: readonly Lane[], { limit, onLost }: LanesTarget) {
+  private constructor(lanes: readonly Lane[], { onLost }: LanesTarget) {
     this.#lanes = lanes;
     // One is filled; of each lane one waits and one is being worked on.
     this.spaces = 1 + 2 * lanes.length;
-    this.#limit = limit;
     for (const lane of lanes) {
       void lane.lost.then((error) => {
         if (this.#ended === undefined) onLost(error);
@@ -145,39 +152,57 @@ interface Answer {
 
 /** One of them; what it was dealt is answered in order. */
 class Lane {
-  readonly port: LanePort;
-  readonly opened: Promise<void>;
   /** Resolves when the connection is lost. */
   readonly lost: Promise<DrayError>;
+  readonly #port: LanePort;
+  readonly #opened = Promise.withResolvers<void>();
+  readonly #deadline: NodeJS.Timeout;
   readonly #underWay: Answer[] = [];
 
   constructor(threads: LaneThreads, target: LanesTarget, { lane, tcpPort }: { lane: number; tcpPort: number }) {
     const { host, peerName, offer, silenceLimitMs, deadlineMs } = target;
-    const opened = Promise.withResolvers<void>();
     const lost = Promise.withResolvers<DrayError>();
-    this.opened = opened.promise;
     this.lost = lost.promise;
     const hello = { lane, secret: offer.secret };
-    this.port = new LanePort(threads.dial({ host, tcpPort, peerName, hello, silenceLimitMs, deadlineMs }), {
+    this.#port = new LanePort(threads.dial({ host, tcpPort, peerName, hello, silenceLimitMs, deadlineMs }), {
       onReport: (report) => {
-        if (report.kind === "open") opened.resolve();
+        if (report.kind === "open") this.#open();
         else if (report.kind === "sent") this.#underWay.shift()?.sent(report);
       },
       onEnd: (error) => {
-        opened.reject(unreachable(tcpPort, peerName, error));
+        this.giveUp(unreachable(tcpPort, peerName, error));
         lost.resolve(error);
       },
     });
+    const late = new DrayError("TIMEOUT", `not open within ${deadlineMs} ms`);
+    this.#deadline = setTimeout(() => this.giveUp(unreachable(tcpPort, peerName, late)), deadlineMs);
+  }
+
+  /** Rejects with an error that names the port. */
+  get opened(): Promise<void> {
+    return this.#opened.promise;
+  }
+
+  /** Ends the attempt; nothing happens to `opened` once the lane is open. */
+  giveUp(error: DrayError): void {
+    clearTimeout(this.#deadline);
+    this.#port.end();
+    this.#opened.reject(error);
   }
 
   deal(order: LaneOrder, transfer: readonly ArrayBuffer[], answer: Answer): void {
     this.#underWay.push(answer);
-    this.port.post(order, transfer);
+    this.#port.post(order, transfer);
   }
 
   end(error: DrayError): void {
-    this.port.end();
+    this.#port.end();
     for (const { failed } of this.#underWay.splice(0)) failed(error);
+  }
+
+  #open(): void {
+    clearTimeout(this.#deadline);
+    this.#opened.resolve();
   }
 }
 
