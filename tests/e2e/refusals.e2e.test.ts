@@ -7,6 +7,7 @@ import { LineConnection } from "../harness/line-connection.ts";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
+import { FaultPoints } from "../faults/fault-points.ts";
 import { Stage } from "./stage.ts";
 import { verdictOn } from "./verdict.ts";
 
@@ -88,6 +89,67 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     const again = await LineConnection.open({ host: lab.nodeAddress(stage.destination), port: 18080 });
     expect(await again.ask("PING\r\n")).toBe("+PONG");
     again.close();
+  });
+
+  test("a connection to a bridge network that is opened after preflight: rolled back, unless it is allowed", async () => {
+    const { lab, source, destination } = stage;
+    const name = "late-connection";
+    const container = await stage.start({
+      node: source,
+      name,
+      image: "redis:latest",
+      options: ["--publish=18082:6379"],
+    });
+    await knownToCluster(lab, name);
+    const endpoint = { host: lab.nodeAddress(source), port: 18082 };
+    const open = () => LineConnection.open(endpoint);
+    (await eventually(open, { what: "Redis listens", deadlineMs: 15_000 })).close();
+    const findings = async () => (await verdictOn(lab, name, destination)).findings.map(({ code }) => code);
+    await eventually(async () => ((await findings()).includes("connections-behind-bridge") ? undefined : true), {
+      what: "nobody is connected",
+      deadlineMs: 15_000,
+    });
+    const faults = await FaultPoints.open(lab);
+    const order = ["migrate", name, "--to", destination, "--mode", "pre-copy"];
+    const connectLate = async (...flags: string[]) => {
+      const point = "source.before-round-1";
+      await faults.set(source, [{ point, action: "hang" }]);
+      const migration = lab.dray<MigrationDocument>([...order, ...flags]);
+      await faults.firing(point, 60_000);
+      const client = await open();
+      expect(await client.ask("PING\r\n")).toBe("+PONG");
+      await faults.clear();
+      return { client, ...(await migration) };
+    };
+    try {
+      const { client, exitCode, document } = await connectLate();
+      expect(exitCode).toBe(6);
+      expect(document).toMatchObject({
+        outcome: "rolled_back",
+        error: {
+          reason: "PREFLIGHT",
+          phase: "switch",
+          node: source,
+          message: expect.stringMatching(/has 1 open connection and is on the bridge network bridge,/),
+          remedy: expect.stringContaining("--allow-connection-loss"),
+        },
+      });
+      expect(await client.ask("PING\r\n")).toBe("+PONG");
+      await assertOneCopy(lab, container, source);
+      client.close();
+      await eventually(async () => ((await findings()).includes("connections-behind-bridge") ? undefined : true), {
+        what: "nobody is connected any more",
+        deadlineMs: 15_000,
+      });
+
+      const allowed = await connectLate("--allow-connection-loss");
+      expect(allowed.document).toMatchObject({ outcome: "completed" });
+      await assertOneCopy(lab, container, destination);
+      allowed.client.close();
+    } finally {
+      faults.close();
+      await faults.clear();
+    }
   });
 
   test("a paused container: paused", async () => {

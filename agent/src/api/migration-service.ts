@@ -47,7 +47,7 @@ export function migrationService(host: AgentHost, migrations: Migrations): RpcSe
 
       async *switch(request, { signal }): AsyncGenerator<SwitchResponse> {
         const source = await migrations.existingSource(await migrations.admit(request.order));
-        yield* answers(source.switch(request.postCopy), signal, (progress, result) => ({ progress, result }));
+        yield* answers(source.switch(request), signal, (progress, result) => ({ progress, result }));
       },
 
       async activate(request) {

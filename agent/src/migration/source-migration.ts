@@ -26,6 +26,7 @@ import { servePages } from "./source-post-copy.ts";
 import { switchSource } from "./source-switch.ts";
 import { syncSource } from "./source-sync.ts";
 import { SourceWatch } from "./source-watch.ts";
+import type { SwitchOrder } from "./switch-target.ts";
 import { wayBackOf } from "./source-way-back.ts";
 
 /** Of a source that has ended its part. */
@@ -79,8 +80,8 @@ export class SourceMigration {
    * `aborted`), unless etcd did not answer: then it stays frozen in `aborting`
    * and goes on asking.
    */
-  switch(postCopy: boolean): JoinableRun<SwitchResult> {
-    this.switchRun ??= new JoinableRun((report, signal) => this.runSwitch(postCopy, report, signal));
+  switch(order: SwitchOrder): JoinableRun<SwitchResult> {
+    this.switchRun ??= new JoinableRun((report, signal) => this.runSwitch(order, report, signal));
     return this.switchRun;
   }
 
@@ -164,7 +165,7 @@ export class SourceMigration {
     return syncSource(this.context, request, report, signal);
   }
 
-  private async runSwitch(postCopy: boolean, report: Report, signal: AbortSignal): Promise<SwitchResult> {
+  private async runSwitch(order: SwitchOrder, report: Report, signal: AbortSignal): Promise<SwitchResult> {
     const { host, logger, persistence, transfer } = this.context;
     if (this.isCalledOff || this.entry.state !== "synced" || transfer.connection === undefined) {
       throw new DrayError("CANCELLED", `the source is in state ${this.entry.state}, not ready for a switch`, {
@@ -172,7 +173,7 @@ export class SourceMigration {
       });
     }
     try {
-      const result = await switchSource(this.context, transfer.connection, postCopy, report, signal);
+      const result = await switchSource(this.context, transfer.connection, order, report, signal);
       this.watch.awaitVerdict();
       this.serve();
       return result;

@@ -5,6 +5,7 @@
  *   restart-policy-off ─► prepare-switch ─► hold-connections
  *     ─► freeze ─┬─► lock-network
  *                └─► settle-files: what it has on shared storage, if any
+ *     ─► count-connections: on a bridge network, unless their loss was accepted
  *     ─┬─► dump, without private memory ─┬─► the images
  *      │                                 └─► send-memory: from the frozen processes, unless the copy will fetch it
  *      ├─► send-layer-rest
@@ -32,13 +33,14 @@ import type { AgentHost } from "./agent-host.ts";
 import { allSettled } from "./all-settled.ts";
 import { withKeptLog } from "./criu-failure.ts";
 import type { Report } from "./joinable-run.ts";
+import { demandNoLostConnections } from "./lost-connections.ts";
 import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { sendImages } from "./send-images.ts";
 import { FREEZE_DEADLINE_MS } from "./source-container.ts";
 import type { SourceContext } from "./source-context.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
 import { makeReady } from "./switch-ready.ts";
-import { demandSameTmpfs, findTarget, type SwitchTarget } from "./switch-target.ts";
+import { demandSameTmpfs, findTarget, type SwitchOrder, type SwitchTarget } from "./switch-target.ts";
 import { sendLayerRest, sendTmpfsRest } from "./send-rest.ts";
 
 /** How long the application gets to accept the connections that had arrived. */
@@ -53,19 +55,19 @@ interface SwitchOutcome {
 
 /**
  * Freezes, dumps, sends. Postcondition on success: frozen behind its lock,
- * everything delivered, state `sent`. PREFLIGHT if the container does not run.
+ * everything delivered, state `sent`. PREFLIGHT if the container does not run, or has connections that would be lost.
  */
 export async function switchSource(
   context: SourceContext,
   connection: TransferConnection,
-  postCopy: boolean,
+  order: SwitchOrder,
   report: Report,
   signal: AbortSignal,
 ): Promise<SwitchResult> {
   const { host, record, phases, transfer } = context;
   const { dockerId } = record.entry;
   const inspect = await host.docker.inspectContainer(dockerId, { signal });
-  const target = await findTarget(context, inspect, postCopy, signal);
+  const target = await findTarget(context, inspect, order, signal);
   await record.transition("switching", {
     frozen: {
       pid: target.pid,
@@ -83,7 +85,7 @@ export async function switchSource(
   transferBytesTotal.inc({ direction: "sent", kind: "pages" }, outcome.memoryBytes);
   transferWireBytesTotal.inc({ direction: "sent" }, outcome.wireBytes);
   checkpointSizeBytes.observe(outcome.memoryBytes);
-  await record.transition("sent", { postCopy: postCopy ? (transfer.target ?? null) : null });
+  await record.transition("sent", { postCopy: order.postCopy ? (transfer.target ?? null) : null });
   return { ...outcome, steps: [...phases.times] };
 }
 
@@ -136,6 +138,9 @@ async function runSwitchSteps(
     const settleFiles = () => settleSharedFiles(target.pid, signal);
     const settle = ready.sharedStorage ? step("settle-files", settleFiles) : Promise.resolve();
     await allSettled([lockNetwork, settle], ending);
+    // Behind the lock: what was on its way when it was frozen has come in by then, or never will.
+    if (target.bridges.length > 0)
+      await step("count-connections", () => demandNoLostConnections(target.pid, target.bridges, host.node));
     const startedMs = performance.now();
     const dump = step("dump", () => runDump(host, target, ready.dump));
     const memory = target.postCopy ? null : frozenMemory({ ...target, initPid: target.pid, signal });

@@ -1,5 +1,6 @@
 /** What a switch works on: the container as it is when the switch begins, and what of it the destination has. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { SwitchRequest } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { processesWithAlignedStack } from "../criu/aligned-stacks.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { dumpBytesLimitOf, sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
@@ -8,10 +9,14 @@ import { layerDirectory, SentTree } from "../layer/layer.ts";
 import type { Known } from "../memory/page-judge.ts";
 import type { Throttle } from "../memory/throttle.ts";
 import type { WriteTracking } from "../memory/write-tracking.ts";
+import { ALLOW_CONNECTION_LOSS } from "../preflight/bridge-connections.ts";
 import { carriedTmpfs } from "../tmpfs/carried-tmpfs.ts";
 import type { SentTmpfs } from "../tmpfs/sent-tmpfs.ts";
 import { endpointsOf, macsByParent } from "./endpoints.ts";
 import type { SourceContext } from "./source-context.ts";
+
+/** How the switch is to be done. */
+export type SwitchOrder = Pick<SwitchRequest, "postCopy" | "allowFlags">;
 
 /** What is known of the container when the switch begins. */
 export interface SwitchTarget {
@@ -22,6 +27,8 @@ export interface SwitchTarget {
   readonly cgroup: string;
   /** MAC addresses by the parent interface through which they leave. */
   readonly parents: ReadonlyMap<string, readonly string[]>;
+  /** Bridge networks that it is on; empty if the loss of its connections was accepted. */
+  readonly bridges: readonly string[];
   /** Its writable layer. */
   readonly layer: SentTree;
   /** What it has of tmpfs that is not left to CRIU. */
@@ -43,7 +50,7 @@ export interface SwitchTarget {
 export async function findTarget(
   { host, record, container, transfer, logger }: SourceContext,
   inspect: ContainerInspect,
-  postCopy: boolean,
+  { postCopy, allowFlags }: SwitchOrder,
   signal: AbortSignal,
 ): Promise<SwitchTarget> {
   const { docker } = host;
@@ -60,7 +67,8 @@ export async function findTarget(
     });
   }
   const cgroup = await container.cgroup();
-  const parents = macsByParent(endpointsOf(inspect, await docker.listNetworks({ signal })));
+  const endpoints = endpointsOf(inspect, await docker.listNetworks({ signal }));
+  const bridges = endpoints.filter(({ driver }) => driver === "bridge").map(({ network }) => network);
   const aligned = await processesWithAlignedStack(cgroup);
   if (aligned.length > 0) {
     logger.warn({ pids: aligned }, "a stack pointer is at the beginning of a page: CRIU writes all of the memory");
@@ -74,7 +82,8 @@ export async function findTarget(
     migrationId,
     pid: inspect.State.Pid,
     cgroup,
-    parents,
+    parents: macsByParent(endpoints),
+    bridges: allowFlags.includes(ALLOW_CONNECTION_LOSS) ? [] : bridges,
     layer: transfer.layer ?? new SentTree(await layerDirectory(docker, dockerId, signal)),
     tmpfs: transfer.tmpfs,
     memoryBytes,

@@ -1,5 +1,5 @@
 /** TCP sockets of a network namespace, from /proc/<pid>/net/tcp and tcp6. */
-import { readFile } from "node:fs/promises";
+import { tcpTables } from "../host/tcp-tables.ts";
 
 const SYN_RECV = 3;
 const LISTEN = 10;
@@ -34,22 +34,11 @@ export function countTcp(text: string): TcpCounts {
 
 /** Counts of both address families. */
 export async function tcpCounts(pid: number): Promise<TcpCounts> {
-  const texts = await Promise.all(["tcp", "tcp6"].map((name) => readTable(`/proc/${pid}/net/${name}`)));
-  const counts = texts.map(countTcp);
+  const counts = (await tcpTables(pid)).map(countTcp);
   const sum = (of: (count: TcpCounts) => number) => counts.reduce((total, count) => total + of(count), 0);
   return {
     unaccepted: sum((count) => count.unaccepted),
     halfOpen: sum((count) => count.halfOpen),
     orphans: sum((count) => count.orphans),
   };
-}
-
-/** A kernel without IPv6 has no tcp6. */
-async function readTable(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT" && path.endsWith("6")) return "";
-    throw error;
-  }
 }

@@ -1,5 +1,4 @@
 /** Collects what the checks of a source look at. Reads only. */
-import { readFile } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import type { ContainerInspect, NetworkInspect } from "../docker/types.ts";
@@ -12,13 +11,14 @@ import { withInode } from "../shared-storage/directory-inode.ts";
 import { remotelyLocked } from "../shared-storage/remote-locks.ts";
 import { sharedFilesOf, sharedMounts } from "../shared-storage/shared-files.ts";
 import { type DescribedMount, storageOf } from "../shared-storage/storage.ts";
+import { establishedConnections } from "./bridge-connections.ts";
 import { foreignProcessObjection } from "./foreign-process-probe.ts";
 import { dockerMountPoints } from "./docker-mount-points.ts";
 import { networkNamespaceOf } from "./gather-network-namespace.ts";
 import { NOTHING_SET_UP } from "./network-namespace.ts";
 import { pipeFacts } from "./pipe-facts.ts";
 import { processesOf } from "./process-facts.ts";
-import { countEstablished, parseMptcpSockets, parseUnixSockets } from "./socket-tables.ts";
+import { parseMptcpSockets, parseUnixSockets } from "./socket-tables.ts";
 import type { SourceFacts } from "./source-facts.ts";
 
 export async function gatherSource(
@@ -83,11 +83,10 @@ async function gatherProcesses(
     const networkAlone = ownNetwork && !networkMode.startsWith("container:");
     const sockets = async (option: string): Promise<string> =>
       ownNetwork ? (await runInNetworkNamespace(pid, ["ss", "-H", "-a", "-n", option], { signal })).stdout : "";
-    const [mountTable, mountPointsOfDocker, tcp, tcp6, networkNamespace] = await Promise.all([
+    const [mountTable, mountPointsOfDocker, established, networkNamespace] = await Promise.all([
       mountsOf(pid),
       Promise.all(dockerMountPoints(inspect).map((path) => resolveInRoot(`/proc/${pid}/root`, path))),
-      readFile(`/proc/${pid}/net/tcp`, "utf8"),
-      tableIfThere(`/proc/${pid}/net/tcp6`),
+      establishedConnections(pid),
       networkAlone ? networkNamespaceOf(pid, signal) : NOTHING_SET_UP,
     ]);
     // Sockets before their holders: one that is closed in between has no holder, and is none of anybody's.
@@ -106,7 +105,7 @@ async function gatherProcesses(
         ? await foreignProcessObjection(runDirectory, signal)
         : "",
       mptcpSockets: parseMptcpSockets(await sockets("-M")),
-      establishedConnections: countEstablished(tcp) + countEstablished(tcp6),
+      establishedConnections: established,
       networkNamespace,
     };
   } catch (thrown) {
@@ -115,16 +114,6 @@ async function gatherProcesses(
     throw new DrayError("NOT_FOUND", `the container ${inspect.Name.slice(1)} ended while it was looked at`, {
       cause: thrown,
     });
-  }
-}
-
-/** Hosts without IPv6 have no such table. */
-async function tableIfThere(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return "";
-    throw thrown;
   }
 }
 

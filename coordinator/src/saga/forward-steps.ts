@@ -103,7 +103,7 @@ export async function switchAndCommit(context: SagaContext): Promise<OwnerRecord
 
 async function freezeAndRestore(context: SagaContext): Promise<SwitchResult> {
   const { agents, journal } = context;
-  const { source, destination, postCopy } = journal.record;
+  const { source, destination, postCopy, allowFlags } = journal.record;
   const ended = new AbortController();
   const options = { deadlineMs: remainingMs(context), signal: AbortSignal.any([forwardSignal(context), ended.signal]) };
   const held = Promise.withResolvers<void>();
@@ -120,7 +120,7 @@ async function freezeAndRestore(context: SagaContext): Promise<SwitchResult> {
   try {
     await Promise.race([held.promise, prepared]);
     await enter(context);
-    const stream = agents.of(source).switch({ order: orderOf(context), postCopy }, options);
+    const stream = agents.of(source).switch({ order: orderOf(context), postCopy, allowFlags }, options);
     const sent = drain(stream, source, (progress) => journal.progress(progress));
     const [result, copy] = await bothOrRootCause(sent, prepared);
     steps.push(...result.steps, ...copy.steps);

@@ -108,6 +108,12 @@ describe("a migration", () => {
     expect(cluster.agent("n1").syncRequest?.bandwidthBytesPerSecond).toBe(3_000_000);
   });
 
+  test("tells the source in the switch what the operator accepts", async () => {
+    const allowFlags = ["--allow-connection-loss"];
+    await runToEnd({ allowFlags });
+    expect(cluster.agent("n1").switchRequest?.allowFlags).toEqual(allowFlags);
+  });
+
   test("is accepted once for one request id", async () => {
     const requestId = crypto.randomUUID();
     const first = await startMigration(api, { requestId });

@@ -89,6 +89,7 @@ export class FakeAgent {
   readonly orders: OrderName[] = [];
   /** The last one taken. */
   syncRequest: SyncRequest | undefined;
+  switchRequest: SwitchRequest | undefined;
   sourceFindings: Finding[] = [];
   destinationFindings: Finding[] = [];
   /** Of the ways from here to other nodes, by their names. */
@@ -267,6 +268,7 @@ export class FakeAgent {
   }
 
   async *#switch(request: SwitchRequest, signal: AbortSignal): AsyncGenerator<SwitchResponse> {
+    this.switchRequest = request;
     const { node, world } = this.#options;
     const owner = await this.#owner();
     if (owner?.state === "running") world.breaches.push("switch was ordered before it was entered");

@@ -1,6 +1,7 @@
 /** Networks, addresses, ports, names. */
 import { isDeepStrictEqual } from "node:util";
 import type { ContainerInspect, NetworkInspect } from "../../docker/types.ts";
+import { ALLOW_CONNECTION_LOSS, connectionsBehindBridge } from "../bridge-connections.ts";
 import { type Check, when } from "../check.ts";
 import type { DestinationFacts } from "../destination-facts.ts";
 import type { SourceFacts } from "../source-facts.ts";
@@ -8,14 +9,10 @@ import type { SourceFacts } from "../source-facts.ts";
 export const SOURCE_NETWORK_CHECKS: readonly Check<SourceFacts>[] = [
   {
     code: "connections-behind-bridge",
-    severity: "--allow-connection-loss",
+    severity: ALLOW_CONNECTION_LOSS,
     find: ({ networks, establishedConnections }) => {
       const bridges = networks.filter(({ Driver }) => Driver === "bridge").map(({ Name }) => Name);
-      return when(
-        bridges.length > 0 && establishedConnections > 0,
-        `The container has ${establishedConnections} open connection${establishedConnections === 1 ? "" : "s"} and is on the bridge network ${bridges.join(", ")}, whose addresses belong to this host: connections would be lost.`,
-        "Use a macvlan network for connections that live on.",
-      );
+      return connectionsBehindBridge(bridges, establishedConnections);
     },
   },
   {
@@ -26,7 +23,7 @@ export const SOURCE_NETWORK_CHECKS: readonly Check<SourceFacts>[] = [
         .filter(({ Driver }) => Driver === "bridge" && establishedConnections === 0)
         .map(({ Name }) => ({
           message: `The container is on the bridge network ${Name}, which is each host's own.`,
-          remedy: "Connections that open until the switch break; those of a macvlan network would live on.",
+          remedy: `A connection that is open at the switch ends the migration, without ${ALLOW_CONNECTION_LOSS}; those of a macvlan network would live on.`,
         })),
   },
   {

@@ -372,6 +372,11 @@ export interface SwitchRequest {
     | undefined;
   /** The copy fetches private memory after it runs: it is not sent now. */
   postCopy: boolean;
+  /**
+   * Flags that the operator gave: what they accept may have come about since
+   * preflight, see Finding.allow_flag.
+   */
+  allowFlags: string[];
 }
 
 /** SwitchResponse is progress, and at the end a result. */
@@ -2993,7 +2998,7 @@ export const PrepareResult: MessageFns<PrepareResult> = {
 };
 
 function createBaseSwitchRequest(): SwitchRequest {
-  return { order: undefined, postCopy: false };
+  return { order: undefined, postCopy: false, allowFlags: [] };
 }
 
 export const SwitchRequest: MessageFns<SwitchRequest> = {
@@ -3003,6 +3008,9 @@ export const SwitchRequest: MessageFns<SwitchRequest> = {
     }
     if (message.postCopy !== false) {
       writer.uint32(16).bool(message.postCopy);
+    }
+    for (const v of message.allowFlags) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -3036,6 +3044,14 @@ export const SwitchRequest: MessageFns<SwitchRequest> = {
             message.postCopy = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.allowFlags.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3056,6 +3072,11 @@ export const SwitchRequest: MessageFns<SwitchRequest> = {
         : isSet(object.post_copy)
         ? globalThis.Boolean(object.post_copy)
         : false,
+      allowFlags: globalThis.Array.isArray(object?.allowFlags)
+        ? object.allowFlags.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.allow_flags)
+        ? object.allow_flags.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -3067,6 +3088,9 @@ export const SwitchRequest: MessageFns<SwitchRequest> = {
     if (message.postCopy !== false) {
       obj.postCopy = message.postCopy;
     }
+    if (message.allowFlags?.length) {
+      obj.allowFlags = message.allowFlags;
+    }
     return obj;
   },
 
@@ -3077,6 +3101,7 @@ export const SwitchRequest: MessageFns<SwitchRequest> = {
     const message = createBaseSwitchRequest();
     message.order = (object.order !== undefined && object.order !== null) ? Order.fromPartial(object.order) : undefined;
     message.postCopy = object.postCopy ?? false;
+    message.allowFlags = object.allowFlags?.map((e) => e) || [];
     return message;
   },
 };
