@@ -226,6 +226,26 @@ describe("on the destination", () => {
     await expectRefused(name, ["address-answered-by-another"]);
   });
 
+  test("a CRIU that does not work on the kernel", async () => {
+    const { lab } = stage;
+    const name = "no-criu-there";
+    const container = await stage.start({
+      node: stage.source,
+      name,
+      address: stage.address(),
+      image: TOOLS,
+      command: SLEEP,
+    });
+    await lab.shell(stage.destination, UNFIT_CRIU);
+    undo.push(() => lab.shell(stage.destination, 'umount "$(command -v criu)"; rm -r /run/unfit-criu'));
+    await knownToCluster(lab, name);
+    const { findings } = await verdictOn(lab, name, stage.destination);
+    const message = findings.find(({ code }) => code === "criu-check-failed")?.message;
+    expect(message).toContain("Error (criu/cr-check.c:263): System call kcmp is not supported");
+    await expectRefused(name, ["criu-check-failed"]);
+    await assertOneCopy(lab, container, stage.source);
+  });
+
   test("a processor that lacks what the source's has", async () => {
     const { lab } = stage;
     const name = "needs-more";
@@ -241,6 +261,19 @@ describe("on the destination", () => {
   });
 });
 
+const UNFIT_CRIU = `
+mkdir /run/unfit-criu
+cp --preserve=all "$(command -v criu)" /run/unfit-criu/real
+cat >/run/unfit-criu/criu <<'END'
+#!/bin/sh
+[ "$*" = check ] || exec /run/unfit-criu/real "$@"
+echo "Error (criu/cr-check.c:263): System call kcmp is not supported" >&2
+echo "Does not look good."
+exit 1
+END
+chmod +x /run/unfit-criu/criu
+mount --bind /run/unfit-criu/criu "$(command -v criu)"
+`;
 const BETTER_PROCESSOR = `
 mkdir /run/better-processor
 cp --preserve=all "$(command -v criu)" /run/better-processor/real

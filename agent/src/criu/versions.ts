@@ -7,7 +7,7 @@ export const CRIU_FEATURES = [
   "uffd-noncoop",
   "pidfd_store",
   "network_lock_nftables",
-  "time_namespace",
+  "timens",
 ] as const;
 export type CriuFeature = (typeof CRIU_FEATURES)[number];
 
@@ -37,6 +37,23 @@ export async function criuFeatures(signal?: AbortSignal): Promise<readonly CriuF
   return CRIU_FEATURES.filter((_, index) => checked[index]);
 }
 
+/**
+ * What `criu check` has against working on this kernel, in CRIU's words; empty if nothing. It fails for what every dump
+ * and restore needs. What only some processes need it asks for with --extra and --all alone, and that dirty pages are
+ * not tracked it only warns of: hosts without these do migrate, and are not refused.
+ */
+export function criuObjection(signal?: AbortSignal): Promise<string> {
+  return runCommand(["criu", "check"], { signal, deadlineMs: LIMIT_MS }).then(
+    () => "",
+    (thrown: unknown) => objectionIn(messageOfFailed(thrown)),
+  );
+}
+
+/** Pure. The line of the first error, which the others often follow from; all of the text if it has none. */
+export function objectionIn(text: string): string {
+  return /Error \([^)]*\): .*/.exec(text)?.[0] ?? text;
+}
+
 /** runc's version, for example "1.3.6"; empty if it is missing. */
 export async function runcVersion(runcPath = "runc", signal?: AbortSignal): Promise<string> {
   return parseRuncVersion(await output([runcPath, "--version"], signal));
@@ -61,7 +78,13 @@ function output(argv: readonly string[], signal: AbortSignal | undefined): Promi
 /** A program that fails says no; a cancelled or hanging one says nothing. */
 function onlyIfFailed<T>(value: T): (error: unknown) => T {
   return (error) => {
-    if (error instanceof DrayError && error.reason === "COMMAND_FAILED") return value;
-    throw error;
+    messageOfFailed(error);
+    return value;
   };
+}
+
+/** Throws what is no program's failure. */
+function messageOfFailed(thrown: unknown): string {
+  if (thrown instanceof DrayError && thrown.reason === "COMMAND_FAILED") return thrown.message;
+  throw thrown;
 }

@@ -2,7 +2,7 @@
 import { readFile, statfs } from "node:fs/promises";
 import { availableParallelism, machine, release } from "node:os";
 import { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
-import { criuFeatures, criuVersion, runcVersion } from "../criu/versions.ts";
+import { criuFeatures, criuObjection, criuVersion, runcVersion } from "../criu/versions.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import { parseAppArmorProfiles, parseCpuFlags, parseMeminfo } from "./proc-files.ts";
 
@@ -14,7 +14,10 @@ export interface HostState {
 }
 
 export interface HostFactsSource {
-  /** Facts are kept; memory is read anew each time. `refresh` gathers all anew. */
+  /**
+   * Facts are kept, unless CRIU is missing or does not work, which may be mended at any time; memory is read anew each
+   * time. `refresh` gathers all anew.
+   */
   current(options?: { readonly refresh?: boolean; readonly signal?: AbortSignal | undefined }): Promise<HostState>;
 }
 
@@ -27,7 +30,8 @@ export function openHostFacts(options: {
   let kept: HostFacts | undefined;
   return {
     async current({ refresh = false, signal } = {}) {
-      if (kept === undefined || refresh) kept = await gather(options.docker, options.drayageVersion, signal);
+      if (refresh || kept === undefined || kept.criuVersion === 0 || kept.criuObjection !== "")
+        kept = await gather(options.docker, options.drayageVersion, signal);
       const memory = parseMeminfo(await readFile("/proc/meminfo", "utf8"));
       return {
         facts: kept,
@@ -49,6 +53,8 @@ async function gather(docker: DockerPort, drayageVersion: string, signal: AbortS
     cgroupVersion(),
     securityProfiles(),
   ]);
+  const [features, objection] =
+    criu === 0 ? [[], ""] : await Promise.all([criuFeatures(signal), criuObjection(signal)]);
   return HostFacts.fromPartial({
     kernel: release(),
     criuVersion: criu,
@@ -56,7 +62,8 @@ async function gather(docker: DockerPort, drayageVersion: string, signal: AbortS
     cpuFlags: parseCpuFlags(cpuinfo),
     cgroupVersion: cgroup,
     cgroupDriver: info.CgroupDriver,
-    criuFeatures: criu === 0 ? [] : [...(await criuFeatures(signal))].sort(),
+    criuFeatures: [...features].sort(),
+    criuObjection: objection,
     dockerVersion: version.Version,
     runcVersion: runc,
     drayageVersion,

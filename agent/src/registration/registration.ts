@@ -212,6 +212,7 @@ async function observeNode(
   }
   const { facts, memoryTotalBytes, memoryAvailableBytes, cpus } = await host.hostFacts.current({ signal });
   if (facts.criuVersion === 0) problems.push("CRIU is not installed");
+  if (facts.criuObjection !== "") problems.push(`CRIU does not work on this kernel: ${facts.criuObjection}`);
   return {
     name: host.node,
     labels: host.config.labels,

@@ -20,6 +20,7 @@ export function nodeRecord(name: string): NodeRecord {
       runcVersion: "1.3.0",
       drayageVersion: "0.1.0",
       securityProfiles: [],
+      criuObjection: "",
     },
     memoryTotalBytes: 8 * 2 ** 30,
     memoryAvailableBytes: 4 * 2 ** 30,

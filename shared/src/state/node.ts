@@ -14,6 +14,8 @@ export const HostFactsRecord = z.object({
   runcVersion: z.string(),
   drayageVersion: z.string(),
   securityProfiles: z.array(z.string()),
+  /** What `criu check` has against this kernel; empty if nothing. */
+  criuObjection: z.string().default(""),
 });
 export type HostFactsRecord = z.infer<typeof HostFactsRecord>;
 

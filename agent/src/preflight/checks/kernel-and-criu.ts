@@ -13,6 +13,8 @@ const NEW_KERNEL = [6, 16] as const;
 const CRIU_FOR_NEW_KERNEL = 40_200;
 /** Older ones were never tried. */
 const CRIU_OLDEST = 31_700;
+/** Of `criu check --feature`. */
+const TIME_NAMESPACES = "timens";
 /** Lazy restore moves pages through pipes of this size. */
 const PIPE_WANTED_BYTES = 4 * 1024 * 1024;
 /** Runtimes that are runc, or pass on to it. */
@@ -45,6 +47,16 @@ export const HOST_CHECKS: readonly Check<OneHost>[] = [
         `Install CRIU ${criuName(needed)} or newer.`,
       );
     },
+  },
+  {
+    code: "criu-check-failed",
+    severity: "blocking",
+    find: ({ host }) =>
+      when(
+        host.criuObjection !== "",
+        `CRIU says that it does not work on the kernel here (${host.kernel}): ${host.criuObjection}.`,
+        "Boot a kernel that has what CRIU asks for, such as Debian's, or install a newer CRIU; `criu check` here must succeed.",
+      ),
   },
   {
     code: "runc-missing",
@@ -212,7 +224,7 @@ export const AGREEMENT_CHECKS: readonly Check<DestinationFacts>[] = [
     severity: "blocking",
     find: ({ sourceHost, host }) =>
       when(
-        sourceHost.criuFeatures.includes("time_namespace") && !host.criuFeatures.includes("time_namespace"),
+        sourceHost.criuFeatures.includes(TIME_NAMESPACES) && !host.criuFeatures.includes(TIME_NAMESPACES),
         "CRIU cannot restore time namespaces here, which the source uses.",
         "Install a kernel with CONFIG_TIME_NS and a CRIU that knows it.",
       ),
@@ -222,7 +234,7 @@ export const AGREEMENT_CHECKS: readonly Check<DestinationFacts>[] = [
     severity: "note",
     find: ({ sourceHost, host }) => {
       const missing = sourceHost.criuFeatures.filter(
-        (feature) => feature !== "time_namespace" && !host.criuFeatures.includes(feature),
+        (feature) => feature !== TIME_NAMESPACES && !host.criuFeatures.includes(feature),
       );
       return when(
         missing.length > 0,

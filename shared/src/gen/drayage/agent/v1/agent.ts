@@ -195,6 +195,11 @@ export interface HostFacts {
   drayageVersion: string;
   /** AppArmor or SELinux profiles loaded, sorted. */
   securityProfiles: string[];
+  /**
+   * What `criu check` has against this kernel, in CRIU's words; empty if
+   * nothing, or if CRIU is missing.
+   */
+  criuObjection: string;
 }
 
 /** CheckDestinationRequest asks whether this node can take the container. */
@@ -1093,6 +1098,7 @@ function createBaseHostFacts(): HostFacts {
     runcVersion: "",
     drayageVersion: "",
     securityProfiles: [],
+    criuObjection: "",
   };
 }
 
@@ -1130,6 +1136,9 @@ export const HostFacts: MessageFns<HostFacts> = {
     }
     for (const v of message.securityProfiles) {
       writer.uint32(90).string(v!);
+    }
+    if (message.criuObjection !== "") {
+      writer.uint32(98).string(message.criuObjection);
     }
     return writer;
   },
@@ -1235,6 +1244,14 @@ export const HostFacts: MessageFns<HostFacts> = {
             message.securityProfiles.push(reader.string());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.criuObjection = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1296,6 +1313,11 @@ export const HostFacts: MessageFns<HostFacts> = {
         : globalThis.Array.isArray(object?.security_profiles)
         ? object.security_profiles.map((e: any) => globalThis.String(e))
         : [],
+      criuObjection: isSet(object.criuObjection)
+        ? globalThis.String(object.criuObjection)
+        : isSet(object.criu_objection)
+        ? globalThis.String(object.criu_objection)
+        : "",
     };
   },
 
@@ -1334,6 +1356,9 @@ export const HostFacts: MessageFns<HostFacts> = {
     if (message.securityProfiles?.length) {
       obj.securityProfiles = message.securityProfiles;
     }
+    if (message.criuObjection !== "") {
+      obj.criuObjection = message.criuObjection;
+    }
     return obj;
   },
 
@@ -1353,6 +1378,7 @@ export const HostFacts: MessageFns<HostFacts> = {
     message.runcVersion = object.runcVersion ?? "";
     message.drayageVersion = object.drayageVersion ?? "";
     message.securityProfiles = object.securityProfiles?.map((e) => e) || [];
+    message.criuObjection = object.criuObjection ?? "";
     return message;
   },
 };
