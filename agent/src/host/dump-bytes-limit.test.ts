@@ -1,5 +1,11 @@
 import { expect, test } from "vitest";
-import { dumpBytesLimit, sharedBytesLimit, type ProcessMemory, processMemory } from "./dump-bytes-limit.ts";
+import {
+  dumpBytesLimit,
+  sharedBytesLimit,
+  sharedBytesOn,
+  type ProcessMemory,
+  processMemory,
+} from "./dump-bytes-limit.ts";
 
 const MAPS = `55d0c0000000-55d0c0021000 r-xp 00001000 fe:00 1234                       /usr/bin/server
 7f0000000000-7f0000400000 rw-s 00000000 00:01 77                         /dev/zero (deleted)
@@ -29,4 +35,15 @@ test("what all share counts once, as far as it reaches", () => {
   // Without the private 10 of each.
   expect(sharedBytesLimit([backend])).toBe(800);
   expect(dumpBytesLimit(Array.from({ length: 100 }, () => backend))).toBe(100 * 10 + 1000);
+});
+
+test("of what is shared, what lies on a file system", () => {
+  const extents = new Map([
+    ["00:39 5", 300],
+    ["00:01 77", 400],
+  ]);
+  const process: ProcessMemory = { privateBytes: 10, sharedBytes: 650, extents };
+  expect(sharedBytesOn([process, process], new Set(["0:57"]))).toBe(300);
+  expect(sharedBytesOn([{ ...process, sharedBytes: 100 }], new Set(["0:57"]))).toBe(100);
+  expect(sharedBytesOn([process], new Set(["0:39"]))).toBe(0);
 });

@@ -49,6 +49,25 @@ function sum(values: Iterable<number>): number {
   return [...values].reduce((total, value) => total + value, 0);
 }
 
+/**
+ * How much of the shared part may lie in files of these file systems, bytes; each is named by the major and minor number
+ * of its device, "0:57".
+ */
+export function sharedBytesOn(processes: readonly ProcessMemory[], devices: ReadonlySet<string>): number {
+  return sharedBytesLimit(
+    processes.map((process) => ({
+      ...process,
+      extents: new Map([...process.extents].filter(([file]) => devices.has(deviceOf(file)))),
+    })),
+  );
+}
+
+/** In maps both numbers are hexadecimal, "00:39 77". */
+function deviceOf(file: string): string {
+  const [major = "", minor = ""] = file.split(/[: ]/);
+  return `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}`;
+}
+
 /** The limit for this cgroup's processes. Those that end meanwhile count nothing. */
 export async function dumpBytesLimitOf(cgroup: string): Promise<number> {
   return dumpBytesLimit(await memoriesOf(cgroup));
@@ -59,7 +78,8 @@ export async function sharedBytesLimitOf(cgroup: string): Promise<number> {
   return sharedBytesLimit(await memoriesOf(cgroup));
 }
 
-async function memoriesOf(cgroup: string): Promise<ProcessMemory[]> {
+/** Of this cgroup's processes. Those that end meanwhile have nothing. */
+export async function memoriesOf(cgroup: string): Promise<ProcessMemory[]> {
   return await Promise.all((await cgroupPids(cgroup)).map(memoryOf));
 }
 

@@ -6,12 +6,7 @@
 import { lstat, mkdir, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { unlessGone } from "../host/unless-gone.ts";
-import {
-  destinationDemand,
-  findTransitRoom,
-  removeTransitDirectory,
-  type TransitOptions,
-} from "./transit-directory.ts";
+import { findTransitRoom, removeTransitDirectory, type TransitOptions } from "./transit-directory.ts";
 
 /** What `stat` counts in. */
 const BLOCK_BYTES = 512;
@@ -48,9 +43,10 @@ export class PagesPlace {
       this.#heldBytes = await this.#countHeld();
       this.#directory = directory;
     }
-    const rest = destinationDemand({ memoryBytes: Math.max(0, memoryBytes - writtenBytes) });
+    // What its tmpfs hold has come before: it is no longer free.
+    const rest = { memoryBytes: Math.max(0, memoryBytes - writtenBytes), besideBytes: memoryBytes };
     const tmpfsLimitBytes = transit.tmpfsLimitBytes - this.#heldBytes - writtenBytes;
-    const { base } = await findTransitRoom({ ...transit, tmpfsLimitBytes }, { ...rest, besideBytes: memoryBytes });
+    const { base } = await findTransitRoom({ ...transit, tmpfsLimitBytes }, rest);
     // Null: nowhere, if all of it comes once more. It seldom does, and is NO_SPACE then.
     if (base === null || base === transit.runDirectory) return null;
     const onDisk = join(base, "images", `${migrationId}-pages`, basename(directory));

@@ -43,7 +43,11 @@ test("tmpfs is not for images that would leave no memory to the copy", async () 
   const elsewhere = { ...options, runDirectory: "/nowhere" };
   const crowded = { ...LITTLE, besideBytes: MORE_THAN_ANY_HOST_HAS };
   expect(await findTransitRoom(elsewhere, crowded)).toMatchObject({ bases: [base], base });
-  await expect(findTransitRoom(elsewhere, destinationDemand(LITTLE))).rejects.toThrow("ENOENT");
+  const full = destinationDemand({ memoryBytes: 1, tmpfsBytes: MORE_THAN_ANY_HOST_HAS });
+  expect(await findTransitRoom(elsewhere, full)).toMatchObject({ bases: [base], base });
+  await expect(findTransitRoom(elsewhere, destinationDemand({ memoryBytes: 1, tmpfsBytes: 0 }))).rejects.toThrow(
+    "ENOENT",
+  );
 });
 
 test("no room is found before anything is made, and is NO_SPACE after that", async () => {

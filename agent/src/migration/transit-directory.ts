@@ -2,10 +2,11 @@
  * Directories for images in transit: on tmpfs if they fit, else on disk.
  * Root only; gone after use.
  */
-import { mkdir, readdir, readFile, rm, statfs } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { AgentConfig } from "@drayage/shared/config/agent.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { type Disk, diskOf } from "../host/disk.ts";
 import { parseMeminfo } from "../host-facts/proc-files.ts";
 
 export interface TransitOptions {
@@ -40,9 +41,15 @@ export interface TransitDemand {
   readonly besideBytes: number;
 }
 
-/** Of a destination, where the copy comes to life beside its images. */
-export function destinationDemand({ memoryBytes }: { readonly memoryBytes: number }): TransitDemand {
-  return { memoryBytes, besideBytes: memoryBytes };
+/** Of a destination, where the copy comes to life beside its images, with what its tmpfs hold. */
+export function destinationDemand({
+  memoryBytes,
+  tmpfsBytes,
+}: {
+  readonly memoryBytes: number;
+  readonly tmpfsBytes: number;
+}): TransitDemand {
+  return { memoryBytes, besideBytes: memoryBytes + tmpfsBytes };
 }
 
 /** Room for the images of a container. */
@@ -52,6 +59,8 @@ export interface TransitRoom {
   readonly bases: readonly string[];
   /** The first of these with so much room; null if none has. */
   readonly base: string | null;
+  /** Of the file system there, as stat(2) tells it; null if there is no base. */
+  readonly device: number | null;
 }
 
 /** Looks where the images fit. Reads only. */
@@ -62,9 +71,10 @@ export async function findTransitRoom(options: TransitOptions, demand: TransitDe
   const mayBeTmpfs = neededBytes <= options.tmpfsLimitBytes && neededBytes + demand.besideBytes <= availableBytes;
   const bases = mayBeTmpfs ? [options.runDirectory, options.stateDirectory] : [options.stateDirectory];
   for (const base of bases) {
-    if ((await freeBytes(base)) >= neededBytes) return { neededBytes, bases, base };
+    const { device, freeBytes } = await diskBelow(base);
+    if (freeBytes >= neededBytes) return { neededBytes, bases, base, device };
   }
-  return { neededBytes, bases, base: null };
+  return { neededBytes, bases, base: null, device: null };
 }
 
 /** Makes `<base>/images/<name>` where the images fit. NO_SPACE if they fit nowhere. */
@@ -91,13 +101,12 @@ export async function makeTransitDirectory(
   return directory;
 }
 
-/** On the file system where `<base>/images` is, or will be. */
-async function freeBytes(base: string): Promise<number> {
-  const { bavail, bsize } = await statfs(join(base, "images")).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return statfs(base);
+/** Where `<base>/images` is, or will be. */
+async function diskBelow(base: string): Promise<Disk> {
+  return diskOf(join(base, "images")).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return diskOf(base);
     throw error;
   });
-  return bavail * bsize;
 }
 
 /** Removes the directories that belong to none of these migrations: made just before a crash, before any journal knew of them. */

@@ -1,6 +1,7 @@
 /** All that the checks of a destination look at. */
 import type { HostFacts, SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import type { ContainerInspect, ContainerSummary, DockerInfo, NetworkInspect } from "../docker/types.ts";
+import type { Disk } from "../host/disk.ts";
 import type { CpuVerdict } from "../criu/cpuinfo.ts";
 import type { TransitRoom } from "../migration/transit-directory.ts";
 import type { AddressAnswer } from "./address-probe.ts";
@@ -26,8 +27,8 @@ export interface DestinationFacts {
   /** CRIU's word on the source's processor and this one. */
   readonly cpu: CpuVerdict;
   readonly memoryAvailableBytes: number;
-  /** Free on the file system where Docker keeps its data. */
-  readonly diskFreeBytes: number;
+  /** Where Docker keeps its data. */
+  readonly dockerDisk: Disk;
   /** For the images in transit. */
   readonly transit: TransitRoom;
   /** What lies here under each of sourceMounts, in their order; undefined if nothing does. */

@@ -1,10 +1,10 @@
 /** Collects what the checks of a destination look at. Changes nothing but the neighbour table, and that back. */
-import { statfs } from "node:fs/promises";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { HostFacts, type SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { parseDescription } from "../docker/carry-configuration.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import type { NetworkInspect } from "../docker/types.ts";
+import { diskOf } from "../host/disk.ts";
 import { type Mount, mountsOf } from "../host/mountinfo.ts";
 import { runCommand } from "../host/run-command.ts";
 import type { HostState } from "../host-facts/host-facts.ts";
@@ -35,8 +35,8 @@ export async function gatherDestination(
     pipeFacts(),
     missingSysctls(inspect),
   ]);
-  const [{ bavail, bsize }, storage, asked] = await Promise.all([
-    statfs(info.DockerRootDir),
+  const [dockerDisk, storage, asked] = await Promise.all([
+    diskOf(info.DockerRootDir),
     storageHere(docker, sourceMounts, signal),
     askForAddresses(endpointsOf(inspect, networks), signal),
   ]);
@@ -54,7 +54,7 @@ export async function gatherDestination(
     listening: parseListeningPorts(listening.stdout),
     imagePresent,
     memoryAvailableBytes: host.memoryAvailableBytes,
-    diskFreeBytes: bavail * bsize,
+    dockerDisk,
     storage,
     pipes,
     missingSysctls: lacking,

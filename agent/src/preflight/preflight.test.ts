@@ -228,9 +228,10 @@ const destination: readonly [code: string, change: Partial<DestinationFacts>][] 
       containers: [{ Id: "9", Names: [inspect.Name], Image: "", ImageID: "", State: "exited", Labels: {}, Ports: [] }],
     },
   ],
-  ["memory-short", { memoryAvailableBytes: 120_000_000 }],
-  ["disk-short", { diskFreeBytes: 1_000_000 }],
-  ["images-do-not-fit", { transit: { neededBytes: 9e9, bases: ["/var/lib/drayage"], base: null } }],
+  ["memory-short", { memoryAvailableBytes: 200_000_000 }],
+  ["disk-short", { dockerDisk: { device: 1, freeBytes: 60_000_000 } }],
+  ["disk-short", { transit: { ...goodDestination.transit, neededBytes: 950_000_000, device: 1 } }],
+  ["images-do-not-fit", { transit: { neededBytes: 9e9, bases: ["/var/lib/drayage"], base: null, device: null } }],
   ["image-absent", { imagePresent: false }],
 ];
 
@@ -278,6 +279,33 @@ describe("on the destination", () => {
   ])("%s is no finding", (_, change) => {
     expect(runChecks(DESTINATION_CHECKS, { ...goodDestination, ...change })).toEqual([]);
   });
+});
+
+/** What is found of the destination, but not that the image is not there. */
+const shortOf = (change: Partial<DestinationFacts>) =>
+  runChecks(DESTINATION_CHECKS, { ...goodDestination, ...change }).filter(({ code }) => code !== "image-absent");
+
+test("what is short is reckoned up: an image that is not there, and images in transit on the same file system", () => {
+  const dockerDisk = { device: 1, freeBytes: 500 * 2 ** 20 };
+  const onSame = { neededBytes: 200 * 2 ** 20, bases: ["/var/lib/drayage"], base: "/var/lib/drayage", device: 1 };
+  const description = { ...goodDestination.description, layerBytes: 2 ** 20, imageBytes: 150 * 2 ** 20 };
+  expect(shortOf({ description, dockerDisk, imagePresent: false })).toEqual([]);
+  expect(shortOf({ description, dockerDisk, transit: onSame })).toEqual([]);
+  const [found, ...more] = shortOf({ description, dockerDisk, imagePresent: false, transit: onSame });
+  expect(more).toEqual([]);
+  expect(found).toMatchObject({
+    code: "disk-short",
+    message:
+      "The container needs 565 MiB (1 MiB for its writable layer, 300 MiB for loading its image, 200 MiB for the images of its memory below /var/lib/drayage, 64 MiB for everything else) on the file system of /var/lib/docker, and 500 MiB are free there.",
+  });
+});
+
+test("what lies in its tmpfs takes memory, too", () => {
+  const description = SourceDescription.fromPartial({ memoryBytes: 100 * 2 ** 20, tmpfsBytes: 30 * 2 ** 20 });
+  expect(shortOf({ description, memoryAvailableBytes: 194 * 2 ** 20 })).toEqual([]);
+  expect(shortOf({ description, memoryAvailableBytes: 193 * 2 ** 20 })[0]?.message).toBe(
+    "The container needs 194 MiB (100 MiB for its processes, 30 MiB for what lies in its tmpfs, 64 MiB for everything else) of memory, and 193 MiB are free here.",
+  );
 });
 
 test("a flag makes a note of what it accepts, and of nothing else", () => {

@@ -7,11 +7,13 @@ import { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts
 import { carryConfiguration } from "../docker/carry-configuration.ts";
 import type { DockerPort } from "../docker/docker-port.ts";
 import { cgroupOfPid } from "../host/cgroup.ts";
-import { dumpBytesLimitOf } from "../host/dump-bytes-limit.ts";
+import { dumpBytesLimit, memoriesOf, sharedBytesOn } from "../host/dump-bytes-limit.ts";
+import { mountsOf } from "../host/mountinfo.ts";
 import type { HostFactsSource } from "../host-facts/host-facts.ts";
 import type { Identities } from "../identities/identities.ts";
 import { findImage, imageIdentity } from "../image/image-transfer.ts";
 import { destinationDemand, findTransitRoom, transitOptionsOf } from "../migration/transit-directory.ts";
+import { ownTmpfs, usedBytes } from "../tmpfs/tmpfs-usage.ts";
 import { type Check, runChecks } from "./check.ts";
 import { CONTAINER_FEATURE_CHECKS } from "./checks/container-features.ts";
 import { AGREEMENT_CHECKS, HOST_CHECKS, SOURCE_RUNTIME_CHECKS } from "./checks/kernel-and-criu.ts";
@@ -65,11 +67,12 @@ export async function inspectSource(
 ): Promise<{ description: SourceDescription; findings: Finding[] }> {
   const { docker, signal } = context;
   const inspect = await docker.inspectContainer(dockerId, { signal, size: true });
-  const [host, image, uuid, memoryBytes] = await Promise.all([
+  const [host, image, { Size }, uuid, memory] = await Promise.all([
     context.hostFacts.current({ signal, refresh: true }),
     imageIdentity(docker, inspect.Image, signal),
+    docker.inspectImage(inspect.Image, { signal }),
     context.identities.identityOf(inspect.Id),
-    inspect.State.Pid > 0 ? cgroupOfPid(inspect.State.Pid).then(dumpBytesLimitOf) : 0,
+    memoryOf(inspect.State.Pid),
   ]);
   const [facts, cpuinfoImage] = await Promise.all([
     gatherSource(docker, inspect, host.facts, context.config.runDirectory, signal),
@@ -85,14 +88,26 @@ export async function inspectSource(
       imageDigest: image.configDigest,
       imageDiffIds: [...image.diffIds],
       imageTags: [...image.tags],
-      memoryBytes,
+      ...memory,
       layerBytes: inspect.SizeRw ?? 0,
+      imageBytes: Size,
       networksJson: JSON.stringify(facts.networks),
       host: host.facts,
       cpuinfoImage,
     }),
     findings: concluded([...runChecks(SOURCE_CHECKS, facts), ...carried.findings], context.node, allowFlags),
   };
+}
+
+/** What a container takes of memory, by its first process; 0 if it does not run. */
+async function memoryOf(initPid: number): Promise<Pick<SourceDescription, "memoryBytes" | "tmpfsBytes">> {
+  if (initPid === 0) return { memoryBytes: 0, tmpfsBytes: 0 };
+  const memories = await memoriesOf(await cgroupOfPid(initPid));
+  const tmpfs = ownTmpfs(await mountsOf(initPid), await mountsOf("self"));
+  // Files there that processes have mapped are counted as their memory already.
+  const mappedBytes = sharedBytesOn(memories, new Set(tmpfs.keys()));
+  const tmpfsBytes = Math.max(0, (await usedBytes(initPid, tmpfs.values())) - mappedBytes);
+  return { memoryBytes: dumpBytesLimit(memories), tmpfsBytes };
 }
 
 /** Findings that `allowFlags` accept come back as notes. Touches nothing. */

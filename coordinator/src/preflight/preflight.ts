@@ -73,7 +73,7 @@ async function findDestination(
   const task = {
     source: container.node,
     architecture: source.description.host?.architecture ?? "",
-    memoryBytes: source.description.memoryBytes,
+    memoryBytes: source.description.memoryBytes + source.description.tmpfsBytes,
     constraints,
   };
   const { candidates, refusals } = place(task, deps.nodes());

@@ -189,6 +189,8 @@ export class FakeAgent {
             imageTags: [],
             memoryBytes: 2 ** 20,
             layerBytes: 0,
+            imageBytes: 0,
+            tmpfsBytes: 0,
             networksJson: "[]",
             host: nodeRecord(node).host,
             cpuinfoImage: Buffer.alloc(0),

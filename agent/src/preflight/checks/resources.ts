@@ -10,11 +10,15 @@ export const RESOURCE_CHECKS: readonly Check<DestinationFacts>[] = [
   {
     code: "memory-short",
     severity: "blocking",
-    find: ({ description, memoryAvailableBytes }) => {
-      const needed = description.memoryBytes + MEMORY_RESERVE_BYTES;
+    find: ({ description: { memoryBytes, tmpfsBytes }, memoryAvailableBytes }) => {
+      const demands = [
+        { what: "its processes", bytes: memoryBytes },
+        { what: "what lies in its tmpfs", bytes: tmpfsBytes },
+        { what: "everything else", bytes: MEMORY_RESERVE_BYTES },
+      ];
       return when(
-        memoryAvailableBytes < needed,
-        `The container needs ${mebibytes(needed)} of memory, and ${mebibytes(memoryAvailableBytes)} are free here.`,
+        memoryAvailableBytes < total(demands),
+        `The container needs ${sum(demands)} of memory, and ${mebibytes(memoryAvailableBytes)} are free here.`,
         "Free memory here or choose another host.",
       );
     },
@@ -22,11 +26,12 @@ export const RESOURCE_CHECKS: readonly Check<DestinationFacts>[] = [
   {
     code: "disk-short",
     severity: "blocking",
-    find: ({ description, diskFreeBytes, info }) => {
-      const needed = description.layerBytes + DISK_RESERVE_BYTES;
+    find: (facts) => {
+      const demands = demandsOnDockerDisk(facts);
+      const { freeBytes } = facts.dockerDisk;
       return when(
-        diskFreeBytes < needed,
-        `The container's files need ${mebibytes(needed)} on ${info.DockerRootDir}, and ${mebibytes(diskFreeBytes)} are free.`,
+        freeBytes < total(demands),
+        `The container needs ${sum(demands)} on the file system of ${facts.info.DockerRootDir}, and ${mebibytes(freeBytes)} are free there.`,
         "Free disk space here (`docker system df`) or choose another host.",
       );
     },
@@ -52,6 +57,35 @@ export const RESOURCE_CHECKS: readonly Check<DestinationFacts>[] = [
       ),
   },
 ];
+
+interface Demand {
+  readonly what: string;
+  readonly bytes: number;
+}
+
+/** All that comes to lie where Docker keeps its data. */
+function demandsOnDockerDisk({ description, imagePresent, dockerDisk, transit }: DestinationFacts): Demand[] {
+  return [
+    { what: "its writable layer", bytes: description.layerBytes },
+    // Docker keeps all of the stream until it has made the layers from it.
+    { what: "loading its image", bytes: imagePresent ? 0 : 2 * description.imageBytes },
+    {
+      what: `the images of its memory below ${transit.base}`,
+      bytes: transit.device === dockerDisk.device ? transit.neededBytes : 0,
+    },
+    { what: "everything else", bytes: DISK_RESERVE_BYTES },
+  ];
+}
+
+function total(demands: readonly Demand[]): number {
+  return demands.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** "300 MiB (200 MiB for its writable layer, 100 MiB for everything else)". */
+function sum(demands: readonly Demand[]): string {
+  const parts = demands.filter(({ bytes }) => bytes > 0).map(({ what, bytes }) => `${mebibytes(bytes)} for ${what}`);
+  return `${mebibytes(total(demands))} (${parts.join(", ")})`;
+}
 
 function mebibytes(bytes: number): string {
   return `${Math.ceil(bytes / 1024 / 1024)} MiB`;

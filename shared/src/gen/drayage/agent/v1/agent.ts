@@ -169,6 +169,13 @@ export interface SourceDescription {
    * empty where CRIU cannot compare processors, as on arm64.
    */
   cpuinfoImage: Buffer;
+  /** Size of the image as Docker tells it, bytes. */
+  imageBytes: number;
+  /**
+   * What lies in the container's tmpfs, /dev/shm included, beyond what
+   * memory_bytes counts, bytes.
+   */
+  tmpfsBytes: number;
 }
 
 /** HostFacts are the properties of a host that both sides must agree on. */
@@ -805,6 +812,8 @@ function createBaseSourceDescription(): SourceDescription {
     networksJson: "",
     host: undefined,
     cpuinfoImage: Buffer.alloc(0),
+    imageBytes: 0,
+    tmpfsBytes: 0,
   };
 }
 
@@ -845,6 +854,12 @@ export const SourceDescription: MessageFns<SourceDescription> = {
     }
     if (message.cpuinfoImage.length !== 0) {
       writer.uint32(98).bytes(message.cpuinfoImage);
+    }
+    if (message.imageBytes !== 0) {
+      writer.uint32(104).uint64(message.imageBytes);
+    }
+    if (message.tmpfsBytes !== 0) {
+      writer.uint32(112).uint64(message.tmpfsBytes);
     }
     return writer;
   },
@@ -958,6 +973,22 @@ export const SourceDescription: MessageFns<SourceDescription> = {
             message.cpuinfoImage = Buffer.from(reader.bytes());
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.imageBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.tmpfsBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1020,6 +1051,16 @@ export const SourceDescription: MessageFns<SourceDescription> = {
         : isSet(object.cpuinfo_image)
         ? Buffer.from(bytesFromBase64(object.cpuinfo_image))
         : Buffer.alloc(0),
+      imageBytes: isSet(object.imageBytes)
+        ? globalThis.Number(object.imageBytes)
+        : isSet(object.image_bytes)
+        ? globalThis.Number(object.image_bytes)
+        : 0,
+      tmpfsBytes: isSet(object.tmpfsBytes)
+        ? globalThis.Number(object.tmpfsBytes)
+        : isSet(object.tmpfs_bytes)
+        ? globalThis.Number(object.tmpfs_bytes)
+        : 0,
     };
   },
 
@@ -1061,6 +1102,12 @@ export const SourceDescription: MessageFns<SourceDescription> = {
     if (message.cpuinfoImage.length !== 0) {
       obj.cpuinfoImage = base64FromBytes(message.cpuinfoImage);
     }
+    if (message.imageBytes !== 0) {
+      obj.imageBytes = Math.round(message.imageBytes);
+    }
+    if (message.tmpfsBytes !== 0) {
+      obj.tmpfsBytes = Math.round(message.tmpfsBytes);
+    }
     return obj;
   },
 
@@ -1081,6 +1128,8 @@ export const SourceDescription: MessageFns<SourceDescription> = {
     message.networksJson = object.networksJson ?? "";
     message.host = (object.host !== undefined && object.host !== null) ? HostFacts.fromPartial(object.host) : undefined;
     message.cpuinfoImage = object.cpuinfoImage ?? Buffer.alloc(0);
+    message.imageBytes = object.imageBytes ?? 0;
+    message.tmpfsBytes = object.tmpfsBytes ?? 0;
     return message;
   },
 };
