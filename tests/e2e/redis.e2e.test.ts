@@ -1,7 +1,8 @@
 /** One Redis, one client, one TCP connection. */
 import { expect, test } from "vitest";
-import { startContainer } from "../harness/containers.ts";
+import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
+import { LineConnection } from "../harness/line-connection.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { metricsOf, sumOf } from "../harness/prometheus.ts";
@@ -75,10 +76,10 @@ test("--bandwidth holds, also while the container stands still", async () => {
   await assertOneCopy(stage.lab, redis, stage.destination);
 });
 
-/** Counts on one connection, forever; ends at the first thing that is wrong. */
+/** Counts on one connection, forever; ends at the first thing that is wrong. It connects once and never again. */
 const COUNTING_CLIENT = `
 import socket, sys, time
-connection = socket.create_connection((sys.argv[1], 6379))
+connection = socket.create_connection((sys.argv[1], 6379), timeout=30)
 reader = connection.makefile("rb")
 last = 0
 while True:
@@ -97,14 +98,17 @@ test("another container that talks to it notices nothing", async () => {
   const redis = await stage.startRedis({ node: stage.source, name: "talked-to", address });
   await lab.images(["debian-tools"], [stage.third]);
   const client = { node: stage.third, name: "talking", address: stage.address(), image: "debian-tools:latest" };
-  await startContainer(lab, { ...client, command: ["python3", "-c", COUNTING_CLIENT, address] });
-  try {
-    const held = await HeldConnection.redis({ host: address, port: 6379 });
-    await migrate(lab, redis.name, stage.destination);
-    await held.moreReplies(REPLIES_BETWEEN);
-    await held.stop();
-    expect(await lab.docker(stage.third, "inspect", "--format", "{{.State.Running}}", "talking")).toBe("true");
-  } finally {
-    await lab.docker(stage.third, "rm", "--force", "talking");
-  }
+  await stage.start({ ...client, command: ["python3", "-c", COUNTING_CLIENT, address] });
+  const reader = await LineConnection.open({ host: address, port: 6379 });
+  const counted = async () => Number((await reader.ask("INCRBY other 0\r\n")).replace(":", ""));
+  const countsTo = (goal: number) =>
+    eventually(async () => ((await counted()) >= goal ? true : undefined), {
+      what: `it has counted to ${goal}`,
+      deadlineMs: 30_000,
+    });
+  await countsTo(REPLIES_BETWEEN);
+  await migrate(lab, redis.name, stage.destination);
+  await countsTo((await counted()) + REPLIES_BETWEEN);
+  reader.close();
+  expect(await lab.docker(stage.third, "inspect", "--format", "{{.State.Running}}", client.name)).toBe("true");
 });
