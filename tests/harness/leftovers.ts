@@ -3,19 +3,62 @@ import { isDeepStrictEqual } from "node:util";
 import { eventually } from "./eventually.ts";
 import type { TestLab } from "./test-lab.ts";
 
-/** By kind: containers, tables of the packet filter, mounts, units, files, named namespaces. */
+/** By kind: containers, tables of the packet filter, mounts, units, files, namespaces, processes, interfaces. */
 export type Residue = Readonly<Record<string, readonly string[]>>;
 
 /**
- * Each line is `kind<TAB>item`. Packet filter tables are looked for in the node's namespace and in every other one that
- * a process or Docker holds. Every listing is taken whole before it is searched, so that one that fails ends the script,
- * and finding nothing does not.
+ * Each line is `kind<TAB>item`. Packet filter tables are looked for in the node's namespace and in Docker's. Every
+ * listing is taken whole before it is searched, so that one that fails ends the script, and finding nothing does not.
+ *
+ * Network, process and mount namespaces are the node's own (those of its first process), or have a holder: a mount, a
+ * process in one, a program of Drayage's that has one open. Those of the containers that Docker knows go with them;
+ * those in which a service of the node is, Drayage's own among them, are systemd's and last as long as the service.
  */
 const LOOK = `
+holders() {
+  # Processes end meanwhile, which both tell of as errors; of the first there is always an answer.
+  grep --no-messages --with-filename '^0::' /proc/[0-9]*/cgroup || :
+  find /proc/[0-9]*/ns /proc/[0-9]*/fd -maxdepth 1 \\
+    '(' -lname 'net:*' -o -lname 'pid:*' -o -lname 'mnt:*' ')' -printf '%h/%f/%l\\n' 2>/dev/null || :
+}
+# usage: namespaces CONTAINER-IDS HOLDERS
+namespaces() {
+  printf '%s\\n' "$2" | awk -F / -v known="$1" '
+    BEGIN { count = split(known, ids, " ") }
+    function concerns_us(pid, way,    i) {
+      for (i = 1; i <= count; i++) if (index(group[pid], ids[i])) return 0
+      if (way == "fd") return group[pid] ~ /drayage/
+      return group[pid] !~ /\\.service/ || group[pid] ~ /drayage/ && group[pid] !~ /drayage-(agent|coordinator)\\.service/
+    }
+    $4 ~ /^cgroup:/ { pid = $3; sub(/^.*:0::/, ""); group[pid] = $0; next }
+    $5 ~ /_for_children$/ { next }
+    $3 == 1 && $4 == "ns" { own[$6] = 1; next }
+    { holder[NR] = $3; way[NR] = $4; held[NR] = $6 }
+    END {
+      if (length(own) == 0) { print "the first process shows no namespaces" >"/dev/stderr"; exit 1 }
+      for (line in held) {
+        if (held[line] in own || !(holder[line] in group) || !concerns_us(holder[line], way[line])) continue
+        item = substr(held[line], 1, 3) " of " group[holder[line]]
+        if (!((item, held[line]) in seen)) times[item]++
+        seen[item, held[line]] = 1
+      }
+      for (item in times) print "namespace\\t" times[item] " " item
+    }'
+}
 each() { printf '%s\\n' "$2" | sed -n "s#^.#$1\\t&#p"; }
 tables() { printf '%s\\n' "$2" | sed -n "/drayage/s#^#table\\t$1: #p"; }
-listing=$(docker ps --all --no-trunc --format '{{.Names}}')
-each container "$listing"
+listing=$(docker ps --all --no-trunc --format '{{.ID}} {{.Names}}')
+each container "$(printf '%s' "$listing" | cut --delimiter=' ' --fields=2)"
+ids=$(printf '%s' "$listing" | cut --delimiter=' ' --fields=1 | tr '\\n' ' ')
+# Docker has one mounted for each container, and the host's for those that are in it.
+kept=
+[ -z "$ids" ] || kept=$(docker inspect --format '{{.NetworkSettings.SandboxKey}}' $ids)
+listing=$(awk '/ - nsfs / { print $5 }' /proc/self/mountinfo)
+for mounted in $listing; do
+  case "$kept /docker/netns/default" in *"/docker/netns/\${mounted##*/}"*) ;; *) printf 'namespace\\t%s\\n' "$mounted" ;; esac
+done
+listing=$(holders)
+namespaces "$ids" "$listing"
 listing=$(nft list tables)
 tables node "$listing"
 for namespace in /run/docker/netns/*; do
