@@ -8,18 +8,37 @@ import { Stage } from "./stage.ts";
 
 const stage = new Stage(56, ["debian-tools"]);
 
+/** Allows everything but to make directories. */
+const SECCOMP_PATH = "/root/no-directories.json";
+const SECCOMP = JSON.stringify({
+  defaultAction: "SCMP_ACT_ALLOW",
+  syscalls: [{ names: ["mkdir", "mkdirat"], action: "SCMP_ACT_ERRNO" }],
+});
+
 const OPTIONS = [
   ...["--env=ONE=two words", "--label=some=label", "--add-host=other:192.0.2.9", "--dns=192.0.2.53"],
   ...["--user=1234:4321", "--group-add=5", "--cap-add=NET_ADMIN", "--cap-drop=MKNOD"],
-  ...["--security-opt=no-new-privileges", "--sysctl=net.core.somaxconn=1024", "--ulimit=nofile=1000:2000"],
+  ...[
+    "--security-opt=no-new-privileges",
+    `--security-opt=seccomp=${SECCOMP_PATH}`,
+    "--sysctl=net.core.somaxconn=1024",
+    "--ulimit=nofile=1000:2000",
+  ],
   ...["--init", "--tty", "--interactive", "--restart=unless-stopped", "--stop-signal=INT", "--stop-timeout=7"],
   ...["--health-cmd=test -e /cache/kept", "--health-interval=1s"],
   ...["--tmpfs=/cache:mode=1777,size=8m", "--shm-size=32m", "--oom-score-adj=100"],
 ];
 
+/** Tries to make a directory whenever it is told to, by a process that has its seccomp filters from the shell. */
+const COMMAND = `
+trap 'mkdir /cache/made >/cache/tried 2>&1; echo >>/cache/tried' USR1
+sleep 3600 &
+while kill -0 $!; do wait; done
+`;
+
 /** What its processes have, its first and the one it was started for. */
 const PORTRAIT = `
-for pid in 1 "$(pgrep -x sleep)"; do
+for pid in 1 "$(pgrep -x bash)" "$(pgrep -x sleep)"; do
   grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp)' "/proc/$pid/status"
   cat "/proc/$pid/limits" "/proc/$pid/oom_score_adj"
   tr '\\0' '\\n' <"/proc/$pid/environ" | sort
@@ -43,10 +62,11 @@ test("everything that it was told holds on the other side", async () => {
   const { lab } = stage;
   const address = stage.address();
   const macAddress = "02:64:72:00:fc:01";
+  await lab.writeFile(stage.source, SECCOMP_PATH, SECCOMP);
   const container = await stage.start({
     ...{ node: stage.source, name: "told-much", image: "debian-tools:latest", address, macAddress },
     options: OPTIONS,
-    command: ["sleep", "3600"],
+    command: ["bash", "-c", COMMAND],
   });
   const inside = (node: string, script: string) => lab.docker(node, "exec", container.name, "sh", "-c", script);
   const inspect = async (node: string): Promise<Inspected> => {
@@ -69,15 +89,28 @@ test("everything that it was told holds on the other side", async () => {
     return { config, host, networks };
   };
 
+  /** What becomes of a system call that the profile forbids, in a process that moved. */
+  const tried = async (node: string) => {
+    await inside(node, "rm -f /cache/tried; pkill -USR1 -x bash");
+    return await eventually(async () => /^.+$/m.exec(await inside(node, "cat /cache/tried"))?.[0], {
+      what: `it has tried on ${node}`,
+      deadlineMs: 10_000,
+    });
+  };
+
   await inside(stage.source, "echo kept >/cache/kept");
   await healthy(stage.source);
   const [told, portrait] = [await settings(stage.source), await inside(stage.source, PORTRAIT)];
   expect(told.networks).toEqual([{ name: "dray", IPAddress: address, MacAddress: macAddress }]);
   expect(portrait).toContain("ONE=two words");
+  expect(portrait.match(/^Seccomp:\t2$/gm)).toHaveLength(3);
+  expect(told.host["SecurityOpt"]).toContain(`seccomp=${SECCOMP}`);
+  expect(await tried(stage.source)).toContain("Operation not permitted");
   for (const to of [stage.destination, stage.source]) {
     await migrate(lab, container.name, to);
     expect(await settings(to)).toEqual(told);
     expect(await inside(to, PORTRAIT)).toBe(portrait);
+    expect(await tried(to)).toContain("Operation not permitted");
     await healthy(to);
     await assertOneCopy(lab, container, to);
     expect(sumOf(await metricsOf(lab, to, "agent"), "drayage_migration_phase_duration_seconds_count")).toBeGreaterThan(
