@@ -52,14 +52,10 @@ function stageNode(inputs: BuildInputs, programs: string): void {
 }
 
 function stageRuntime(inputs: BuildInputs, programs: string): void {
-  const target = join(programs, "drayage-runc");
   const compiler = process.env.CC ?? "gcc";
   runTool(compiler, ["--version"], { remedy: "Install a C compiler: `apt-get install gcc libc6-dev`." });
-  runTool(join(inputs.root, "agent/runc/build"), [target], {
-    env: inputs.faults ? { CFLAGS: "-DDRAYAGE_FAULTS" } : {},
-    remedy: "Check the sources out whole.",
-  });
   for (const [build, output] of [
+    ["agent/runc/build", "drayage-runc"],
     ["agent/native/build", "page-memory.node"],
     ["agent/fault-server/build", "drayage-fault-server"],
   ] as const) {
