@@ -1,5 +1,5 @@
 /** The tool's work against real files and a real coordinator's join service. */
-import { chmod, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
@@ -102,6 +102,19 @@ describe("issue", () => {
     await issue();
     await chmod(join(ca, "agent.key"), 0o644);
     await expect(loadIdentity(ca, "agent")).rejects.toThrow(refused("BAD_CONFIG", /read by everybody/));
+  });
+
+  // To give a file to another group takes root.
+  test.runIf(process.getuid?.() === 0)("nor does one that its group can read, unless that is root's", async () => {
+    await issue();
+    const key = join(ca, "agent.key");
+    await chmod(key, 0o640);
+    await chown(key, 0, 0);
+    expect(await loadIdentity(ca, "agent")).toMatchObject({ role: "agent" });
+    await chown(key, 0, 4321);
+    await expect(loadIdentity(ca, "agent")).rejects.toThrow(refused("BAD_CONFIG", /read by its group \(4321\)/));
+    await chmod(key, 0o600);
+    expect(await loadIdentity(ca, "agent")).toMatchObject({ role: "agent" });
   });
 });
 

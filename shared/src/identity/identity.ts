@@ -17,7 +17,9 @@ export interface Identity extends Peer {
   readonly keyPem: string;
 }
 
+const GROUP_READABLE = 0o040;
 const WORLD_READABLE = 0o004;
+const ROOT_GROUP = 0;
 
 /**
  * Reads ca.crt, <role>.crt and <role>.key and checks that they belong together.
@@ -30,11 +32,7 @@ export async function loadIdentity(pkiDirectory: string, role: Role): Promise<Id
     readPem(path(`${role}.crt`)),
     readPem(path(`${role}.key`)),
   ]);
-  if (((await stat(path(`${role}.key`))).mode & WORLD_READABLE) !== 0) {
-    throw new DrayError("BAD_CONFIG", `${path(`${role}.key`)} can be read by everybody`, {
-      remedy: `Take that right away: chmod 0600 ${path(`${role}.key`)}`,
-    });
-  }
+  await demandPrivate(path(`${role}.key`));
   return makeIdentity({ caPem, certPem, keyPem }, pkiDirectory, role);
 }
 
@@ -115,6 +113,21 @@ export function peerOf(socket: TLSSocket): Peer {
   const peer = peerOfAlternativeNames(certificate.subjectAltName);
   demandPeer(peer, peerOfAlternativeNames(own.subjectAltName).cluster, { role: peer.role });
   return peer;
+}
+
+/** What its group may read is private if that is root's: nobody is in it who could not read the file anyway. */
+async function demandPrivate(keyPath: string): Promise<void> {
+  const { mode, gid } = await stat(keyPath);
+  const readers =
+    (mode & WORLD_READABLE) !== 0
+      ? "everybody"
+      : (mode & GROUP_READABLE) !== 0 && gid !== ROOT_GROUP
+        ? `its group (${gid})`
+        : undefined;
+  if (readers === undefined) return;
+  throw new DrayError("BAD_CONFIG", `${keyPath} can be read by ${readers}`, {
+    remedy: `Take that right away: chmod 0600 ${keyPath}`,
+  });
 }
 
 async function readPem(path: string): Promise<string> {
