@@ -277,7 +277,7 @@ export interface ReserveRequest {
 
 /** ReserveResponse tells where and with what token the source sends. */
 export interface ReserveResponse {
-  /** One-time token, bound to source node and migration. */
+  /** Token, bound to source node and migration: good until the destination revokes it, for one connection at a time. */
   transferToken: string;
   /** Addresses of the page socket, "host:port", best first. */
   pageAddresses: string[];
