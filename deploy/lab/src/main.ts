@@ -158,7 +158,7 @@ function defineImages(program: Command): void {
 function defineDoctor(program: Command): void {
   program
     .command("doctor")
-    .description("say what this machine lacks for a lab, with the remedy; changes nothing")
+    .description("say what this machine lacks for a lab, with the remedy; installs nothing outside this checkout")
     .option("--json", "as JSON")
     .action(async ({ json }) => {
       const { examineHost, formatFindings } = await import("./host/doctor.ts");
