@@ -18,7 +18,12 @@ export default defineConfig({
         test: {
           name: "e2e",
           root: import.meta.dirname,
-          include: ["agent/**/*.e2e.test.ts", "e2e/**/*.e2e.test.ts", "memory/**/*.e2e.test.ts", "faults/**/*.e2e.test.ts"],
+          include: [
+            "agent/**/*.e2e.test.ts",
+            "e2e/**/*.e2e.test.ts",
+            "memory/**/*.e2e.test.ts",
+            "faults/**/*.e2e.test.ts",
+          ],
           // One lab, and every suite moves containers in it.
           fileParallelism: false,
           testTimeout: 300_000,

@@ -1,5 +1,6 @@
 /** Rounds of memory that might not fit beside the first one on tmpfs: they go to disk, and the copy gets all of it. */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { giveSettings, takeSettings } from "../harness/agent-settings.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
 import { importProver, Prover, PROVER_IMAGE, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
@@ -8,18 +9,6 @@ import { Stage } from "../e2e/stage.ts";
 
 /** For one image of the memory below, with what is reckoned for the others, but not for two. */
 const TMPFS_LIMIT_BYTES = 240 * 2 ** 20;
-const DROP_IN = "/run/systemd/system/drayage-agent.service.d/tmpfs-limit.conf";
-const LIMIT = `
-mkdir -p "$(dirname ${DROP_IN})"
-printf '[Service]\\nEnvironment=DRAYAGE_IMAGE_TMPFS_LIMIT_BYTES=%s\\n' ${TMPFS_LIMIT_BYTES} > ${DROP_IN}
-systemctl daemon-reload
-systemctl restart drayage-agent
-`;
-const NO_LIMIT = `
-rm -r "$(dirname ${DROP_IN})"
-systemctl daemon-reload
-systemctl restart drayage-agent
-`;
 /** Ends when there are pages on disk, and prints where the first round's are. */
 const UNTIL_ON_DISK = `
 until ls /var/lib/drayage/images/*-pages/*-round-1/pages-*.img > /dev/null 2>&1; do sleep 0.01; done
@@ -31,13 +20,9 @@ const stage = new Stage(128, []);
 beforeAll(async () => {
   const { lab, source, destination } = stage;
   await importProver(lab, [source, destination]);
-  await lab.shell(destination, LIMIT);
-  await lab.ready();
+  await giveSettings(lab, [destination], { DRAYAGE_IMAGE_TMPFS_LIMIT_BYTES: TMPFS_LIMIT_BYTES });
 });
-afterAll(async () => {
-  await stage.lab.shell(stage.destination, NO_LIMIT);
-  await stage.lab.ready();
-});
+afterAll(() => takeSettings(stage.lab, [stage.destination]));
 
 test.each([
   ["pre-copy", 100, "CRIU reads it"],

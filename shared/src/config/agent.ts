@@ -28,7 +28,8 @@ export const AgentConfigSchema = z.object({
     .refine((given) => given === "auto" || (Number.isInteger(given) && given >= 1 && given <= LANE_LIMIT), {
       error: CONNECTIONS_ERROR,
     })
-    .default("auto"),
+    // Others need ports that firewalls have to let through, and memory.
+    .default(1),
   /** Where the first of several listens, on the host of pageListen; the others on the ports after it. */
   pageLanePort: z
     .number()

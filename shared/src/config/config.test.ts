@@ -33,7 +33,7 @@ describe("where values come from", () => {
     expect(await agent(MINIMAL)).toMatchObject({
       listen: "0.0.0.0:7400",
       pageListen: "0.0.0.0:7401",
-      pageConnections: "auto",
+      pageConnections: 1,
       pageLanePort: 7421,
       metricsListen: "127.0.0.1:7402",
       pkiDirectory: "/etc/drayage/pki",
