@@ -26,6 +26,15 @@ test("saves up at most the burst while nothing is sent", () => {
   expect(limit.take(10_000_000, 60_000)).toBeCloseTo(100);
 });
 
+test("what is given back was never taken, up to the burst", () => {
+  const limit = new BandwidthLimit(100_000_000, 0);
+  expect(limit.take(5_000_000, 0)).toBeCloseTo(50);
+  limit.refund(4_000_000);
+  expect(limit.take(0, 0)).toBeCloseTo(10);
+  limit.refund(1_000_000_000);
+  expect(limit.take(20_000_000, 0)).toBeCloseTo(100);
+});
+
 test("refuses a limit that lets nothing through", () => {
   expect(() => new BandwidthLimit(0, 0)).toThrow(RangeError);
 });

@@ -11,9 +11,9 @@ import type { LaneArrival, LaneFrame } from "./lane-messages.ts";
 import { LanePort } from "./lane-port.ts";
 
 /** Threads are told of frames that were taken in steps; far fewer than they let wait. */
-const TAKEN_STEP_FRAMES = 8;
+const TAKEN_STEP_FRAMES = 4;
 /** Memory kept to go back with that. */
-const SPARE_LIMIT = 64;
+const SPARE_LIMIT = 16;
 
 export interface IncomingLanesOptions {
   readonly ports: readonly number[];
