@@ -1,7 +1,8 @@
 /*
  * drayage-runc: an OCI runtime in front of runc.
  *
- * Without a restore record for the container it becomes runc at once. With
+ * Without a restore record for the container it becomes runc at once, unless
+ * it is to start one that is barred: a reboot takes the record, not the bar. With
  * one, `create` and `start` ask the agent; a frozen copy that waits for its
  * verdict is kept from anything that would run or change it.
  *
@@ -22,14 +23,31 @@ static bool one_of(const char *word, const char *const *words)
 	return false;
 }
 
+/* A container without a restore record. */
+static int without_record(const struct arguments *arguments, char *const argv[])
+{
+	static const char *const cold_starts[] = {"create", "start", "run", "restore", NULL};
+	char migration[64];
+
+	if (!one_of(arguments->subcommand, cold_starts) || !is_barred(arguments->id, migration, sizeof(migration)))
+		return exec_runc(argv);
+	set_report_log(arguments->log_path, arguments->log_json);
+	report("%s refused: migration %s has not ended on this node, and another node may have this container; "
+	       "the agent decides when it is up (systemctl status drayage-agent), see `dray migration inspect %s`",
+	       arguments->subcommand, migration, migration);
+	return 1;
+}
+
 static int as_runtime(int argc, char *const argv[])
 {
 	/* These would run, dump or thaw a copy that has no verdict yet. */
 	static const char *const refused[] = {"exec", "checkpoint", "restore", "run", "pause", "resume", NULL};
 	struct arguments arguments = parse_arguments(argc, argv);
 
-	if (!arguments.subcommand || !arguments.id || record_presence(arguments.id) == RECORD_ABSENT)
+	if (!arguments.subcommand || !arguments.id)
 		return exec_runc(argv);
+	if (record_presence(arguments.id) == RECORD_ABSENT)
+		return without_record(&arguments, argv);
 	set_report_log(arguments.log_path, arguments.log_json);
 	if (!strcmp(arguments.subcommand, "create"))
 		return create_by_restore(&arguments, argc, argv);

@@ -10,6 +10,9 @@
 #ifndef RECORD_DIRECTORY
 #define RECORD_DIRECTORY "/run/drayage/restore"
 #endif
+#ifndef BAR_DIRECTORY
+#define BAR_DIRECTORY "/var/lib/drayage/barred"
+#endif
 #ifndef SOCKET_DIRECTORY
 #define SOCKET_DIRECTORY "/run/drayage"
 #endif
@@ -46,6 +49,12 @@ struct record {
 /* Only looks whether it is there: the fast path. */
 enum record_presence record_presence(const char *id);
 struct record read_record(const char *id);
+
+/*
+ * start-bar.c: whether the container may belong to another node. Then `migration` gets the id of the migration
+ * that says so, or "" if it cannot be read. True also where it cannot be told.
+ */
+bool is_barred(const char *id, char *migration, size_t size);
 
 /* create.c: returns the exit code. */
 int create_by_restore(const struct arguments *arguments, int argc, char *const argv[]);

@@ -29,6 +29,7 @@ import { TermGuard } from "./migration/term-guard.ts";
 import { Listing } from "./registration/listing.ts";
 import { startRegistration } from "./registration/registration.ts";
 import { openRuntimeGate } from "./runtime-gate/open-runtime-gate.ts";
+import { openStartBars } from "./runtime-gate/start-bars.ts";
 
 const SHUTDOWN_GRACE_MS = 10_000;
 
@@ -83,6 +84,7 @@ async function start(config: AgentConfig, logger: Logger): Promise<RunningDaemon
     identity,
     docker,
     gate,
+    bars: await openStartBars(),
     transferServer,
     lanes,
     pageAddresses: config.advertiseAddresses.map((address) => joinAddress(address, transferServer.port)),

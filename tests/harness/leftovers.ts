@@ -70,7 +70,7 @@ done
 awk '$5 ~ /drayage|criu/ { print "mount\\t" $5 }' /proc/self/mountinfo
 listing=$(systemctl list-units --all --plain --no-legend 'drayage*' 'criu*')
 printf '%s\\n' "$listing" | awk '$1 != "" && $1 !~ /^drayage(-(agent|coordinator)\\.service|[a-z-]*\\.slice)$/ { print "unit\\t" $1 }'
-for directory in /run/drayage/restore /run/drayage/sessions /run/drayage/images /run/drayage/tmpfs /var/lib/drayage/images; do
+for directory in /run/drayage/restore /run/drayage/sessions /run/drayage/images /run/drayage/tmpfs /var/lib/drayage/images /var/lib/drayage/barred; do
   [ -d "$directory" ] || continue
   listing=$(find "$directory" -mindepth 1 -maxdepth 1)
   each file "$listing"

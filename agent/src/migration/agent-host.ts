@@ -11,6 +11,7 @@ import type { Identities } from "../identities/identities.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Listing } from "../registration/listing.ts";
 import type { RuntimeGate } from "../runtime-gate/runtime-gate.ts";
+import type { StartBars } from "../runtime-gate/start-bars.ts";
 import type { Ownership } from "./ownership.ts";
 
 export interface AgentHost {
@@ -19,6 +20,7 @@ export interface AgentHost {
   readonly identity: Identity;
   readonly docker: DockerPort;
   readonly gate: RuntimeGate;
+  readonly bars: StartBars;
   readonly transferServer: TransferServer;
   /** Undefined if all of a transfer goes over one connection. */
   readonly lanes: LaneThreads | undefined;

@@ -77,6 +77,7 @@ export class DestinationContainer {
     const { host, record } = this.#context;
     if (record.entry.dockerId !== "") return this.#giveName();
     const dockerId = await createCopy(host, this.#description, record.entry.migrationId, this.image);
+    await host.bars.set(dockerId, record.entry.migrationId);
     await host.identities.adopt(dockerId, record.entry.uuid);
     await faultPoint("destination.before-journal-created");
     await record.transition(record.entry.state, { dockerId });

@@ -65,6 +65,7 @@ export class DestinationEnding {
       await this.#placed();
       await record.transition("running", { placesLater: false });
     }
+    await host.bars.lift(dockerId);
     const isHere = await container.setRestartPolicy();
     await host.gate.disarm(dockerId);
     await unblockMac(migrationId);
@@ -91,7 +92,7 @@ export class DestinationEnding {
   }
 
   async #runAbort(reason: string): Promise<void> {
-    const { docker, gate, identities } = this.#context.host;
+    const { docker, gate, bars, identities } = this.#context.host;
     const { record } = this.#context;
     const { container, reservation, preparation, fetch, start, thaw } = this.#parts;
     // All was removed before the attempt that says so failed.
@@ -102,10 +103,13 @@ export class DestinationEnding {
     await thaw.discard();
     const dockerId = await container.find();
     if (dockerId !== "") {
-      await gate.session(dockerId)?.abort(reason);
+      const session = gate.session(dockerId);
+      // A copy that was thawed has its verdict; given up since, it is removed like any container.
+      if (session?.state.name !== "committed") await session?.abort(reason);
       await start.ends();
       await docker.removeContainer(dockerId, { force: true, volumes: true, deadlineMs: REMOVE_DEADLINE_MS });
       await gate.disarm(dockerId);
+      await bars.lift(dockerId);
       await identities.forget(dockerId);
     }
     await fetch.discard();

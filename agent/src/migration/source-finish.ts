@@ -9,7 +9,7 @@ const REMOVE_DEADLINE_MS = 30_000;
 
 /** Precondition: the copy's "running" is durable. Postcondition: state `finished`. Idempotent until then. */
 export async function finishSource({ host, record, container, transfer, phases }: SourceContext): Promise<void> {
-  const { docker, identities } = host;
+  const { docker, identities, bars } = host;
   const { dockerId, migrationId } = record.entry;
   await record.transition("finishing");
   await runPhase(phases, "kill-source", async () => {
@@ -21,6 +21,7 @@ export async function finishSource({ host, record, container, transfer, phases }
   await runPhase(phases, "clean-source", async () => {
     await unblockMac(migrationId);
     await transfer.release();
+    await bars.lift(dockerId);
     await identities.forget(dockerId);
   });
   await record.transition("finished");

@@ -60,6 +60,7 @@ async function runAgain(context: SourceContext, frozen: NonNullable<SourceEntry[
     await unblockMac(migrationId);
   }
   standstill.end();
+  await context.host.bars.lift(dockerId);
   if (inspect === null) return;
   await docker.updateRestartPolicy(dockerId, restartPolicy);
   // It died with its host while the policy was off: what Docker would have done at its start is still to do.

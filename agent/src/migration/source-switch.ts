@@ -76,10 +76,11 @@ export async function switchSource(
       lockedAtMs: Date.now(),
     },
   });
-  await runPhase(phases, "restart-policy-off", () =>
+  await runPhase(phases, "restart-policy-off", async () => {
+    await host.bars.set(dockerId, target.migrationId);
     // Not by the signal: set late, it would undo the policy that the way back has set.
-    host.docker.updateRestartPolicy(dockerId, { Name: "no" }),
-  );
+    await host.docker.updateRestartPolicy(dockerId, { Name: "no" });
+  });
   const outcome = await goFirst(() => runSwitchSteps(context, target, connection, report, signal));
   const { transferBytesTotal, transferWireBytesTotal, checkpointSizeBytes } = host.metrics;
   transferBytesTotal.inc({ direction: "sent", kind: "pages" }, outcome.memoryBytes);
