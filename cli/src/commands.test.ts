@@ -107,6 +107,26 @@ describe("dray container", () => {
   });
 });
 
+describe("dray migration", () => {
+  it.each([
+    [[], false],
+    [["--allow-progress-loss"], true],
+  ])("cancel %j gives up what the copy did: %s", async (flags, given) => {
+    let asked: boolean | undefined;
+    await cluster.coordinator("c1", {
+      migrations: {
+        cancelMigration: async ({ id, allowProgressLoss }) => {
+          asked = allowProgressLoss;
+          return { migration: Migration.fromPartial({ id }) };
+        },
+      },
+    });
+    const { code, stdout } = await cluster.dray(["migration", "cancel", "0123456789ab", ...flags]);
+    expect([code, asked]).toEqual([0, given]);
+    expect(stdout).toContain("0123456789ab is being rolled back");
+  });
+});
+
 describe("dray check", () => {
   const verdict = (node: string, ok: boolean) =>
     NodeVerdict.fromPartial({

@@ -85,10 +85,20 @@ export class Activation {
     }
     const session = host.gate.session(dockerId);
     if (session === undefined) {
-      throw new DrayError("NOT_OWNER", `the prepared copy of ${containerName} is gone from this node`, {
-        node: host.node,
-        remedy: "The host was restarted between commit and thaw. The source still holds the frozen container.",
-      });
+      if (await this.#isConfirmed()) {
+        await record.transition("running");
+        return { thawedAtMs: thawedAtMs ?? 0, steps: [], fetching: false };
+      }
+      throw new DrayError(
+        "NOT_OWNER",
+        `${host.node} was restarted around the thaw of ${containerName}: its copy is gone, and whether it has run is not known`,
+        {
+          node: host.node,
+          remedy:
+            "The source keeps it frozen. When the migration has ended as failed, an operator can give up what the copy " +
+            `may have done: dray migration cancel ${migrationId} --allow-progress-loss`,
+        },
+      );
     }
     const before = phases.times.length;
     await record.transition("activating");
@@ -168,6 +178,13 @@ export class Activation {
     const { uuid, epoch } = record.entry;
     await this.#syncLayer();
     await runPhase(phases, "confirm-running", () => host.ownership.confirmRunning(uuid, epoch + 1, host.stopping));
+  }
+
+  /** Its running was durable before the host was restarted: as after any such end, Docker may start it again. */
+  async #isConfirmed(): Promise<boolean> {
+    const { host, record } = this.#context;
+    const verdict = await host.ownership.verdict(record.question, host.stopping);
+    return verdict.kind === "committed" && verdict.running;
   }
 
   /** Nothing has begun to thaw the copy: the gate notes that before it does. */

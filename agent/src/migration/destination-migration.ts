@@ -270,9 +270,14 @@ export class DestinationMigration {
 
   private async carryOut(verdict: Verdict): Promise<void> {
     if (verdict.kind === "committed") await this.persist(() => this.activateUnlessLost());
-    else if (this.entry.state === "activating")
+    else if (this.entry.state === "activating" && !(verdict.kind === "aborted" && this.isGone()))
       this.logger.error({ verdict }, "the owner has changed since the commit; the copy stays as it is");
     else await this.persist(() => this.abort("etcd says that the migration was rolled back"));
+  }
+
+  /** The host was restarted since the restore: no process of the copy is left. */
+  private isGone(): boolean {
+    return this.host.gate.session(this.entry.dockerId) === undefined;
   }
 
   /** Throws only what may pass: nobody else may be left to ask for it again. */

@@ -10,10 +10,11 @@
  *                                   verdict: aborted (from prepared on), or any failure before
  *
  *   activating ─► fetching: thawed, and private memory is still with the source (post-copy)
- *   fetching ─► running: all of it is here. There is no way back from it: the copy has run
+ *   fetching ─► running: all of it is here
  *
  *   prepared ─► declining ─► aborting: committed, but the copy has died before it was thawed
  *   activating ─► declining: the same, seen by an agent that was restarted before the thaw
+ *   activating ─► aborting, fetching ─► aborting: the copy is lost, and an operator has given up what it may have done
  *
  * In `prepared` a whole restored copy stands frozen; it is thawed only when
  * the owner key names this node, and killed only when it names the source.
@@ -28,7 +29,7 @@ export const DESTINATION_TRANSITIONS: Transitions<DestinationState> = {
   holding: ["prepared", "aborting"],
   prepared: ["activating", "declining", "aborting"],
   activating: ["running", "declining", "fetching", "aborting"],
-  fetching: ["running"],
+  fetching: ["running", "aborting"],
   running: ["finished", "aborting"],
   finished: [],
   declining: ["aborting"],

@@ -25,6 +25,10 @@ interface ListOptions extends OutputOptions {
   readonly limit: number;
 }
 
+interface CancelOptions extends OutputOptions {
+  readonly allowProgressLoss?: boolean;
+}
+
 const DEFAULT_LIMIT = 20;
 
 export function addMigrationCommands(program: Command, context: CommandContext): void {
@@ -48,9 +52,17 @@ export function addMigrationCommands(program: Command, context: CommandContext):
     EXAMPLES.migration,
   ).action((id: string, options: OutputOptions) => watch(context, id, options));
   withOutputOptions(
-    migration.command("cancel").argument("<id>").description("asks for a roll-back; too late after the commit"),
+    migration
+      .command("cancel")
+      .argument("<id>")
+      .description("asks for a roll-back; too late after the commit")
+      .option(
+        "--allow-progress-loss",
+        "of one that failed after the commit: the container goes on at its source from where it was frozen; " +
+          "what the copy may have done since is given up",
+      ),
     EXAMPLES.migration,
-  ).action((id: string, options: OutputOptions) => cancel(context, id, options));
+  ).action((id: string, options: CancelOptions) => cancel(context, id, options));
 }
 
 async function list(context: CommandContext, options: ListOptions): Promise<void> {
@@ -83,11 +95,10 @@ async function watch(context: CommandContext, id: string, options: OutputOptions
   report(context, last, { ...options, streamed: true });
 }
 
-async function cancel(context: CommandContext, id: string, options: OutputOptions): Promise<void> {
+async function cancel(context: CommandContext, id: string, options: CancelOptions): Promise<void> {
+  const request = CancelMigrationRequest.fromPartial({ id, allowProgressLoss: options.allowProgressLoss ?? false });
   const { migration } = await context.withSession(options, (session) =>
-    session.call(QUICK, ({ migrations }, settings) =>
-      unary(migrations, migrations.cancelMigration, CancelMigrationRequest.fromPartial({ id }), settings),
-    ),
+    session.call(QUICK, ({ migrations }, settings) => unary(migrations, migrations.cancelMigration, request, settings)),
   );
   const present = found(migration, `migration ${id}`);
   context.printOne(options, migrationDocument(present), idOf, () => [

@@ -69,7 +69,7 @@ export function migrationService(options: MigrationServiceOptions): RpcService {
         seat.answerPatiently(isForwarded(context), context.signal, {
           here: async (supervisor) => {
             const id = idOf(options, supervisor, request.id);
-            return { migration: stateOf(supervisor, await supervisor.cancel(id)) };
+            return { migration: stateOf(supervisor, await supervisor.cancel(id, request.allowProgressLoss)) };
           },
           there: (client) =>
             unary(client, client.cancelMigration, request, { deadlineMs: FORWARD_MS, signal: context.signal }),

@@ -5,7 +5,15 @@ import { type Connection, unary } from "@drayage/shared/rpc/client.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Coordinator } from "../coordinator.ts";
-import { clusterClient, getMigration, startMigration, TestCluster, watchMigration } from "../test-support/cluster.ts";
+import {
+  cancelMigration,
+  clusterClient,
+  getMigration,
+  startMigration,
+  TestCluster,
+  watchMigration,
+} from "../test-support/cluster.ts";
+import { inventoryRecord } from "../test-support/records.ts";
 
 let cluster: TestCluster;
 let coordinator: Coordinator;
@@ -68,6 +76,56 @@ test("a copy that stays lost is told as failed, and the source stays frozen", as
   expect(cluster.agent("n1").orders).not.toContain("finish");
   // The container may not be moved while it belongs to nobody that runs it.
   await expect(startMigration(api)).rejects.toMatchObject({ reason: "NOT_OWNER" });
+});
+
+test("a lost copy is given up when the operator says so, and only then", async () => {
+  cluster.agent("n2").onOrder = async (name) => {
+    if (name !== "activate") return;
+    cluster.world.set("n2", "none");
+    throw new DrayError("NOT_OWNER", "the copy is gone", { node: "n2" });
+  };
+  const { id } = await startMigration(api);
+  await untilDone(id);
+  const { error } = await getMigration(api, id);
+  expect(error).toMatchObject({ reason: "NOT_OWNER", message: "the copy is gone", node: "n2" });
+  expect(error?.remedy).toContain(`dray migration cancel ${id} --allow-progress-loss`);
+  await expect(cancelMigration(api, id)).rejects.toMatchObject({ reason: "TOO_LATE" });
+  expect(cluster.world.running()).toEqual([]);
+
+  expect(await cancelMigration(api, id, true)).toMatchObject({ cancelRequested: true, phase: "abort" });
+  await untilDone(id);
+  expect(await getMigration(api, id)).toMatchObject({
+    outcome: Outcome.OUTCOME_ROLLED_BACK,
+    reason: "rolled back: the copy is gone",
+  });
+  expect(cluster.world.running()).toEqual(["n1"]);
+  expect(await cluster.owner()).toMatchObject({ node: "n1", epoch: 3, state: "running" });
+  await expect(cancelMigration(api, id, true)).rejects.toMatchObject({ reason: "TOO_LATE" });
+});
+
+test("a copy that has processes is not given up", async () => {
+  cluster.agent("n2").onOrder = async (name) => {
+    if (name === "activate") throw new DrayError("NOT_FOUND", "this agent has no such part");
+  };
+  const { id } = await startMigration(api);
+  await untilDone(id);
+  const node = await cluster.client.get(keys.node("n2"));
+  const copy = inventoryRecord({ node: "n2", dockerId: "b".repeat(64) });
+  const leaseId = node?.leaseId ?? "";
+  await cluster.client.put(keys.inventory("n2", copy.dockerId), JSON.stringify(copy), { leaseId });
+  await expect(cancelMigration(api, id, true)).rejects.toMatchObject({
+    reason: "TOO_LATE",
+    remedy: "End it there first: docker rm --force redis",
+  });
+  expect(await cluster.owner()).toMatchObject({ node: "n2", state: "committed" });
+  await cluster.client.delete(keys.inventory("n2", copy.dockerId));
+});
+
+test("nothing is given up of what has completed", async () => {
+  const { id } = await startMigration(api);
+  await untilDone(id);
+  await expect(cancelMigration(api, id, true)).rejects.toMatchObject({ reason: "TOO_LATE" });
+  expect(cluster.world.running()).toEqual(["n2"]);
 });
 
 test("a destination that stays away after the commit: unknown, and completed when it is back", async () => {

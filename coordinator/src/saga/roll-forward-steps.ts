@@ -3,7 +3,7 @@
  * container; nothing here ever brings the source back.
  */
 import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
-import { type DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { Reason } from "@drayage/shared/errors/reason.ts";
 import type { FinishResponse } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { backoffMs } from "./backoff.ts";
@@ -104,8 +104,22 @@ async function untilItRuns<T>(context: SagaContext, name: string, settled: T, or
 }
 
 async function endAsLost(context: SagaContext, error: DrayError): Promise<void> {
-  noteError(context, error);
-  await endMigration(context, "failed", lostText(context, error.message));
+  const { reason, message, node } = error;
+  noteError(context, new DrayError(reason, message, { node, remedy: remedyOfLoss(context), cause: error }));
+  await endMigration(context, "failed", lostText(context, message));
+}
+
+/** What an operator can do, and no program may: whether the copy has run is not known, or it has. */
+function remedyOfLoss({ journal }: SagaContext): string {
+  const { id, container, source, destination, phase } = journal.record;
+  // Without its memory it stands frozen there, unless its host was restarted.
+  const first =
+    phase === "fetch" ? `Remove what is left of it on ${destination}: docker rm --force ${container}. ` : "";
+  return (
+    `${first}Bring it back on ${source} from where it was frozen with \`dray migration cancel ${id} --allow-progress-loss\`: ` +
+    `what the copy may have done on ${destination} is given up. To start it anew instead, end it first: ` +
+    `docker kill ${container} on ${source}.`
+  );
 }
 
 /** Clears both sides after the destination's durable "running". */
@@ -181,7 +195,7 @@ async function sayAway(context: SagaContext, message: string): Promise<void> {
 function lostText(context: SagaContext, message: string): string {
   const { source, destination, phase } = context.journal.record;
   if (phase === "fetch") {
-    return `the container ran on ${destination} and is lost there with the memory that it had not fetched yet (${message}); the copy on ${source} is kept frozen as it was before, and must not be resumed: others have seen the container since`;
+    return `the container ran on ${destination} and is lost there with the memory that it had not fetched yet (${message}); the copy on ${source} is kept frozen as it was before; others have seen the container since`;
   }
   return `the container belongs to ${destination}, but the copy prepared there is lost (${message}); the copy on ${source} is kept frozen, with its volumes untouched, as the newest state`;
 }

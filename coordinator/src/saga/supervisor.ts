@@ -18,6 +18,7 @@ import { MigrationFeed } from "./feed.ts";
 import { Journal } from "./journal.ts";
 import { isTooLateToCancel } from "./next-step.ts";
 import { runMigration } from "./run-migration.ts";
+import { takeBack } from "./take-back.ts";
 
 export interface SupervisorOptions {
   readonly coordinator: string;
@@ -95,13 +96,18 @@ export class SagaSupervisor {
     return record;
   }
 
-  /** Asks for a roll-back. TOO_LATE from the commit on; NOT_FOUND if it is not under way. */
-  async cancel(id: string): Promise<MigrationRecord> {
+  /**
+   * Asks for a roll-back. TOO_LATE from the commit on, and once it has ended; except that one which has failed after
+   * the commit is taken up again where `allowProgressLoss`.
+   */
+  async cancel(id: string, allowProgressLoss: boolean): Promise<MigrationRecord> {
     const running = this.#running.get(id);
-    if (running === undefined)
+    if (running === undefined) {
+      if (allowProgressLoss) return await this.#takeBack(id);
       throw new DrayError("TOO_LATE", `migration ${id} has ended`, {
         remedy: "See how with `dray migration inspect`.",
       });
+    }
     const { journal, stop } = running;
     if (isTooLateToCancel(journal.record)) throw new DrayError("TOO_LATE", `migration ${id} is past its commit`);
     if (journal.record.phase === "abort") return journal.record;
@@ -109,6 +115,21 @@ export class SagaSupervisor {
     stop.abort(new DrayError("CANCELLED", "the migration was cancelled"));
     await journal.write("cancel", { cancelRequested: true });
     return journal.record;
+  }
+
+  async #takeBack(id: string): Promise<MigrationRecord> {
+    const { etcd, leadership, view, events } = this.#options;
+    await view.refresh(leadership.lost);
+    const record = await takeBack({ etcd, leadership, inventory: () => view.containers() }, id);
+    events.add({
+      type: "migration.taken-back",
+      node: record.source,
+      container: record.container,
+      migrationId: record.id,
+      message: `${record.container}: its copy on ${record.destination} was given up; ${record.source} has it again`,
+    });
+    this.#run(record, null);
+    return record;
   }
 
   /** Waits until every saga has ended or has been left to the next leader. */

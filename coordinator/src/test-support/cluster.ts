@@ -232,9 +232,15 @@ export async function getMigration(connection: Connection, id: string): Promise<
   return present((await unary(client, client.getMigration, { id }, { deadlineMs: 30_000 })).migration);
 }
 
-export async function cancelMigration(connection: Connection, id: string): Promise<Migration> {
+export async function cancelMigration(
+  connection: Connection,
+  id: string,
+  allowProgressLoss = false,
+): Promise<Migration> {
   const client = connection.client(MigrationServiceClient);
-  return present((await unary(client, client.cancelMigration, { id }, { deadlineMs: 30_000 })).migration);
+  return present(
+    (await unary(client, client.cancelMigration, { id, allowProgressLoss }, { deadlineMs: 30_000 })).migration,
+  );
 }
 
 export function clusterClient(connection: Connection): ClusterServiceClient {

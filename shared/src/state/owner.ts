@@ -16,7 +16,9 @@
  * A destination whose prepared copy has died before it thawed it (its host lost
  * power, say) gives the container back: committed(E+1, destination) becomes
  * running(E+2, source). Nobody but the destination may thaw in committed(E+1),
- * so its word that it never did, nor will, is enough.
+ * so its word that it never did, nor will, is enough. Where it lost power
+ * around the thaw it can only say that it has no copy any more; then the same
+ * change is the leader's, if an operator gives up what the copy may have done.
  */
 import { z } from "zod";
 
@@ -64,7 +66,7 @@ export function abort(record: OwnerRecord, epoch: number, source: string, migrat
   return { ...record, epoch: epoch + 1, state: "running" };
 }
 
-/** The destination's own: its copy is lost and never ran; the source may go on. Null if the record does not allow it. */
+/** The destination's copy is lost, and never ran or does not count; the source may go on. Null if the record does not allow it. */
 export function giveBack(
   record: OwnerRecord,
   epoch: number,

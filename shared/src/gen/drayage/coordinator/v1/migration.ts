@@ -373,6 +373,12 @@ export interface WatchMigrationResponse {
 export interface CancelMigrationRequest {
   /** Id or unique prefix. */
   id: string;
+  /**
+   * Of a migration that failed after its commit because the copy was lost:
+   * the container goes on at its source from where it was frozen. What the
+   * copy may have done until it was lost is given up.
+   */
+  allowProgressLoss: boolean;
 }
 
 /** CancelMigrationResponse has it, with cancel_requested set. */
@@ -1801,13 +1807,16 @@ export const WatchMigrationResponse: MessageFns<WatchMigrationResponse> = {
 };
 
 function createBaseCancelMigrationRequest(): CancelMigrationRequest {
-  return { id: "" };
+  return { id: "", allowProgressLoss: false };
 }
 
 export const CancelMigrationRequest: MessageFns<CancelMigrationRequest> = {
   encode(message: CancelMigrationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.allowProgressLoss !== false) {
+      writer.uint32(16).bool(message.allowProgressLoss);
     }
     return writer;
   },
@@ -1833,6 +1842,14 @@ export const CancelMigrationRequest: MessageFns<CancelMigrationRequest> = {
             message.id = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.allowProgressLoss = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1846,13 +1863,23 @@ export const CancelMigrationRequest: MessageFns<CancelMigrationRequest> = {
   },
 
   fromJSON(object: any): CancelMigrationRequest {
-    return { id: isSet(object.id) ? globalThis.String(object.id) : "" };
+    return {
+      id: isSet(object.id) ? globalThis.String(object.id) : "",
+      allowProgressLoss: isSet(object.allowProgressLoss)
+        ? globalThis.Boolean(object.allowProgressLoss)
+        : isSet(object.allow_progress_loss)
+        ? globalThis.Boolean(object.allow_progress_loss)
+        : false,
+    };
   },
 
   toJSON(message: CancelMigrationRequest): unknown {
     const obj: any = {};
     if (message.id !== "") {
       obj.id = message.id;
+    }
+    if (message.allowProgressLoss !== false) {
+      obj.allowProgressLoss = message.allowProgressLoss;
     }
     return obj;
   },
@@ -1863,6 +1890,7 @@ export const CancelMigrationRequest: MessageFns<CancelMigrationRequest> = {
   fromPartial(object: DeepPartial<CancelMigrationRequest>): CancelMigrationRequest {
     const message = createBaseCancelMigrationRequest();
     message.id = object.id ?? "";
+    message.allowProgressLoss = object.allowProgressLoss ?? false;
     return message;
   },
 };
@@ -1998,7 +2026,8 @@ export const MigrationServiceService = {
   },
   /**
    * CancelMigration asks for a roll-back. FAILED_PRECONDITION/TOO_LATE after
-   * the commit.
+   * the commit, unless the migration has failed since and
+   * allow_progress_loss is set.
    */
   cancelMigration: {
     path: "/drayage.coordinator.v1.MigrationService/CancelMigration" as const,
@@ -2031,7 +2060,8 @@ export interface MigrationServiceServer extends UntypedServiceImplementation {
   watchMigration: handleServerStreamingCall<WatchMigrationRequest, WatchMigrationResponse>;
   /**
    * CancelMigration asks for a roll-back. FAILED_PRECONDITION/TOO_LATE after
-   * the commit.
+   * the commit, unless the migration has failed since and
+   * allow_progress_loss is set.
    */
   cancelMigration: handleUnaryCall<CancelMigrationRequest, CancelMigrationResponse>;
 }
@@ -2104,7 +2134,8 @@ export interface MigrationServiceClient extends Client {
   ): ClientReadableStream<WatchMigrationResponse>;
   /**
    * CancelMigration asks for a roll-back. FAILED_PRECONDITION/TOO_LATE after
-   * the commit.
+   * the commit, unless the migration has failed since and
+   * allow_progress_loss is set.
    */
   cancelMigration(
     request: CancelMigrationRequest,

@@ -1,0 +1,77 @@
+/**
+ * A migration that has failed after its commit is taken up again, the other way: the operator gives up what the copy
+ * may have done, and the source goes on from where it was frozen.
+ *
+ * Nothing that could be found out says whether a copy has run whose host lost power around the thaw, and one that has
+ * lost memory which it was to fetch has run: this is no decision for a program. That it does not run any more is sure:
+ * the migration has failed because the destination's agent says so, and that agent keeps a container that a migration
+ * has brought from being started.
+ */
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { notFound } from "@drayage/shared/errors/not-found.ts";
+import { changeOwner, readOwner } from "@drayage/shared/etcd/change-owner.ts";
+import type { EtcdPort } from "@drayage/shared/etcd/etcd-port.ts";
+import { encodeRecord, readRecord } from "@drayage/shared/etcd/records.ts";
+import { keys } from "@drayage/shared/state/keys.ts";
+import { MigrationRecord } from "@drayage/shared/state/migration.ts";
+import type { InventoryRecord } from "@drayage/shared/state/node.ts";
+import { giveBack } from "@drayage/shared/state/owner.ts";
+import type { Leadership } from "../election/leadership.ts";
+import { standingOf } from "./next-step.ts";
+
+/** Docker's words for a container that has processes. */
+const HAS_PROCESSES: ReadonlySet<string> = new Set(["running", "paused", "restarting"]);
+
+export interface TakeBackDeps {
+  readonly etcd: EtcdPort;
+  readonly leadership: Pick<Leadership, "guard" | "lost">;
+  /** Containers of all nodes that are up, as etcd has them now. */
+  readonly inventory: () => readonly InventoryRecord[];
+}
+
+/**
+ * Makes the source the owner and opens the migration in phase `abort`, in one transaction; resolves with the record,
+ * for the saga to go on with.
+ *
+ * NOT_FOUND if there is no such migration. TOO_LATE unless it has failed after the commit and nothing has changed the
+ * owner since; also while the destination has processes of the container.
+ */
+export async function takeBack(deps: TakeBackDeps, id: string): Promise<MigrationRecord> {
+  const { etcd, leadership } = deps;
+  const signal = leadership.lost;
+  const stored = await readRecord(etcd, MigrationRecord, keys.migration(id), { signal });
+  if (stored === null) throw notFound("migration", id);
+  const { record } = stored;
+  const { containerUuid, destination, source, epoch } = record;
+  const owner = (await readOwner(etcd, containerUuid, { signal }))?.record ?? null;
+  if (record.outcome !== "failed" || standingOf(record, owner) !== "committed") throw nothingToTakeBack(id);
+  demandNoCopy(deps, record);
+  const opened: MigrationRecord = { ...record, phase: "abort", outcome: null, cancelRequested: true };
+  const result = await changeOwner(etcd, containerUuid, (now) => giveBack(now, epoch + 1, destination, source, id), {
+    compares: leadership.guard,
+    alsoDo: [
+      { do: "put", key: keys.migration(id), value: encodeRecord(MigrationRecord, opened) },
+      { do: "put", key: keys.migrationLock(containerUuid), value: id },
+    ],
+    signal,
+  });
+  if (result.applied) return opened;
+  if (standingOf(record, result.record) === "committed")
+    throw new DrayError("NOT_LEADER", "another leader gives the orders");
+  throw nothingToTakeBack(id);
+}
+
+function demandNoCopy({ inventory }: TakeBackDeps, { containerUuid, container, destination }: MigrationRecord): void {
+  const copy = inventory().find(({ uuid, node }) => uuid === containerUuid && node === destination);
+  if (copy === undefined || !HAS_PROCESSES.has(copy.state)) return;
+  throw new DrayError("TOO_LATE", `${container} is ${copy.state} on ${destination}`, {
+    node: destination,
+    remedy: `End it there first: docker rm --force ${container}`,
+  });
+}
+
+function nothingToTakeBack(id: string): DrayError {
+  return new DrayError("TOO_LATE", `migration ${id} did not leave a container frozen on its source`, {
+    remedy: "See how it ended with `dray migration inspect`.",
+  });
+}
