@@ -101,21 +101,26 @@ describe("power cut of the destination", () => {
     await stage.assertSound(actors.source, { onwards: actors.destination });
   });
 
-  test.runIf(isChosen(false))("when its running is durable, and the journal does not say so yet", async () => {
-    const actors = await stage.set();
-    const point = "destination.after-confirm-running";
-    await setFaults(stage, actors, [{ role: "destination", fault: { point, action: "hang" } }]);
-    const id = await stage.begin(actors.destination, "--mode", "stop-copy");
-    await stage.faults.firing(point, SETTLE_MS);
-    await stage.cutPower(actors.destination);
-    await stage.faults.clear(await stage.nodesThatRun());
-    await stage.restorePower(actors.destination);
-    const record = await stage.settled(id);
-    expect(record.outcome, record.reason).toBe("completed");
-    // It has ended with its host, like any container whose restart policy is "no".
-    await stage.assertStopped(actors.destination);
-    await stage.lab.docker(actors.destination, "start", NAME);
-    await connect();
-    await stage.assertSound(actors.destination, { onwards: actors.source });
-  });
+  for (const mode of ["stop-copy", "post-copy"]) {
+    test.runIf(isChosen(false))(
+      `in ${mode}, when its running is durable, and the journal does not say so yet`,
+      async () => {
+        const actors = await stage.set();
+        const point = "destination.after-confirm-running";
+        await setFaults(stage, actors, [{ role: "destination", fault: { point, action: "hang" } }]);
+        const id = await stage.begin(actors.destination, "--mode", mode);
+        await stage.faults.firing(point, SETTLE_MS);
+        await stage.cutPower(actors.destination);
+        await stage.faults.clear(await stage.nodesThatRun());
+        await stage.restorePower(actors.destination);
+        const record = await stage.settled(id);
+        expect(record.outcome, record.reason).toBe("completed");
+        // It has ended with its host, like any container whose restart policy is "no".
+        await stage.assertStopped(actors.destination);
+        await stage.lab.docker(actors.destination, "start", NAME);
+        await connect();
+        await stage.assertSound(actors.destination, { onwards: actors.source });
+      },
+    );
+  }
 });

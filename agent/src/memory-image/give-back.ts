@@ -21,8 +21,8 @@ const RANGES_AT_A_TIME = 64;
  */
 export async function giveBackSuperseded(directory: string): Promise<void> {
   const reader = await MemoryImageReader.open(directory);
-  const [, parent] = reader.directories;
-  if (parent === undefined) return;
+  const [, ...parents] = reader.directories;
+  if (parents.length === 0) return;
   const images = await reader.images();
   for (const id of images) {
     const image = await reader.load(id);
@@ -32,7 +32,7 @@ export async function giveBackSuperseded(directory: string): Promise<void> {
       await image.close();
     }
   }
-  await forgetEnded(directory, parent);
+  for (const parent of parents) await forgetEnded(directory, parent);
 }
 
 async function punch(path: string, ranges: readonly FileRange[]): Promise<void> {
@@ -57,7 +57,7 @@ function punchSome(file: FileHandle, ranges: readonly FileRange[]): boolean {
   throw new DrayError("INTERNAL", `the room of superseded pages cannot be given back (errno ${-result})`);
 }
 
-/** CRIU does not look behind a round that lacks an image, so what the round before has of it has no reader. */
+/** CRIU does not look behind a round that lacks an image, so what those before have of it has no reader. */
 async function forgetEnded(directory: string, parent: string): Promise<void> {
   const present = new Set(await readdir(directory));
   for (const name of await readdir(parent)) {

@@ -232,7 +232,8 @@ export class MemoryImageWriter {
     // other link, leads out of there.
     const [from, to] = await Promise.all([realpath(this.#directory), realpath(elsewhere)]);
     await symlink(join(relative(from, to), name), join(this.#directory, name));
-    return { pages: await this.#create(name, elsewhere), pagesInMemory: await liesInMemory(path) };
+    const pagesInMemory = await liesInMemory(path);
+    return { pages: await this.#create(name, elsewhere), pagesInMemory };
   }
 
   async #create(name: string, directory = this.#directory): Promise<FileHandle> {

@@ -149,7 +149,7 @@ export class Activation {
         fetch.begin();
         const timer = setInterval(() => report(fetchProgress(fetch.progress)), PROGRESS_MS);
         try {
-          await fetch.complete;
+          await this.#whole();
         } finally {
           clearInterval(timer);
         }
@@ -170,6 +170,15 @@ export class Activation {
       longestWaitMs: (faults?.longestWaitUs ?? 0) / 1000,
       meanWaitMs: (faults?.meanWaitUs ?? 0) / 1000,
     };
+  }
+
+  /** All memory is here, or was when the host was restarted: then there is nothing to be fetched any more. */
+  async #whole(): Promise<void> {
+    try {
+      await this.#parts.fetch.complete;
+    } catch (thrown) {
+      if (toDrayError(thrown).reason !== "CRIU_RESTORE_FAILED" || !(await this.#isConfirmed())) throw thrown;
+    }
   }
 
   /** What the container has on disk is on it, and etcd says that it runs here: the source may go. */

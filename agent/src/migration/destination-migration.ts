@@ -191,7 +191,8 @@ export class DestinationMigration {
     if (state === "aborted") return;
     if (NEEDS_VERDICT.has(state)) {
       const verdict = await this.verdict();
-      if (verdict.kind !== "aborted" && !(verdict.kind === "superseded" && state === "prepared")) {
+      const runsNothing = state === "prepared" || this.isGone();
+      if (verdict.kind !== "aborted" && !(verdict.kind === "superseded" && runsNothing)) {
         throw new DrayError(
           "TOO_LATE",
           `the copy of ${containerName} is ${state} and etcd does not say that the source owns it (${verdict.kind})`,
@@ -211,6 +212,7 @@ export class DestinationMigration {
     switch (this.entry.state) {
       case "fetching":
         this.fetchAll();
+        this.endWhenGivenUp();
         this.followClosing();
         return;
       case "prepared":
@@ -270,7 +272,7 @@ export class DestinationMigration {
 
   private async carryOut(verdict: Verdict): Promise<void> {
     if (verdict.kind === "committed") await this.persist(() => this.activateUnlessLost());
-    else if (this.entry.state === "activating" && !(verdict.kind === "aborted" && this.isGone()))
+    else if (this.entry.state === "activating" && !this.isGivenUp(verdict))
       this.logger.error({ verdict }, "the owner has changed since the commit; the copy stays as it is");
     else await this.persist(() => this.abort("etcd says that the migration was rolled back"));
   }
@@ -280,6 +282,20 @@ export class DestinationMigration {
     return this.host.gate.session(this.entry.dockerId) === undefined;
   }
 
+  /** An operator has said that the source goes on. Where it has gone on since, only a copy that is gone may be ended. */
+  private isGivenUp({ kind }: Verdict): boolean {
+    return kind === "aborted" || (kind === "superseded" && this.isGone());
+  }
+
+  /** A copy that was committed ends, whatever state it is in: two must not run. */
+  private endWhenGivenUp(): void {
+    const signal = AbortSignal.any([this.host.stopping, this.ending.ended]);
+    this.host.ownership
+      .awaitVerdict(this.record.question, (verdict) => this.isGivenUp(verdict), signal)
+      .then(() => this.persist(() => this.abort("the copy was given up")))
+      .catch(complainUnless(signal, this.logger));
+  }
+
   /** Throws only what may pass: nobody else may be left to ask for it again. */
   private async activateUnlessLost(): Promise<void> {
     try {
@@ -287,6 +303,7 @@ export class DestinationMigration {
     } catch (thrown) {
       if (this.host.stopping.aborted || !COPY_IS_LOST.has(toDrayError(thrown).reason)) throw thrown;
       this.logger.error({ err: toDrayError(thrown) }, "the committed copy cannot be brought to life");
+      this.endWhenGivenUp();
     }
   }
 

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
 import { Serial } from "@drayage/shared/concurrency/serial.ts";
-import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import {
   type ReserveRequest,
@@ -17,6 +17,7 @@ import { restartPolicyOf } from "../docker/restart-policy.ts";
 import type { ContainerInspect } from "../docker/types.ts";
 import { findImage, importImage } from "../image/image-transfer.ts";
 import type { DestinationEntry } from "../journal/entry.ts";
+import { giveBackSuperseded } from "../memory-image/give-back.ts";
 import { applyLayer, layerDirectory, type LayerTarget } from "../layer/layer.ts";
 import type { AgentHost } from "./agent-host.ts";
 import type { DestinationContainer } from "./destination-container.ts";
@@ -81,6 +82,8 @@ export class Reservation {
   /** Where the copy's tmpfs are, by number. */
   readonly #tmpfs = new Map<number, string>();
   readonly #pages: PagesPlace;
+  /** What the last round has superseded; never rejects. */
+  #givingBack: Promise<void> = Promise.resolve();
   #authorisation: Authorisation | undefined;
 
   constructor(context: DestinationContext, container: DestinationContainer, fetch: Pick<PageFetch, "receive">) {
@@ -93,7 +96,13 @@ export class Reservation {
     this.#pages = new PagesPlace({ transit, imageDirectory, migrationId, memoryBytes });
     this.transfer = new IncomingTransfer({
       imageDirectory,
-      roundDirectory: (round) => makeRoundDirectory(imageDirectory, round),
+      roundDirectory: async (round) => {
+        await this.#givingBack;
+        return await makeRoundDirectory(imageDirectory, round);
+      },
+      roundComplete: (directory) => {
+        this.#givingBack = this.#giveBack(directory);
+      },
       pagesDirectory: (directory, writtenBytes) => this.#pages.next(directory, writtenBytes),
       image: (content) => this.#receiveImage(content),
       layer: (content) => this.#receiveLayer(content),
@@ -141,6 +150,7 @@ export class Reservation {
   async giveUp(): Promise<void> {
     await this.#authorisation?.revoke();
     this.#authorisation = undefined;
+    await this.#givingBack;
     const { host, record } = this.#context;
     const transit = transitOptionsOf(host.config);
     await removeTransitDirectory(transit, record.entry.migrationId);
@@ -148,6 +158,17 @@ export class Reservation {
     await removeRoundDirectories(record.entry.imageDirectory);
     await this.#pages.remove();
     await this.#tmpfsMounts().remove();
+  }
+
+  /** Beside what comes next: the sender takes the time until its receipt for the time that sending takes. */
+  async #giveBack(directory: string): Promise<void> {
+    try {
+      await giveBackSuperseded(directory);
+      await this.#pages.count();
+    } catch (thrown) {
+      // Nothing of the memory is wrong; it takes more room than it would have to.
+      this.#context.phases.logger.warn({ err: toDrayError(thrown) }, "superseded pages keep their room");
+    }
   }
 
   #tmpfsMounts(): TransitMounts {

@@ -25,6 +25,7 @@ beforeEach(async () => {
       await mkdir(path);
       return path;
     },
+    roundComplete: () => undefined,
     pagesDirectory: () => Promise.resolve(null),
     image: drain,
     layer: drain,

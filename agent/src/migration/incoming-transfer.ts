@@ -10,7 +10,6 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
 import { isImageName, isSystemVMemoryImage } from "../criu/image-names.ts";
-import { giveBackSuperseded } from "../memory-image/give-back.ts";
 import { type CarriedTmpfs, isSound } from "../tmpfs/carried-tmpfs.ts";
 import { unpackImages } from "./image-bundle.ts";
 import { type ReceivedMemory, receiveMemory } from "./receive-memory.ts";
@@ -24,6 +23,8 @@ export interface TransferSink {
   readonly imageDirectory: string;
   /** Directory for a round of memory, empty, with the round before as its parent. */
   roundDirectory(round: number): Promise<string>;
+  /** All of the round is in its directory. */
+  roundComplete(directory: string): void;
   /** Where the pages of the next image in a directory are to lie, of which so many bytes are there; null for itself. */
   pagesDirectory(directory: string, writtenBytes: number): Promise<string | null>;
   image(content: Readable): Promise<void>;
@@ -150,7 +151,7 @@ export class IncomingTransfer {
     const received = await this.receivePages(content, directory);
     this.firstRound ??= received;
     this.memoryBytes += received.bytes;
-    await giveBackSuperseded(directory);
+    this.sink.roundComplete(directory);
   }
 
   private receivePages(content: Readable, directory: string): Promise<ReceivedMemory> {

@@ -34,6 +34,7 @@ export class Migrations {
     const entries = await this.host.journal.readAll();
     const underWay = entries.filter((entry) => !isEnded(entry)).map(({ migrationId }) => migrationId);
     await sweepTransitDirectories(transitOptionsOf(this.host.config), underWay);
+    await this.host.bars.keepOnly(underWay);
     await sweepTransitMounts(this.host.config, underWay).catch((thrown: unknown) =>
       this.host.logger.error({ err: toDrayError(thrown) }, "a tmpfs of an earlier migration is still mounted"),
     );

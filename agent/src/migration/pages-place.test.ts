@@ -33,6 +33,7 @@ test("the first round lies where its room was found; a later one that might not 
   await mkdir(first);
   expect(await place.next(first, 0)).toBeNull();
   await writeFile(join(first, "pages-1.img"), Buffer.alloc(MEMORY_BYTES, 1));
+  await place.count();
   const second = `${imageDirectory}-round-1`;
   await mkdir(second);
   const onDisk = await place.next(second, 0);

@@ -8,6 +8,8 @@ import { basename, dirname, join } from "node:path";
 import { unlessGone } from "../host/unless-gone.ts";
 import { findTransitRoom, removeTransitDirectory, type TransitOptions } from "./transit-directory.ts";
 
+/** Room is looked for anew when so much more has come. */
+const LOOK_EVERY_BYTES = 32 * 1024 * 1024;
 /** What `stat` counts in. */
 const BLOCK_BYTES = 512;
 
@@ -23,9 +25,10 @@ export interface PagesPlaceOptions {
 export class PagesPlace {
   readonly #options: PagesPlaceOptions;
   readonly #onTmpfs: boolean;
-  #directory = "";
-  /** Held on tmpfs for this migration before that directory was begun, bytes. */
+  /** Held on tmpfs for this migration by rounds that are whole, bytes. */
   #heldBytes = 0;
+  /** What `next` has said last, of which directory, and how many bytes it had then. */
+  #said: { readonly directory: string; readonly writtenBytes: number; readonly place: string | null } | undefined;
 
   constructor(options: PagesPlaceOptions) {
     this.#options = options;
@@ -38,11 +41,26 @@ export class PagesPlace {
    */
   async next(directory: string, writtenBytes: number): Promise<string | null> {
     if (!this.#onTmpfs) return null;
+    const said = this.#said;
+    // Of hundreds of small processes not each is worth a look.
+    if (said?.directory === directory && writtenBytes < said.writtenBytes + LOOK_EVERY_BYTES) return said.place;
+    const place = await this.#find(directory, writtenBytes);
+    this.#said = { directory, writtenBytes, place };
+    return place;
+  }
+
+  /** A round is whole, and what it has superseded was given back. */
+  async count(): Promise<void> {
+    if (this.#onTmpfs) this.#heldBytes = await this.#countHeld();
+  }
+
+  /** What `next` has made. */
+  async remove(): Promise<void> {
+    await removeTransitDirectory(this.#options.transit, `${this.#options.migrationId}-pages`);
+  }
+
+  async #find(directory: string, writtenBytes: number): Promise<string | null> {
     const { transit, migrationId, memoryBytes } = this.#options;
-    if (directory !== this.#directory) {
-      this.#heldBytes = await this.#countHeld();
-      this.#directory = directory;
-    }
     // What its tmpfs hold has come before: it is no longer free.
     const rest = { memoryBytes: Math.max(0, memoryBytes - writtenBytes), besideBytes: memoryBytes };
     const tmpfsLimitBytes = transit.tmpfsLimitBytes - this.#heldBytes - writtenBytes;
@@ -52,11 +70,6 @@ export class PagesPlace {
     const onDisk = join(base, "images", `${migrationId}-pages`, basename(directory));
     await mkdir(onDisk, { recursive: true, mode: 0o700 });
     return onDisk;
-  }
-
-  /** What `next` has made. */
-  async remove(): Promise<void> {
-    await removeTransitDirectory(this.#options.transit, `${this.#options.migrationId}-pages`);
   }
 
   async #countHeld(): Promise<number> {

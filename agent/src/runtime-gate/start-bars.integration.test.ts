@@ -59,6 +59,12 @@ describe("a container with a bar and no restore record", () => {
   });
 });
 
+test("bars of migrations that have ended are lifted when the agent starts", async () => {
+  await bars.set(OTHER, "ffffffffffff");
+  await bars.keepOnly(["0123456789ab"]);
+  expect(await readdir(join(directory, "barred"))).toEqual([ID]);
+});
+
 test("other containers are no concern of a bar", async () => {
   expect((await runtime("create", OTHER)).stdout).toBe(`create ${OTHER}\n`);
 });

@@ -5,7 +5,7 @@
  * record, drayage-runc (start-bar.c) refuses to create or start the container, whether the agent is up or not. Only
  * the agent, by its journal and etcd, knows whose the container is.
  */
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { writeDurably } from "./record-store.ts";
@@ -18,6 +18,8 @@ export interface StartBars {
   set(dockerId: string, migrationId: string): Promise<void>;
   /** From now on the container is one like any other. Idempotent. */
   lift(dockerId: string): Promise<void>;
+  /** Lifts those of all other migrations: they have ended, and nobody would. */
+  keepOnly(migrationIds: readonly string[]): Promise<void>;
 }
 
 export async function openStartBars(directory: string = DIRECTORY): Promise<StartBars> {
@@ -30,5 +32,11 @@ export async function openStartBars(directory: string = DIRECTORY): Promise<Star
   return {
     set: async (dockerId, migrationId) => await writeDurably(pathOf(dockerId), `${migrationId}\n`),
     lift: async (dockerId) => await rm(pathOf(dockerId), { force: true }),
+    async keepOnly(migrationIds) {
+      for (const name of await readdir(directory)) {
+        const path = join(directory, name);
+        if (!migrationIds.includes((await readFile(path, "utf8")).trim())) await rm(path);
+      }
+    },
   };
 }

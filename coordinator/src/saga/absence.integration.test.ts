@@ -14,6 +14,7 @@ import {
   watchMigration,
 } from "../test-support/cluster.ts";
 import { inventoryRecord } from "../test-support/records.ts";
+import { takeBack } from "./take-back.ts";
 
 let cluster: TestCluster;
 let coordinator: Coordinator;
@@ -119,6 +120,18 @@ test("a copy that has processes is not given up", async () => {
   });
   expect(await cluster.owner()).toMatchObject({ node: "n2", state: "committed" });
   await cluster.client.delete(keys.inventory("n2", copy.dockerId));
+});
+
+test("a copy of which nobody can tell is not given up", async () => {
+  cluster.agent("n2").onOrder = async (name) => {
+    if (name === "activate") throw new DrayError("NOT_FOUND", "this agent has no such part");
+  };
+  const { id } = await startMigration(api);
+  await untilDone(id);
+  const leadership = { guard: [], lost: new AbortController().signal };
+  const deps = { etcd: cluster.client, leadership, isUp: () => false, inventory: () => [] };
+  await expect(takeBack(deps, id)).rejects.toMatchObject({ reason: "AGENT_UNAVAILABLE", node: "n2" });
+  expect(await cluster.owner()).toMatchObject({ node: "n2", state: "committed" });
 });
 
 test("nothing is given up of what has completed", async () => {

@@ -120,7 +120,15 @@ export class SagaSupervisor {
   async #takeBack(id: string): Promise<MigrationRecord> {
     const { etcd, leadership, view, events } = this.#options;
     await view.refresh(leadership.lost);
-    const record = await takeBack({ etcd, leadership, inventory: () => view.containers() }, id);
+    const record = await takeBack(
+      {
+        etcd,
+        leadership,
+        isUp: (node) => view.nodes().some(({ record, state }) => record.name === node && state !== "down"),
+        inventory: () => view.containers(),
+      },
+      id,
+    );
     events.add({
       type: "migration.taken-back",
       node: record.source,

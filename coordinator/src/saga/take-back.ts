@@ -3,9 +3,10 @@
  * may have done, and the source goes on from where it was frozen.
  *
  * Nothing that could be found out says whether a copy has run whose host lost power around the thaw, and one that has
- * lost memory which it was to fetch has run: this is no decision for a program. That it does not run any more is sure:
- * the migration has failed because the destination's agent says so, and that agent keeps a container that a migration
- * has brought from being started.
+ * lost memory which it was to fetch has run: this is no decision for a program. That it does not run any more the
+ * destination's agent has said, or the migration would not have failed, and that agent keeps a container that a
+ * migration has brought from being started. Where another host has taken the destination's name, only the operator knows
+ * that the first one is off; should it come back, its agent ends the copy as soon as it reaches etcd.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { notFound } from "@drayage/shared/errors/not-found.ts";
@@ -17,6 +18,7 @@ import { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
 import { giveBack } from "@drayage/shared/state/owner.ts";
 import type { Leadership } from "../election/leadership.ts";
+import { VERDICT_DEADLINE_MS } from "./journal.ts";
 import { standingOf } from "./next-step.ts";
 
 /** Docker's words for a container that has processes. */
@@ -25,6 +27,8 @@ const HAS_PROCESSES: ReadonlySet<string> = new Set(["running", "paused", "restar
 export interface TakeBackDeps {
   readonly etcd: EtcdPort;
   readonly leadership: Pick<Leadership, "guard" | "lost">;
+  /** As etcd has it now. */
+  readonly isUp: (node: string) => boolean;
   /** Containers of all nodes that are up, as etcd has them now. */
   readonly inventory: () => readonly InventoryRecord[];
 }
@@ -33,7 +37,8 @@ export interface TakeBackDeps {
  * Makes the source the owner and opens the migration in phase `abort`, in one transaction; resolves with the record,
  * for the saga to go on with.
  *
- * NOT_FOUND if there is no such migration. TOO_LATE unless it has failed after the commit and nothing has changed the
+ * NOT_FOUND if there is no such migration. AGENT_UNAVAILABLE while the destination is down: what runs there is not known
+ * then. TOO_LATE unless it has failed after the commit and nothing has changed the
  * owner since; also while the destination has processes of the container.
  */
 export async function takeBack(deps: TakeBackDeps, id: string): Promise<MigrationRecord> {
@@ -43,6 +48,8 @@ export async function takeBack(deps: TakeBackDeps, id: string): Promise<Migratio
   if (stored === null) throw notFound("migration", id);
   const { record } = stored;
   const { containerUuid, destination, source, epoch } = record;
+  // An earlier call has had no answer.
+  if (record.phase === "abort" && record.outcome === null) return record;
   const owner = (await readOwner(etcd, containerUuid, { signal }))?.record ?? null;
   if (record.outcome !== "failed" || standingOf(record, owner) !== "committed") throw nothingToTakeBack(id);
   demandNoCopy(deps, record);
@@ -54,6 +61,7 @@ export async function takeBack(deps: TakeBackDeps, id: string): Promise<Migratio
       { do: "put", key: keys.migrationLock(containerUuid), value: id },
     ],
     signal,
+    deadlineMs: VERDICT_DEADLINE_MS,
   });
   if (result.applied) return opened;
   if (standingOf(record, result.record) === "committed")
@@ -61,7 +69,18 @@ export async function takeBack(deps: TakeBackDeps, id: string): Promise<Migratio
   throw nothingToTakeBack(id);
 }
 
-function demandNoCopy({ inventory }: TakeBackDeps, { containerUuid, container, destination }: MigrationRecord): void {
+function demandNoCopy(
+  { isUp, inventory }: TakeBackDeps,
+  { containerUuid, container, destination }: MigrationRecord,
+): void {
+  if (!isUp(destination)) {
+    throw new DrayError("AGENT_UNAVAILABLE", `${destination} is down, and may have a copy of ${container} that runs`, {
+      node: destination,
+      remedy:
+        `Bring it back. If it never comes back, make sure that it stays off, and set up a host with the same name: ` +
+        `its agent says that it has no copy.`,
+    });
+  }
   const copy = inventory().find(({ uuid, node }) => uuid === containerUuid && node === destination);
   if (copy === undefined || !HAS_PROCESSES.has(copy.state)) return;
   throw new DrayError("TOO_LATE", `${container} is ${copy.state} on ${destination}`, {
