@@ -237,13 +237,25 @@ describe("on the destination", () => {
       command: SLEEP,
     });
     await lab.shell(stage.destination, UNFIT_CRIU);
-    undo.push(() => lab.shell(stage.destination, 'umount "$(command -v criu)"; rm -r /run/unfit-criu'));
+    undo.push(async () => {
+      await lab.shell(stage.destination, 'umount "$(command -v criu)"; rm -r /run/unfit-criu');
+      await lab.ready();
+    });
     await knownToCluster(lab, name);
     const { findings } = await verdictOn(lab, name, stage.destination);
     const message = findings.find(({ code }) => code === "criu-check-failed")?.message;
     expect(message).toContain("Error (criu/cr-check.c:263): System call kcmp is not supported");
     await expectRefused(name, ["criu-check-failed"]);
     await assertOneCopy(lab, container, stage.source);
+    // The node says so of itself, too, and is one like any other again when that is mended.
+    const isReady = async () => {
+      const { document } = await lab.dray<readonly { name: string; state: string }[]>(["node", "ls"]);
+      return document.some((node) => node.name === stage.destination && node.state === "ready");
+    };
+    await eventually(async () => ((await isReady()) ? undefined : true), {
+      what: `${stage.destination} is not ready`,
+      deadlineMs: 30_000,
+    });
   });
 
   test("a processor that lacks what the source's has", async () => {

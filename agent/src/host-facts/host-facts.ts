@@ -30,11 +30,14 @@ export function openHostFacts(options: {
   let kept: HostFacts | undefined;
   return {
     async current({ refresh = false, signal } = {}) {
-      if (refresh || kept === undefined || kept.criuVersion === 0 || kept.criuObjection !== "")
-        kept = await gather(options.docker, options.drayageVersion, signal);
+      const isFit = kept !== undefined && kept.criuVersion > 0 && kept.criuObjection === "";
+      // Its own, not what another call has found since, perhaps from before.
+      const facts =
+        kept === undefined || refresh || !isFit ? await gather(options.docker, options.drayageVersion, signal) : kept;
+      kept = facts;
       const memory = parseMeminfo(await readFile("/proc/meminfo", "utf8"));
       return {
-        facts: kept,
+        facts,
         memoryTotalBytes: memory.totalBytes,
         memoryAvailableBytes: memory.availableBytes,
         cpus: availableParallelism(),
