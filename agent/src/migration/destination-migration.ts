@@ -277,9 +277,13 @@ export class DestinationMigration {
     else await this.persist(() => this.abort("etcd says that the migration was rolled back"));
   }
 
-  /** The host was restarted since the restore: no process of the copy is left. */
+  /**
+   * The host was restarted since the restore: no process of the copy is left. From `running` on nothing follows from a
+   * session that is not there: the end of the migration takes it, and the container goes on.
+   */
   private isGone(): boolean {
-    return this.host.gate.session(this.entry.dockerId) === undefined;
+    const { state, dockerId } = this.entry;
+    return (state === "activating" || state === "fetching") && this.host.gate.session(dockerId) === undefined;
   }
 
   /** An operator has said that the source goes on. Where it has gone on since, only a copy that is gone may be ended. */
