@@ -23,7 +23,9 @@
  * CRIU serve that memory on a TCP port, to whoever comes first, and hold the
  * processes by ptrace meanwhile. The agent reads it from the frozen processes
  * themselves, so DRAYAGE_PAGE_SOCKET names the descriptor on which CRIU finds
- * its client at once (`ps-socket`), who says that nothing is wanted.
+ * its client at once (`ps-socket`), who says that nothing is wanted. A dump that
+ * is to bring all memory (`page-server`) finds the agent there instead, at the
+ * Unix socket that DRAYAGE_PAGE_SERVER names.
  *
  * Before that, the dump waits for the word if DRAYAGE_WORD_FROM names a process
  * whose standard input brings it (agent/src/host/waiting-unit.ts): what runc
@@ -43,6 +45,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -208,6 +211,27 @@ static bool provide_page_client(int fd)
 	       ends[1] != fd && dup2(ends[1], fd) == fd && !close(ends[1]);
 }
 
+static bool connect_page_server(const char *path, int fd)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int server = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	if (server < 0 || strlen(path) >= sizeof(address.sun_path)) {
+		errno = server < 0 ? errno : ENAMETOOLONG;
+		return false;
+	}
+	strcpy(address.sun_path, path);
+	return !connect(server, (struct sockaddr *)&address, sizeof(address)) && server != fd &&
+	       dup2(server, fd) == fd && !close(server);
+}
+
+static bool provide_page_socket(const char *fd)
+{
+	const char *server = getenv("DRAYAGE_PAGE_SERVER");
+
+	return server ? connect_page_server(server, atoi(fd)) : provide_page_client(atoi(fd));
+}
+
 static int as_criu(int argc, char *argv[])
 {
 	const char *page_socket = getenv("DRAYAGE_PAGE_SOCKET");
@@ -224,7 +248,7 @@ static int as_criu(int argc, char *argv[])
 	/* Before there is a guard, which would freeze the container of a dump that is called off. */
 	if (word_from && !wait_for_word(atoi(word_from)))
 		return 125;
-	if (page_socket && !provide_page_client(atoi(page_socket))) {
+	if (page_socket && !provide_page_socket(page_socket)) {
 		fprintf(stderr, "drayage-dump-guard: no socket for CRIU's pages: %s\n", strerror(errno));
 		return 125;
 	}

@@ -17,6 +17,10 @@ const RUNC_ROOT = "/run/docker/runtime-runc/moby";
 const ROOT = "/run/page-server-test";
 const OF_CRIU = `${ROOT}/of-criu`;
 const OURS = `${ROOT}/ours`;
+const SOCKET = `${ROOT}/pages.socket`;
+/** As in agent/src/criu/dump-container.ts. */
+const PAGE_SOCKET = 61;
+const AS_THE_AGENT = `export PATH=/usr/lib/drayage/guarded:$PATH DRAYAGE_PAGE_SOCKET=${PAGE_SOCKET} DRAYAGE_PAGE_SERVER=${SOCKET}`;
 const CRIUS_PORT = 27_313;
 const MEGABYTES = 48;
 const RSEQ_BYTES = 32;
@@ -60,20 +64,23 @@ beforeEach(async () => {
   return () => prover.close();
 });
 
-/** CRIU's client, as runc calls it. The other images of the dump are of no interest. */
-async function dump(port: number): Promise<void> {
+/** CRIU's client, as runc calls it: by an address, or as the agent does. The other images of the dump are of no interest. */
+async function dump(server: { readonly port: number } | "ours"): Promise<void> {
+  const lines = server === "ours" ? `page-server 'ps-socket ${PAGE_SOCKET}'` : "";
+  const flags = server === "ours" ? "" : `--page-server 127.0.0.1:${server.port}`;
   await stage.lab.shell(
     stage.source,
-    `mkdir -p "$2/images" "$2/work"
-     printf '%s\\n' 'network-lock skip' manage-cgroups=ignore >"$2/criu.conf"
-     export CRIU_CONFIG_FILE="$2/criu.conf"
+    `mkdir -p "$1/images" "$1/work"
+     printf '%s\\n' 'network-lock skip' manage-cgroups=ignore ${lines} >"$1/criu.conf"
+     export CRIU_CONFIG_FILE="$1/criu.conf"
+     ${server === "ours" ? AS_THE_AGENT : ""}
      runc --root ${RUNC_ROOT} checkpoint --leave-running --tcp-established --file-locks --ext-unix-sk \
-       --image-path "$2/images" --work-path "$2/work" --page-server "127.0.0.1:$1" "$3" || {
-       grep Error "$2/work/dump.log" >&2
+       --image-path "$1/images" --work-path "$1/work" ${flags} "$2" || {
+       grep Error "$1/work/dump.log" >&2
        exit 1
      }
-     rm -r "$2"`,
-    ...[`${port}`, `${ROOT}/dump`, dockerId],
+     rm -r "$1"`,
+    ...[`${ROOT}/dump`, dockerId],
   );
 }
 
@@ -84,17 +91,18 @@ async function dumpToCriu(): Promise<void> {
     `criu page-server --daemon --pidfile ${ROOT}/pid --images-dir ${OF_CRIU} --address 127.0.0.1 --port ${CRIUS_PORT} \
        --log-file log >${ROOT}/stdout 2>&1`,
   );
-  await dump(CRIUS_PORT);
+  await dump({ port: CRIUS_PORT });
   await stage.lab.shell(stage.source, `tail --pid="$(cat ${ROOT}/pid)" --follow /dev/null`);
 }
 
 async function dumpToUs(): Promise<PageTotals> {
-  const [file = "", ...args] = await stage.lab.command(stage.source, [NODE, PROGRAM, OURS]);
+  const [file = "", ...args] = await stage.lab.command(stage.source, [NODE, PROGRAM, OURS, SOCKET]);
   const server = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
   const ended = once(server, "close");
   const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
   const said = async () => String((await lines.next()).value);
-  await dump(Number(await said()));
+  await said();
+  await dump("ours");
   const totals = JSON.parse(await said()) as PageTotals;
   await ended;
   return totals;
@@ -172,13 +180,13 @@ test("a dump that fails of its page server leaves the container as it was", asyn
   await stage.lab.docker(stage.source, "pause", dockerId);
   // Stands in the way of the first image.
   await stage.lab.exec(stage.source, ["touch", `${OURS}/pages-65537.img`]);
-  const [file = "", ...args] = await stage.lab.command(stage.source, [NODE, PROGRAM, OURS]);
+  const [file = "", ...args] = await stage.lab.command(stage.source, [NODE, PROGRAM, OURS, SOCKET]);
   const server = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
   let complaint = "";
   server.stderr.on("data", (chunk: Buffer) => (complaint += chunk.toString()));
   const ended = once(server, "close");
-  const [port] = (await once(createInterface({ input: server.stdout }), "line")) as [string];
-  await expect(dump(Number(port))).rejects.toThrow();
+  await once(createInterface({ input: server.stdout }), "line");
+  await expect(dump("ours")).rejects.toThrow();
   expect(await ended).toEqual([1, null]);
   expect(complaint).toContain("there is a second pages-65537.img");
   await stage.lab.docker(stage.source, "unpause", dockerId);

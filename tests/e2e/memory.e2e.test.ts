@@ -1,7 +1,7 @@
 /** Every byte of memory, every file that is open: proven by the program that fills them. */
 import { beforeAll, expect, test } from "vitest";
 import { HeldConnection } from "../harness/held-connection.ts";
-import { importProver, Prover, PROVER_IMAGE, PROVER_PORT } from "../harness/memory-prover.ts";
+import { importProver, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
@@ -15,10 +15,8 @@ beforeAll(async () => {
 
 test("memory in many mappings and threads, rewritten all the time, with open, deleted and mapped files", async () => {
   const { lab } = stage;
-  const address = stage.address();
   const command = ["--mb", "192", "--threads", "6", "--seed", "42", "--dirty", "3000"];
-  const container = await stage.start({ node: stage.source, name: "prover", address, image: PROVER_IMAGE, command });
-  const prover = await Prover.open(address);
+  const { address, container, prover } = await stage.startProver("prover", ...command);
   const held = await HeldConnection.prover({ host: address, port: PROVER_PORT });
   await prover.openFiles(40);
   await prover.check();
@@ -40,10 +38,7 @@ test("memory in many mappings and threads, rewritten all the time, with open, de
 
 test("2 GB move with both agents below 300 MB", { timeout: 600_000 }, async () => {
   const { lab } = stage;
-  const address = stage.address();
-  const command = ["--mb", "2048", "--threads", "4", "--seed", "7"];
-  const container = await stage.start({ node: stage.source, name: "large", address, image: PROVER_IMAGE, command });
-  const prover = await Prover.open(address);
+  const { container, prover } = await stage.startProver("large", "--mb", "2048", "--threads", "4", "--seed", "7");
   await prover.check();
   await migrate(lab, container.name, stage.destination);
   await prover.check();

@@ -1,7 +1,7 @@
 /** Every way of moving memory: the same container, its bytes proven after each, its connection alive. */
 import { beforeAll, expect, test } from "vitest";
 import { HeldConnection } from "../harness/held-connection.ts";
-import { importProver, Prover, PROVER_IMAGE, PROVER_PORT } from "../harness/memory-prover.ts";
+import { importProver, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
@@ -13,12 +13,8 @@ beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);
 });
 
-async function startProver(name: string, ...more: string[]) {
-  const address = stage.address();
-  const command = ["--mb", String(MEGABYTES), "--threads", "4", "--seed", "11", ...more];
-  const container = await stage.start({ node: stage.source, name, address, image: PROVER_IMAGE, command });
-  return { address, container, prover: await Prover.open(address) };
-}
+const startProver = (name: string, ...more: string[]) =>
+  stage.startProver(name, "--mb", String(MEGABYTES), "--threads", "4", "--seed", "11", ...more);
 
 test.each(["stop-copy", "pre-copy", "post-copy", "hybrid", "auto"])(
   "%s: there and back, rewritten all the time, with files open",
@@ -49,17 +45,58 @@ test.each(["stop-copy", "pre-copy", "post-copy", "hybrid", "auto"])(
   },
 );
 
-// CRIU leaves none of such a process's memory out of its images; see agent/src/criu/aligned-stacks.ts.
-test("a stack pointer at the beginning of a page: right in every mode", async () => {
+/** What the agent says of the dump of this migration. */
+async function dumpOf(node: string, migrationId: string) {
+  const lines = (await stage.lab.exec(node, ["journalctl", "--unit=drayage-agent", "--output=cat"])).split("\n");
+  const said = lines.filter((line) => line.includes(migrationId)).map((line) => JSON.parse(line) as DumpAccount);
+  return {
+    isAligned: said.some(({ msg }) => msg.startsWith("a stack pointer is at the beginning of a page")),
+    imageBytes: said.find(({ msg }) => msg === "CRIU has dumped")?.image_bytes ?? 0,
+    broughtBytes: said.find(({ msg }) => msg === "CRIU has brought the memory")?.contentBytes ?? 0,
+  };
+}
+
+interface DumpAccount {
+  readonly msg: string;
+  readonly image_bytes?: number;
+  readonly contentBytes?: number;
+}
+
+// CRIU leaves none of the one's memory out of its images (agent/src/criu/aligned-stacks.ts), nor of the other's.
+test.each([
+  ["a stack pointer at the beginning of a page", "--aligned-stack"],
+  ["all memory shared", "--shared"],
+])("%s: right in every mode, and no file of it where the source sends it", async (_, option) => {
   const { lab } = stage;
-  const { container, prover } = await startProver("aligned", "--dirty", "500", "--aligned-stack", "1");
+  const { container, prover } = await startProver(`unusual${option}`, "--dirty", "500", option, "1");
+  let from = stage.source;
   let to = stage.destination;
   for (const mode of ["stop-copy", "pre-copy", "post-copy", "hybrid"]) {
-    await migrate(lab, container.name, to, "--mode", mode);
+    const { id } = await migrate(lab, container.name, to, "--mode", mode);
     expect(await prover.check()).toBeGreaterThan(MEGABYTES * 0.9 * 2 ** 20);
     await assertOneCopy(lab, container, to);
-    to = to === stage.destination ? stage.source : stage.destination;
+    const { imageBytes, broughtBytes } = await dumpOf(from, id);
+    const isSentByDump = mode === "stop-copy" || mode === "pre-copy";
+    const most = MEGABYTES * 0.9 * 2 ** 20;
+    if (isSentByDump) expect(broughtBytes).toBeGreaterThan(most);
+    else expect(broughtBytes).toBe(0);
+    if (isSentByDump) expect(imageBytes).toBeLessThan(2 ** 20);
+    else expect(imageBytes).toBeGreaterThan(most);
+    [from, to] = [to, from];
   }
+  prover.close();
+  await stage.nothingElseLeft();
+});
+
+test("private memory is read from the processes: the dump brings none, unless CRIU would write it", async () => {
+  const { container, prover } = await startProver("usual", "--dirty", "500");
+  const { id } = await migrate(stage.lab, container.name, stage.destination, "--mode", "stop-copy");
+  await prover.check();
+  const { isAligned, imageBytes, broughtBytes } = await dumpOf(stage.source, id);
+  // Where its threads' stacks begin is chance: one in 256, for each.
+  expect(broughtBytes > 0).toBe(isAligned);
+  // A quarter of it is shared.
+  expect(imageBytes).toBeLessThan((MEGABYTES / 4 + 4) * 2 ** 20);
   prover.close();
   await stage.nothingElseLeft();
 });

@@ -8,6 +8,7 @@ import {
   type StartOptions,
 } from "../harness/containers.ts";
 import { assertNothingLeft, type Residue, residueOfAll } from "../harness/leftovers.ts";
+import { Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
 import { TestLab } from "../harness/test-lab.ts";
 
 /** The lab that the runner has brought up. */
@@ -69,6 +70,13 @@ export class Stage {
   async startRedis(options: Parameters<typeof startRedis>[1]): Promise<StartedContainer> {
     this.#names.push(options.name);
     return await startRedis(this.lab, options);
+  }
+
+  /** The memory-proving program, on the source, which has its image. */
+  async startProver(name: string, ...command: string[]) {
+    const address = this.address();
+    const container = await this.start({ node: this.source, name, address, image: PROVER_IMAGE, command });
+    return { address, container, prover: await Prover.open(address) };
   }
 
   /** While containers of the test are still there: nothing but they. */

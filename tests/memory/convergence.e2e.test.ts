@@ -1,6 +1,6 @@
 /** When rounds of pre-copy end: what is left for the switch, memory that changes too fast, a container that is slowed down. */
 import { beforeAll, expect, test } from "vitest";
-import { importProver, Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
+import { importProver } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "../e2e/stage.ts";
@@ -12,12 +12,8 @@ beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);
 });
 
-async function startProver(name: string, ...more: string[]) {
-  const address = stage.address();
-  const command = ["--mb", String(MEGABYTES), "--threads", "4", "--seed", "11", ...more];
-  const container = await stage.start({ node: stage.source, name, address, image: PROVER_IMAGE, command });
-  return { container, prover: await Prover.open(address) };
-}
+const startProver = (name: string, ...more: string[]) =>
+  stage.startProver(name, "--mb", String(MEGABYTES), "--threads", "4", "--seed", "11", ...more);
 
 test("pre-copy sends in the switch what has changed, and little more", async () => {
   const { lab } = stage;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { giveSettings, takeSettings } from "../harness/agent-settings.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
-import { importProver, Prover, PROVER_IMAGE, PROVER_PORT } from "../harness/memory-prover.ts";
+import { importProver, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "../e2e/stage.ts";
@@ -26,16 +26,8 @@ afterAll(() => takeSettings(stage.lab, [stage.source, stage.destination]));
 
 test.each(["stop-copy", "pre-copy", "hybrid"])("%s over two lanes: there and back, every byte right", async (mode) => {
   const { lab } = stage;
-  const address = stage.address();
   const command = ["--mb", String(MEGABYTES), "--threads", "4", "--seed", "29", "--dirty", "500"];
-  const container = await stage.start({
-    node: stage.source,
-    name: `lanes-${mode}`,
-    address,
-    image: PROVER_IMAGE,
-    command,
-  });
-  const prover = await Prover.open(address);
+  const { address, container, prover } = await stage.startProver(`lanes-${mode}`, ...command);
   const held = await HeldConnection.prover({ host: address, port: PROVER_PORT });
   for (const to of [stage.destination, stage.source]) {
     const inUse = lab.shell(to, UNTIL_IN_USE);

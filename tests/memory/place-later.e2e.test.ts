@@ -2,7 +2,7 @@
 import { beforeAll, expect, test } from "vitest";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
-import { importProver, Prover, PROVER_IMAGE, PROVER_PORT } from "../harness/memory-prover.ts";
+import { importProver, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy, runningCopies } from "../harness/one-copy.ts";
 import { Stage } from "../e2e/stage.ts";
@@ -24,12 +24,8 @@ beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);
 });
 
-async function startProver(name: string, megabytes = MEGABYTES) {
-  const address = stage.address();
-  const command = ["--mb", String(megabytes), "--threads", "4", "--seed", "17", "--dirty", "500"];
-  const container = await stage.start({ node: stage.source, name, address, image: PROVER_IMAGE, command });
-  return { address, container, prover: await Prover.open(address) };
-}
+const startProver = (name: string, megabytes = MEGABYTES) =>
+  stage.startProver(name, "--mb", String(megabytes), "--threads", "4", "--seed", "17", "--dirty", "500");
 
 test("pre-copy of much memory: all of it is there, while it is brought and afterwards", async () => {
   const { lab } = stage;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { giveSettings, takeSettings } from "../harness/agent-settings.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
-import { importProver, Prover, PROVER_IMAGE, PROVER_PORT } from "../harness/memory-prover.ts";
+import { importProver, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "../e2e/stage.ts";
@@ -29,11 +29,9 @@ test.each([
   ["pre-copy", 150, "it is brought when the copy runs"],
   ["hybrid", 150, "what has come is taken from there"],
 ])("%s of %d MB, the first round on tmpfs, the others on disk: %s", async (mode, megabytes) => {
-  const { lab, source, destination } = stage;
-  const address = stage.address();
+  const { lab, destination } = stage;
   const command = ["--mb", String(megabytes), "--threads", "4", "--seed", "23", "--dirty", "20000"];
-  const container = await stage.start({ node: source, name: "outgrown", address, image: PROVER_IMAGE, command });
-  const prover = await Prover.open(address);
+  const { address, container, prover } = await stage.startProver("outgrown", ...command);
   const held = await HeldConnection.prover({ host: address, port: PROVER_PORT });
   const onDisk = lab.shell(destination, UNTIL_ON_DISK);
   await migrate(lab, container.name, destination, "--mode", mode);

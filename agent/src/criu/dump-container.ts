@@ -27,10 +27,10 @@ export interface DumpOptions {
   /** Largest deleted file that is carried, bytes. Default 1 GiB. */
   readonly ghostLimitBytes?: number;
   /**
-   * Where memory goes: to a page server on this port of the loopback, or nowhere as far as it may be fetched later
-   * (private memory; the images then say which). By default into imageDirectory.
+   * Where memory goes: to the page server at this path, or nowhere as far as it may be fetched later (private memory; the
+   * images then say which). By default into imageDirectory.
    */
-  readonly memory?: { readonly pageServerPort: number } | "lazy";
+  readonly memory?: { readonly pageServerPath: string } | "lazy";
   /** Paths in the container that its processes watch with inotify. Default none. */
   readonly watchedPaths?: readonly string[];
   /** Mount points in the container of which CRIU carries no content; see tmpfs/external-mount.ts. Default none. */
@@ -105,18 +105,13 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   if (container === null) throw new DrayError("NOT_FOUND", `runc has no container ${dockerId.slice(0, 12)}`);
   for (const directory of [imageDirectory, workDirectory]) await mkdir(directory, { recursive: true, mode: 0o700 });
   const config = join(workDirectory, "criu.conf");
-  const lines = criuDumpConfig(options);
-  const isLazy = options.memory === "lazy";
-  await writeFile(config, isLazy ? `${lines}ps-socket ${PAGE_SOCKET}\n` : lines, { mode: 0o600 });
+  const pages = pageSocketOf(options.memory);
+  await writeFile(config, `${criuDumpConfig(options)}${pages.config}`, { mode: 0o600 });
 
   const cgroupMode = knowsIgnoreCgroups(await runcVersion(runcPath)) ? ["--manage-cgroups-mode", "ignore"] : [];
   const places = ["--image-path", imageDirectory, "--work-path", workDirectory];
   const features = ["--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk", ...cgroupMode];
-  const argv = [
-    ...[runcPath, "--root", runcRoot, "checkpoint", ...places, ...features],
-    ...memoryFlags(options.memory),
-    dockerId,
-  ];
+  const argv = [...[runcPath, "--root", runcRoot, "checkpoint", ...places, ...features], ...pages.flags, dockerId];
   await demandGuard();
   const unit = await startUnit(argv, {
     unit: dumpUnit(options.migrationId),
@@ -124,7 +119,7 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
       CRIU_CONFIG_FILE: config,
       PATH: `${dirname(GUARDED_CRIU)}:${process.env["PATH"] ?? ""}`,
       DRAYAGE_DUMP_CGROUP: container.cgroup,
-      ...(isLazy ? { DRAYAGE_PAGE_SOCKET: String(PAGE_SOCKET) } : {}),
+      ...pages.env,
     },
     signal: options.signal,
   });
@@ -147,9 +142,25 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   };
 }
 
-function memoryFlags(memory: DumpOptions["memory"]): string[] {
-  if (memory === undefined) return [];
-  return memory === "lazy" ? ["--lazy-pages"] : ["--page-server", `127.0.0.1:${memory.pageServerPort}`];
+interface PageSocket {
+  /** Of runc. */
+  readonly flags: readonly string[];
+  /** Lines for CRIU. */
+  readonly config: string;
+  /** For guarded-criu.c, which gives CRIU the socket. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+function pageSocketOf(memory: DumpOptions["memory"]): PageSocket {
+  if (memory === undefined) return { flags: [], config: "", env: {} };
+  const socket = { config: `ps-socket ${PAGE_SOCKET}\n`, env: { DRAYAGE_PAGE_SOCKET: String(PAGE_SOCKET) } };
+  if (memory === "lazy") return { flags: ["--lazy-pages"], ...socket };
+  // Not by runc's flag, which names an address.
+  return {
+    flags: [],
+    config: `page-server\n${socket.config}`,
+    env: { ...socket.env, DRAYAGE_PAGE_SERVER: memory.pageServerPath },
+  };
 }
 
 /** Without it the dump would begin at once. */

@@ -78,6 +78,11 @@ export async function sharedBytesLimitOf(cgroup: string): Promise<number> {
   return sharedBytesLimit(await memoriesOf(cgroup));
 }
 
+/** Of these processes: what a dump writes of each even where it shares nothing. Those that end meanwhile count nothing. */
+export async function privateBytesOf(pids: readonly number[]): Promise<number> {
+  return sum((await Promise.all(pids.map(memoryOf))).map(({ privateBytes }) => privateBytes));
+}
+
 /** Of this cgroup's processes. Those that end meanwhile have nothing. */
 export async function memoriesOf(cgroup: string): Promise<ProcessMemory[]> {
   return await Promise.all((await cgroupPids(cgroup)).map(memoryOf));

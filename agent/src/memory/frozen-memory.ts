@@ -45,8 +45,13 @@ export interface FrozenMemory {
 
 export function frozenMemory(source: FrozenSource): FrozenMemory {
   const batch = new PageBatch(new MemoryStreamEncoder(), source.known);
+  return memoryOf(batch, readAll(source, batch));
+}
+
+/** What goes through this batch, as these chunks. */
+export function memoryOf(batch: PageBatch, chunks: AsyncIterable<Buffer>): FrozenMemory {
   return {
-    chunks: readAll(source, batch),
+    chunks,
     get seenPages() {
       return batch.seenPages;
     },

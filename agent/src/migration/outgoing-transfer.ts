@@ -15,7 +15,12 @@ import type { WriteTracking } from "../memory/write-tracking.ts";
 import type { SentTmpfs } from "../tmpfs/sent-tmpfs.ts";
 import { TransitMounts } from "../tmpfs/transit-mounts.ts";
 import type { AgentHost } from "./agent-host.ts";
-import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
+import {
+  findTransitRoom,
+  makeTransitDirectory,
+  removeTransitDirectory,
+  transitOptionsOf,
+} from "./transit-directory.ts";
 
 /** How a destination's page socket is reached. */
 export type TransferAddress = Pick<SyncRequest, "transferToken" | "pageAddresses" | "bandwidthBytesPerSecond">;
@@ -114,7 +119,13 @@ export class OutgoingTransfer {
     await connection?.close().catch((thrown: unknown) => this.#logger.debug({ err: thrown }, "closing the transfer"));
   }
 
-  /** For CRIU's images, with so much of the memory as CRIU may write there. NO_SPACE if there is no room. */
+  /** Whether CRIU's images have room, with so much of the memory as CRIU may write there. */
+  async hasRoom(memoryBytes: number): Promise<boolean> {
+    const room = await findTransitRoom(transitOptionsOf(this.#host.config), { memoryBytes, besideBytes: 0 });
+    return room.base !== null;
+  }
+
+  /** For CRIU's images, as `hasRoom`. NO_SPACE if there is no room. */
   async makeDirectories(memoryBytes: number): Promise<{ imageDirectory: string; workDirectory: string }> {
     const name = `${this.#migrationId}-source`;
     const demand = { memoryBytes, besideBytes: 0 };

@@ -8,11 +8,15 @@
  *     ─► count-connections: on a bridge network, unless their loss was accepted
  *     ─┬─► dump, without private memory ─┬─► the images
  *      │                                 └─► send-memory: from the frozen processes, unless the copy will fetch it
+ *      │   or, where CRIU would write most of it:
+ *      ├─► dump, to the page server ─► the images
+ *      ├─► send-memory: as it comes from there
  *      ├─► send-layer-rest
  *      └─► send-tmpfs-rest
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
  */
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
@@ -92,12 +96,13 @@ export async function switchSource(
 
 /** Runs the steps. Postcondition on success: frozen, locked, everything delivered. */
 async function runSwitchSteps(
-  { host, phases, standstill }: SourceContext,
+  context: SourceContext,
   target: SwitchTarget,
   connection: TransferConnection,
   report: Report,
   cancelled: AbortSignal,
 ): Promise<SwitchOutcome> {
+  const { host, phases, standstill } = context;
   const ending = new AbortController();
   const signal = AbortSignal.any([cancelled, ending.signal]);
   const wireBytesBefore = connection.wireBytes;
@@ -117,7 +122,7 @@ async function runSwitchSteps(
         report({ step: "send-memory", doneBytes, totalBytes, message: target.known === null ? "" : sent });
       },
     });
-  const ready = await step("prepare-switch", () => makeReady(host, target, signal));
+  const ready = await step("prepare-switch", () => makeReady(context, target, signal));
   try {
     // It is to accept what has arrived, and whatever slows it down opens the freezer now and then.
     await target.throttle?.release();
@@ -144,12 +149,20 @@ async function runSwitchSteps(
       await step("count-connections", () => demandNoLostConnections(target.pid, target.bridges, host.node));
     const startedMs = performance.now();
     const dump = step("dump", () => runDump(host, target, ready.dump));
-    const memory = target.postCopy ? null : frozenMemory({ ...target, initPid: target.pid, signal });
-    const sendMemory = memory === null ? dump : dump.then(() => step("send-memory", () => send(memory)));
+    dump.then(
+      () => ready.pages?.end(),
+      (error: unknown) => ready.pages?.end(error),
+    );
+    // What the dump brings is sent while it does; what it has left to the processes can only be read after it.
+    const memory = target.postCopy
+      ? null
+      : (ready.pages?.memory ?? frozenMemory({ ...target, initPid: target.pid, signal }));
+    const readable = ready.pages === null ? dump : Promise.resolve();
+    const sendMemory = memory === null ? dump : readable.then(() => step("send-memory", () => send(memory)));
     const images = dump.then(() => sendImages(connection, target.imageDirectory, target.postCopy, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(host, connection, target, report, signal));
     const tmpfsRest = step("send-tmpfs-rest", () => sendTmpfsRest(host, connection, target, report, signal));
-    const account = dump.then(() => accountForDump(ready.dump, phases));
+    const account = dump.then(() => accountForDump(ready.dump, target.imageDirectory, phases));
     await allSettled([dump, sendMemory, images, layerRest, tmpfsRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
@@ -186,18 +199,32 @@ async function runDump(host: AgentHost, target: SwitchTarget, dump: PreparedDump
 }
 
 /** What CRIU says of its own work, for logs and metrics: no reason to fail if it cannot be read. */
-async function accountForDump(dump: PreparedDump, { logger, metrics }: PhaseContext): Promise<void> {
+async function accountForDump(
+  dump: PreparedDump,
+  imageDirectory: string,
+  { logger, metrics }: PhaseContext,
+): Promise<void> {
   let stats: DumpStats;
+  let imageBytes: number;
   try {
-    stats = await dump.stats();
+    [stats, imageBytes] = await Promise.all([dump.stats(), bytesIn(imageDirectory)]);
   } catch (thrown) {
-    logger.warn({ err: toDrayError(thrown) }, "CRIU's statistics of the dump cannot be read");
+    logger.warn({ err: toDrayError(thrown) }, "CRIU's account of the dump cannot be read");
     return;
   }
   const { memdumpUs, memwriteUs, pagesScanned, pagesWritten } = stats;
-  logger.info({ pages_scanned: pagesScanned, pages_written: pagesWritten }, "CRIU has dumped");
+  const account = { pages_scanned: pagesScanned, pages_written: pagesWritten, image_bytes: imageBytes };
+  logger.info(account, "CRIU has dumped");
   metrics.criuDurationSeconds.observe({ operation: "dump-memory" }, memdumpUs / 1e6);
   metrics.criuDurationSeconds.observe({ operation: "write-memory" }, memwriteUs / 1e6);
+}
+
+/** Of the files that lie there. */
+async function bytesIn(directory: string): Promise<number> {
+  const sizes = await Promise.all(
+    (await readdir(directory)).map(async (name) => (await stat(join(directory, name))).size),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 async function holdConnections(host: AgentHost, lock: LockTarget, signal: AbortSignal): Promise<void> {

@@ -3,7 +3,7 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { SwitchRequest } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { processesWithAlignedStack } from "../criu/aligned-stacks.ts";
 import type { ContainerInspect } from "../docker/types.ts";
-import { dumpBytesLimitOf, sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
+import { dumpBytesLimitOf, privateBytesOf, sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { mountsOf } from "../host/mountinfo.ts";
 import { layerDirectory, SentTree } from "../layer/layer.ts";
 import type { Known } from "../memory/page-judge.ts";
@@ -42,6 +42,10 @@ export interface SwitchTarget {
   readonly throttle: Throttle | undefined;
   /** Private memory stays where it is: the copy will fetch it. */
   readonly postCopy: boolean;
+  /** CRIU brings all memory to a page server: otherwise it would write most of it into its images, or lacks the room. */
+  readonly dumpBringsMemory: boolean;
+  /** Cap of the transfer; 0 if there is none. */
+  readonly bandwidthBytesPerSecond: number;
   readonly imageDirectory: string;
   readonly workDirectory: string;
 }
@@ -71,12 +75,14 @@ export async function findTarget(
   const bridges = endpoints.filter(({ driver }) => driver === "bridge").map(({ network }) => network);
   const aligned = await processesWithAlignedStack(cgroup);
   if (aligned.length > 0) {
-    logger.warn({ pids: aligned }, "a stack pointer is at the beginning of a page: CRIU writes all of the memory");
+    const message = "a stack pointer is at the beginning of a page: CRIU leaves nothing of these processes where it is";
+    logger.info({ pids: aligned }, message);
   }
   const memoryBytes = await dumpBytesLimitOf(cgroup);
-  const directories = await transfer.makeDirectories(
-    aligned.length > 0 ? memoryBytes : await sharedBytesLimitOf(cgroup),
-  );
+  const writtenBytes = (await sharedBytesLimitOf(cgroup)) + (await privateBytesOf(aligned));
+  const isMostWritten = writtenBytes > memoryBytes / 2;
+  const dumpBringsMemory = !postCopy && (isMostWritten || !(await transfer.hasRoom(writtenBytes)));
+  const directories = await transfer.makeDirectories(dumpBringsMemory ? 0 : writtenBytes);
   return {
     dockerId,
     migrationId,
@@ -91,6 +97,8 @@ export async function findTarget(
     tracking: transfer.sentMemory?.tracking ?? null,
     throttle: transfer.throttle,
     postCopy,
+    dumpBringsMemory,
+    bandwidthBytesPerSecond: transfer.target?.bandwidthBytesPerSecond ?? 0,
     ...directories,
   };
 }

@@ -2,24 +2,22 @@
  * Takes the memory of one dump from CRIU (`--page-server`) and hands it on, piece by piece.
  *
  * ```
- *  listening ── a connection of root's ──► receiving ── close ──► done
- *      │  ▲                                    │
- *      └──┘ any other: refused                 └── broken off, not understood, refused by the sink ──► failed
+ *  listening ── a connection ──► receiving ── close ──► done
+ *                                    │
+ *                                    └── broken off, not understood, refused by the sink ──► failed
  * ```
  *
- * CRIU authenticates no one and the port is open to every process of the host, so who connects is asked of the kernel
- * before a byte is read.
+ * On a Unix socket, which CRIU is given connected (`ps-socket`). CRIU authenticates no one, and a port would be open to
+ * every process of the host; and of a TCP connection CRIU corks its end and never takes that back, so that the last bytes
+ * of a dump would wait for the kernel's timer, a fifth of a second, while the container stands still.
  */
-import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type ImageId, LAZY, type PageRange, PARENT, PRESENT } from "../memory-image/page-range.ts";
-import { ownerOfConnection } from "./connection-owner.ts";
 import { withLargeReads } from "./large-reads.ts";
 import { encodeCloseAnswer, encodeOpenAnswer, encodeParentAnswer } from "./protocol.ts";
 import { type PageEvent, PageStreamDecoder } from "./stream-decoder.ts";
 
-const ADDRESS = "127.0.0.1";
-const ROOT = 0;
 const LINGER_MS = 1000;
 
 /** Where the memory goes. What it throws ends the dump. */
@@ -39,12 +37,12 @@ export interface PageSink {
 }
 
 export interface PageServerOptions {
+  /** Of the socket, in a directory that is root's alone. Nothing is there yet, or any more when CRIU has come. */
+  readonly path: string;
   readonly sink: PageSink;
   /** Until CRIU has closed, from now on. */
   readonly deadlineMs: number;
   readonly signal?: AbortSignal | undefined;
-  /** Told of each connection that was turned away: who it was. */
-  readonly onRefused: (message: string) => void;
 }
 
 export interface PageTotals {
@@ -62,7 +60,6 @@ export interface PageTotals {
 }
 
 export interface PageServer {
-  readonly port: number;
   /**
    * Settles when CRIU has closed and was answered, or nothing can come any more; the sink is not in use then. Throws
    * CORRUPT_STREAM, TIMEOUT, CANCELLED, and what the sink has thrown.
@@ -73,9 +70,10 @@ export interface PageServer {
 /** Listens for one dump. */
 export async function startPageServer(options: PageServerOptions): Promise<PageServer> {
   const { signal, deadlineMs } = options;
-  const ends = [AbortSignal.timeout(deadlineMs), ...(signal === undefined ? [] : [signal])];
+  const ends = [AbortSignal.timeout(Math.ceil(deadlineMs)), ...(signal === undefined ? [] : [signal])];
   const reception = new Reception(options, AbortSignal.any(ends));
-  return { port: await reception.listen(), done: reception.done };
+  await reception.listen();
+  return { done: reception.done };
 }
 
 class Reception {
@@ -83,19 +81,14 @@ class Reception {
   readonly #signal: AbortSignal;
   readonly #server: Server;
   readonly #outcome = Promise.withResolvers<PageTotals>();
-  /** Connections are looked at one after the other. */
-  #looking: Promise<void> = Promise.resolve();
   #client: Client | undefined;
 
   constructor(options: PageServerOptions, signal: AbortSignal) {
     this.#options = options;
     this.#signal = signal;
     // Half open: the last answer must still leave when CRIU has ended its side.
-    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
-    this.#server.on("connection", (socket) => {
-      socket.on("error", () => undefined);
-      this.#looking = this.#looking.then(() => this.#look(socket)).catch((error: unknown) => this.#end(error));
-    });
+    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+    this.#server.on("connection", (socket) => this.#take(socket));
     // It may fail before anybody waits for it.
     this.#outcome.promise.catch(() => undefined);
   }
@@ -104,14 +97,13 @@ class Reception {
     return this.#outcome.promise;
   }
 
-  async listen(): Promise<number> {
+  async listen(): Promise<void> {
     this.#signal.throwIfAborted();
     const listening = Promise.withResolvers<void>();
     this.#server.once("error", listening.reject);
-    this.#server.listen(0, ADDRESS, listening.resolve);
+    this.#server.listen(this.#options.path, listening.resolve);
     await listening.promise;
     this.#signal.addEventListener("abort", () => this.#abort(), { once: true });
-    return (this.#server.address() as AddressInfo).port;
   }
 
   #abort(): void {
@@ -120,17 +112,9 @@ class Reception {
     else this.#client.fail(error);
   }
 
-  async #look(socket: Socket): Promise<void> {
-    const { remoteAddress: address = "", remotePort: port = 0, localPort = 0 } = socket;
-    const owner = await ownerOfConnection({ address, port }, { address: ADDRESS, port: localPort });
+  #take(socket: Socket): void {
     if (this.#client !== undefined || !this.#server.listening) {
       socket.destroy();
-      return;
-    }
-    if (owner !== ROOT) {
-      socket.destroy();
-      const whose = owner === null ? "which was closed at once" : `of user ${owner}`;
-      this.#options.onRefused(`a connection to the page server from port ${port}, ${whose}`);
       return;
     }
     this.#server.close();

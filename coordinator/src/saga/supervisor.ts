@@ -17,6 +17,7 @@ import type { SagaTimes } from "./context.ts";
 import { MigrationFeed } from "./feed.ts";
 import { Journal } from "./journal.ts";
 import { isTooLateToCancel } from "./next-step.ts";
+import { expired } from "./retention.ts";
 import { runMigration } from "./run-migration.ts";
 import { takeBack } from "./take-back.ts";
 
@@ -37,9 +38,6 @@ interface Running {
   readonly stop: AbortController;
   readonly ended: Promise<void>;
 }
-
-/** Ended migrations that are kept. */
-const MIGRATIONS_KEPT = 500;
 
 export class SagaSupervisor {
   readonly feed = new MigrationFeed();
@@ -198,13 +196,10 @@ export class SagaSupervisor {
     });
   }
 
-  /** Removes the oldest ended migrations beyond those kept, with their request keys. */
+  /** Removes the migrations that are not kept any more, with their request keys. */
   async #prune(): Promise<void> {
     const { etcd, leadership } = this.#options;
-    const ended = (await this.#stored())
-      .filter(({ record }) => record.phase === "done")
-      .sort((one, other) => other.createRevision - one.createRevision);
-    for (const { key, record } of ended.slice(MIGRATIONS_KEPT)) {
+    for (const { key, record } of expired(await this.#stored())) {
       const success: Operation[] = [{ do: "delete", key }];
       if (record.requestId !== "") success.push({ do: "delete", key: keys.request(record.requestId) });
       await etcd.txn({ compare: leadership.guard, success }, { signal: leadership.lost });
