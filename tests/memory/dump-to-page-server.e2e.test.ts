@@ -1,0 +1,67 @@
+/** Ended in the middle of a dump that brings the memory through the page server: the source runs on, with all of it. */
+import { beforeAll, expect, test } from "vitest";
+import { appearance, isAgent, killOnAppearance } from "../faults/node-processes.ts";
+import { eventually } from "../harness/eventually.ts";
+import { importProver } from "../harness/memory-prover.ts";
+import { migrate } from "../harness/migrate.ts";
+import { assertOneCopy } from "../harness/one-copy.ts";
+import { Stage } from "../e2e/stage.ts";
+
+const MEGABYTES = 64;
+/** Five seconds for all of it. */
+const LINK = "100mbit";
+const WELL_INTO_IT_BYTES = 8e6;
+const SETTLE_MS = 120_000;
+const stage = new Stage(140, []);
+
+beforeAll(async () => {
+  await importProver(stage.lab, [stage.source, stage.destination]);
+});
+
+const isDumpingCriu = ([title = ""]: readonly string[]) => title.startsWith("criu: dump");
+
+const DEEDS: readonly (readonly [what: string, reason: string | null, deed: (id: string) => Promise<unknown>])[] = [
+  ["CRIU is killed", "CRIU_DUMP_FAILED", () => killOnAppearance(stage.lab, stage.source, isDumpingCriu, SETTLE_MS)],
+  ["the source's agent is killed", null, () => killOnAppearance(stage.lab, stage.source, isAgent, SETTLE_MS)],
+  ["the destination's agent is killed", null, () => killOnAppearance(stage.lab, stage.destination, isAgent, SETTLE_MS)],
+  ["it is cancelled", "CANCELLED", (id) => stage.lab.dray(["migration", "cancel", id])],
+];
+
+test.each(DEEDS)("%s", async (_what, reason, deed) => {
+  const { lab, source, destination } = stage;
+  await lab.ready();
+  const { container, prover } = await stage.startProver("brought", "--mb", String(MEGABYTES), "--shared", "1");
+  await lab.link(source, LINK);
+  try {
+    const accepted = await lab.dray<{ id: string }>([
+      ...["migrate", container.name, "--to", destination, "--mode", "stop-copy", "--detach"],
+    ]);
+    const { id } = accepted.document;
+    await sendsItsMemory();
+    await deed(id);
+    const ended = await lab.dray<{ outcome: string; error: { reason: string } }>(["migration", "watch", id]);
+    expect(ended.document.outcome).toBe("rolled_back");
+    if (reason !== null) expect(ended.document.error.reason).toBe(reason);
+  } finally {
+    await lab.link(source, "none");
+  }
+  expect(await prover.check()).toBeGreaterThan(MEGABYTES * 0.9 * 2 ** 20);
+  await assertOneCopy(lab, container, source, { settleMs: SETTLE_MS });
+  await lab.ready();
+  await migrate(lab, container.name, destination, "--mode", "stop-copy");
+  await prover.check();
+  prover.close();
+  await stage.nothingElseLeft();
+});
+
+/** CRIU dumps, and part of what it brings is on its way. */
+async function sendsItsMemory(): Promise<void> {
+  const { lab, source } = stage;
+  const sentBytes = async () => Number(await lab.exec(source, ["cat", "/sys/class/net/host0/statistics/tx_bytes"]));
+  await appearance(lab, source, isDumpingCriu, SETTLE_MS);
+  const before = await sentBytes();
+  await eventually(async () => ((await sentBytes()) > before + WELL_INTO_IT_BYTES ? true : undefined), {
+    what: "it is in the middle",
+    deadlineMs: SETTLE_MS,
+  });
+}
