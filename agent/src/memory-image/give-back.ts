@@ -35,17 +35,28 @@ export async function giveBackSuperseded(directory: string): Promise<void> {
   for (const parent of parents) await forgetEnded(directory, parent);
 }
 
-async function punch(path: string, ranges: readonly FileRange[]): Promise<void> {
-  if (ranges.length === 0) return;
-  const file = await open(path, "r+");
+async function punch(path: string, ranges: Iterable<FileRange>): Promise<void> {
+  let file: FileHandle | undefined;
   try {
-    for (let at = 0; at < ranges.length; at += RANGES_AT_A_TIME) {
-      if (!punchSome(file, ranges.slice(at, at + RANGES_AT_A_TIME))) return;
+    for (const some of inBatches(ranges)) {
+      file ??= await open(path, "r+");
+      if (!punchSome(file, some)) return;
       await othersTurn();
     }
   } finally {
-    await file.close();
+    await file?.close();
   }
+}
+
+function* inBatches(ranges: Iterable<FileRange>): Generator<FileRange[]> {
+  let batch: FileRange[] = [];
+  for (const range of ranges) {
+    batch.push(range);
+    if (batch.length < RANGES_AT_A_TIME) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
 }
 
 /** False where the file system cannot do it: then it keeps what it has. */

@@ -9,17 +9,9 @@
  * ```
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { describeRange, endOf, PAGE_BYTES, type PageRange, PARENT, PRESENT } from "./page-range.ts";
-
-/** A run of pages that lie together. */
-export interface Segment {
-  readonly vaddr: number;
-  readonly pages: number;
-  /** Whose pages image has the content, 0 for the last round; null if no one has: it is fetched lazily. */
-  readonly level: number | null;
-  /** In that pages image, bytes. */
-  readonly offset: number;
-}
+import { describeRange, PAGE_BYTES, PARENT, PRESENT } from "./page-range.ts";
+import type { RangeList } from "./range-list.ts";
+import { SegmentList } from "./segment-list.ts";
 
 /** A run of bytes in a file. */
 export interface FileRange {
@@ -28,91 +20,40 @@ export interface FileRange {
 }
 
 /**
- * All pages of an image, ascending, given the ranges of each level, last round first. Throws CORRUPT_STREAM if a level
- * leads to a page that its parent does not have.
+ * All pages of a level, ascending, given its ranges and the pages of its parent. Throws CORRUPT_STREAM if it leads to one
+ * that the parent does not have.
  */
-export function resolveChain(levels: readonly (readonly PageRange[])[]): Segment[] {
-  let below: Segment[] = [];
-  for (const [level, ranges] of [...levels.entries()].reverse()) below = resolveLevel(ranges, level, below);
-  return below;
-}
-
-/** The content of the range in these segments, piece by piece; null unless all of it is there. */
-export function contentOf(segments: readonly Segment[], range: Pick<PageRange, "vaddr" | "pages">): Segment[] | null {
-  const pieces: Segment[] = [];
-  const end = endOf(range);
-  let { vaddr } = range;
-  for (let index = indexOf(segments, vaddr); vaddr < end; index++) {
-    const segment = segments[index];
-    if (segment === undefined || segment.level === null || segment.vaddr > vaddr) return null;
-    const skipped = vaddr - segment.vaddr;
-    const pages = (Math.min(endOf(segment), end) - vaddr) / PAGE_BYTES;
-    pieces.push({ ...segment, vaddr, pages, offset: segment.offset + skipped });
-    vaddr += pages * PAGE_BYTES;
-  }
-  return pieces;
-}
-
-/** Index of the first segment that ends behind this address. */
-export function indexOf(segments: readonly Segment[], vaddr: number): number {
-  let low = 0;
-  let high = segments.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (endOf(segments[middle] as Segment) <= vaddr) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/**
- * What the pages image of each level holds in vain: pages that a later round has dumped anew, or that are no more.
- * `bytes` are the lengths of the pages images, last round first.
- */
-export function supersededContent(segments: readonly Segment[], bytes: readonly number[]): FileRange[][] {
-  return bytes.map((length, level) => {
-    const superseded: FileRange[] = [];
-    let at = 0;
-    // Offsets ascend with the addresses, since every pages image is in the order of its pagemap.
-    for (const segment of segments) {
-      if (segment.level !== level) continue;
-      if (segment.offset > at) superseded.push({ offset: at, bytes: segment.offset - at });
-      at = segment.offset + segment.pages * PAGE_BYTES;
-    }
-    if (length > at) superseded.push({ offset: at, bytes: length - at });
-    return superseded;
-  });
-}
-
-function resolveLevel(ranges: readonly PageRange[], level: number, below: readonly Segment[]): Segment[] {
-  const segments: Segment[] = [];
+export function resolveLevel(ranges: RangeList, level: number, below: SegmentList): SegmentList {
+  // Each that the parent has is in one range, or is divided by one.
+  const segments = new SegmentList(ranges.length + below.length);
   let offset = 0;
-  const add = (segment: Segment) => {
-    const last = segments.at(-1);
-    if (last !== undefined && follows(last, segment)) {
-      segments[segments.length - 1] = { ...last, pages: last.pages + segment.pages };
-    } else {
-      segments.push(segment);
-    }
-  };
   for (const { vaddr, pages, flags } of ranges) {
     if ((flags & PRESENT) !== 0) {
-      add({ vaddr, pages, level, offset });
+      segments.push({ vaddr, pages, level, offset });
       offset += pages * PAGE_BYTES;
     } else if ((flags & PARENT) !== 0) {
-      const content = contentOf(below, { vaddr, pages });
-      if (content === null) {
+      if (!below.hasContent({ vaddr, pages })) {
         throw new DrayError("CORRUPT_STREAM", `the parent does not have all of ${describeRange({ vaddr, pages })}`);
       }
-      for (const piece of content) add(piece);
+      for (const piece of below.contentOf({ vaddr, pages })) segments.push(piece);
     } else {
-      add({ vaddr, pages, level: null, offset: 0 });
+      segments.push({ vaddr, pages, level: null, offset: 0 });
     }
   }
   return segments;
 }
 
-function follows(first: Segment, second: Segment): boolean {
-  if (first.level !== second.level || endOf(first) !== second.vaddr) return false;
-  return first.level === null || first.offset + first.pages * PAGE_BYTES === second.offset;
+/**
+ * What the pages image of this level holds in vain, given its length: pages that a later round has dumped anew, or that
+ * are no more.
+ */
+export function* supersededContent(segments: SegmentList, level: number, length: number): Generator<FileRange> {
+  let at = 0;
+  // Offsets ascend with the addresses, since every pages image is in the order of its pagemap.
+  for (const segment of segments) {
+    if (segment.level !== level) continue;
+    if (segment.offset > at) yield { offset: at, bytes: segment.offset - at };
+    at = segment.offset + segment.pages * PAGE_BYTES;
+  }
+  if (length > at) yield { offset: at, bytes: length - at };
 }

@@ -1,18 +1,15 @@
 /** Reads memory out of CRIU's images: a directory, and those of the rounds before it. */
 import { readdir, type FileHandle, open } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { contentOf, type FileRange, indexOf, resolveChain, type Segment, supersededContent } from "./image-chain.ts";
-import { describeRange, endOf, type ImageId, PAGE_BYTES, type PageRange } from "./page-range.ts";
-import {
-  contentBytes,
-  imageOfPagemapName,
-  type Pagemap,
-  pagemapName,
-  pagesName,
-  parsePagemap,
-} from "./pagemap-image.ts";
+import { exists } from "../host/exists.ts";
+import { type FileRange, resolveLevel, supersededContent } from "./image-chain.ts";
+import { letGo } from "./let-go.ts";
+import { describeRange, endOf, type ImageId, PAGE_BYTES } from "./page-range.ts";
+import { contentBytes, imageOfPagemapName, pagemapName, pagesName, parsePagemap } from "./pagemap-image.ts";
 import { parentOf } from "./parent-link.ts";
+import { RangeList } from "./range-list.ts";
+import { SegmentList } from "./segment-list.ts";
 
 /** More rounds than any migration has; ends a chain of links that goes in a circle. */
 const MOST_LEVELS = 256;
@@ -40,12 +37,15 @@ export type Location =
 /** What a pages image holds that no one reads any more. */
 export interface Superseded {
   readonly path: string;
-  readonly ranges: readonly FileRange[];
+  /** Once. */
+  readonly ranges: Iterable<FileRange>;
 }
 
-interface Level {
-  readonly pagemap: Pagemap;
-  readonly pagesPath: string;
+/** The pages image of a level, open. */
+interface Pages {
+  readonly path: string;
+  readonly bytes: number;
+  readonly file: FileHandle;
 }
 
 /** A directory of images with its chain of parents. */
@@ -82,50 +82,62 @@ export class MemoryImageReader {
    * does not fit to the others or to its pages.
    */
   async load(image: ImageId): Promise<MemoryImage> {
-    const levels: Level[] = [];
+    const pagemaps: string[] = [];
     for (const directory of this.directories) {
-      const bytes = await readPagemap(join(directory, pagemapName(image)));
+      const path = join(directory, pagemapName(image));
       // Where a round lacks it, CRIU does not look at those before.
-      if (bytes === null) break;
-      const pagemap = parsePagemap(bytes);
-      levels.push({ pagemap, pagesPath: join(directory, pagesName(pagemap.pagesId)) });
+      if (!(await exists(path))) break;
+      pagemaps.push(path);
     }
-    if (levels.length === 0) throw new DrayError("NOT_FOUND", `${this.directories[0]} has no ${pagemapName(image)}`);
-    return await MemoryImage.of(levels);
+    if (pagemaps.length === 0) throw new DrayError("NOT_FOUND", `${this.directories[0]} has no ${pagemapName(image)}`);
+    return await MemoryImage.of(pagemaps);
   }
 }
 
 /** The memory of one process, or one piece of shared memory. */
 export class MemoryImage {
   /** What the last round's own pagemap says. */
-  readonly ranges: readonly PageRange[];
+  readonly ranges: RangeList;
   /** All pages, wherever they are. */
-  readonly segments: readonly Segment[];
-  readonly #levels: readonly Level[];
-  /** Of the pages images, one per level. */
-  readonly #files: readonly FileHandle[];
+  readonly segments: SegmentList;
+  /** One per level. */
+  readonly #pages: readonly Pages[];
 
-  private constructor(levels: readonly Level[], segments: readonly Segment[], files: readonly FileHandle[]) {
-    this.ranges = levels[0]?.pagemap.ranges ?? [];
+  private constructor(ranges: RangeList, segments: SegmentList, pages: readonly Pages[]) {
+    this.ranges = ranges;
     this.segments = segments;
-    this.#levels = levels;
-    this.#files = files;
+    this.#pages = pages;
   }
 
-  static async of(levels: readonly Level[]): Promise<MemoryImage> {
-    const segments = resolveChain(levels.map(({ pagemap }) => pagemap.ranges));
-    const files: FileHandle[] = [];
+  /** By the paths of its pagemaps, that of the last round first. */
+  static async of(pagemaps: readonly string[]): Promise<MemoryImage> {
+    let ranges = new RangeList(0);
+    let segments = new SegmentList(0);
+    const pages: Pages[] = [];
     try {
-      for (const level of levels) files.push(await openPages(level));
+      // From the first round on, so that no more than one pagemap is held at a time.
+      for (const [level, path] of [...pagemaps.entries()].reverse()) {
+        const bytes = await readPagemap(path);
+        const pagemap = parsePagemap(bytes);
+        letGo(bytes);
+        ranges.letGo();
+        ranges = pagemap.ranges;
+        const below = segments;
+        segments = resolveLevel(ranges, level, below);
+        below.letGo();
+        pages.unshift(await openPages(join(dirname(path), pagesName(pagemap.pagesId)), ranges));
+      }
+      return new MemoryImage(ranges, segments, pages);
     } catch (error) {
-      await closeAll(files);
+      ranges.letGo();
+      segments.letGo();
+      await closeAll(pages);
       throw error;
     }
-    return new MemoryImage(levels, segments, files);
   }
 
   locate(vaddr: number): Location {
-    const segment = this.segments[indexOf(this.segments, vaddr)];
+    const segment = this.segments.at(this.segments.indexOf(vaddr));
     if (segment === undefined || vaddr < segment.vaddr) return { kind: "absent" };
     const { level } = segment;
     if (level === null) return { kind: "lazy" };
@@ -133,7 +145,7 @@ export class MemoryImage {
     return {
       kind: "content",
       level,
-      path: this.#levels[level]?.pagesPath as string,
+      path: this.#pages[level]?.path as string,
       offset: segment.offset + skipped * PAGE_BYTES,
       pages: segment.pages - skipped,
     };
@@ -150,34 +162,37 @@ export class MemoryImage {
     }
     const end = endOf(range);
     let at = vaddr;
-    for (let index = indexOf(this.segments, vaddr); at < end; index++) {
-      const segment = this.segments[index];
+    for (let index = this.segments.indexOf(vaddr); at < end; index++) {
+      const segment = this.segments.at(index);
       const start = Math.min(segment?.vaddr ?? end, end);
       if (start > at) into.fill(0, at - vaddr, start - vaddr);
       at = Math.max(at, start);
       if (segment === undefined || at === end) return;
       const pages = (Math.min(endOf(segment), end) - at) / PAGE_BYTES;
-      const [piece] = contentOf([segment], { vaddr: at, pages }) ?? [];
-      if (piece === undefined)
+      if (segment.level === null)
         throw new DrayError("NOT_FOUND", `${describeRange({ vaddr: at, pages })} is not here yet`);
-      await this.#readPiece(piece, into.subarray(at - vaddr, at - vaddr + pages * PAGE_BYTES));
+      const piece = into.subarray(at - vaddr, at - vaddr + pages * PAGE_BYTES);
+      await this.#readPiece(segment.level, segment.offset + at - segment.vaddr, piece);
       at += pages * PAGE_BYTES;
     }
   }
 
   /** What the pages images hold in vain, by level; the last round's comes first. */
   superseded(): Superseded[] {
-    const bytes = this.#levels.map(({ pagemap }) => contentBytes(pagemap.ranges));
-    const ranges = supersededContent(this.segments, bytes);
-    return this.#levels.map(({ pagesPath }, level) => ({ path: pagesPath, ranges: ranges[level] ?? [] }));
+    return this.#pages.map(({ path, bytes }, level) => ({
+      path,
+      ranges: supersededContent(this.segments, level, bytes),
+    }));
   }
 
   async close(): Promise<void> {
-    await closeAll(this.#files);
+    this.ranges.letGo();
+    this.segments.letGo();
+    await closeAll(this.#pages);
   }
 
-  async #readPiece({ level, offset }: Segment, into: Buffer): Promise<void> {
-    const file = this.#files[level as number] as FileHandle;
+  async #readPiece(level: number, offset: number, into: Buffer): Promise<void> {
+    const { file } = this.#pages[level] as Pages;
     for (let done = 0; done < into.length; ) {
       const { bytesRead } = await file.read(into, done, into.length - done, offset + done);
       if (bytesRead === 0) throw new DrayError("CORRUPT_STREAM", "a pages image has become shorter");
@@ -186,40 +201,39 @@ export class MemoryImage {
   }
 }
 
-/** null if there is none. */
-async function readPagemap(path: string): Promise<Buffer | null> {
-  let file: FileHandle;
-  try {
-    file = await open(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
-  }
+async function readPagemap(path: string): Promise<Buffer<ArrayBuffer>> {
+  const file = await open(path);
   try {
     const { size } = await file.stat();
     if (size > PAGEMAP_LIMIT_BYTES) throw new DrayError("CORRUPT_STREAM", `${path} has ${size} bytes`);
-    return await file.readFile();
+    const bytes = Buffer.allocUnsafeSlow(size);
+    for (let done = 0; done < size; ) {
+      const { bytesRead } = await file.read(bytes, done, size - done, done);
+      if (bytesRead === 0) throw new DrayError("CORRUPT_STREAM", `${path} has become shorter`);
+      done += bytesRead;
+    }
+    return bytes;
   } finally {
     await file.close();
   }
 }
 
 /** Throws CORRUPT_STREAM unless it has what the pagemap says, no less and no more. */
-async function openPages({ pagemap, pagesPath }: Level): Promise<FileHandle> {
+async function openPages(path: string, ranges: RangeList): Promise<Pages> {
   let file: FileHandle;
   try {
-    file = await open(pagesPath);
+    file = await open(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    throw new DrayError("CORRUPT_STREAM", `there is no ${pagesPath}`, { cause: error });
+    throw new DrayError("CORRUPT_STREAM", `there is no ${path}`, { cause: error });
   }
   const { size } = await file.stat();
-  const expected = contentBytes(pagemap.ranges);
-  if (size === expected) return file;
+  const expected = contentBytes(ranges);
+  if (size === expected) return { path, bytes: expected, file };
   await file.close();
-  throw new DrayError("CORRUPT_STREAM", `${pagesPath} has ${size} bytes, its pagemap tells of ${expected}`);
+  throw new DrayError("CORRUPT_STREAM", `${path} has ${size} bytes, its pagemap tells of ${expected}`);
 }
 
-async function closeAll(files: readonly FileHandle[]): Promise<void> {
-  await Promise.all(files.map((file) => file.close()));
+async function closeAll(pages: readonly Pages[]): Promise<void> {
+  await Promise.all(pages.map(({ file }) => file.close()));
 }

@@ -4,12 +4,12 @@
  * What `entry` and `data` are given is written by the next `flush`, all of it at once; until then the caller keeps the
  * memory of the pieces as it is.
  */
-import { access, type FileHandle, open, realpath, symlink } from "node:fs/promises";
+import { type FileHandle, open, realpath, symlink } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { liesInMemory } from "@drayage/shared/page-stream/memory-files.ts";
+import { exists } from "../host/exists.ts";
 import { applyDelta } from "./page-delta.ts";
-import { contentOf } from "./image-chain.ts";
 import { type MemoryImage, MemoryImageReader } from "./memory-image-reader.ts";
 import {
   describeRange,
@@ -107,7 +107,7 @@ export class MemoryImageWriter {
     if (this.#dataBytes > 0) throw corrupt(`${this.#dataBytes} bytes are missing before ${describeRange(range)}`);
     const fault = rangeFault(range, this.#imageEnd);
     if (fault !== null) throw corrupt(fault);
-    if ((range.flags & PARENT) !== 0 && (parent === null || contentOf(parent.segments, range) === null)) {
+    if ((range.flags & PARENT) !== 0 && (parent === null || !parent.segments.hasContent(range))) {
       throw corrupt(`the parent does not have all of ${describeRange(range)}`);
     }
     this.#imageEnd = endOf(range);
@@ -150,7 +150,7 @@ export class MemoryImageWriter {
   async delta({ vaddr, flags }: Omit<PageRange, "pages">, change: Buffer): Promise<void> {
     const { parent } = this.#demandOpen();
     const range = { vaddr, pages: 1, flags };
-    if (parent === null || contentOf(parent.segments, range) === null) {
+    if (parent === null || !parent.segments.hasContent(range)) {
       throw corrupt(`the parent does not have the page of which ${vaddr.toString(16)} is a change`);
     }
     const page = Buffer.allocUnsafe(PAGE_BYTES);
@@ -244,16 +244,6 @@ export class MemoryImageWriter {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw toDrayError(error);
       throw new DrayError("CORRUPT_STREAM", `there is a second ${name}`, { cause: error });
     }
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
-    throw error;
   }
 }
 

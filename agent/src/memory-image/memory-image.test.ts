@@ -112,7 +112,7 @@ async function spoilSuperseded(directory: string, image: ImageId): Promise<void>
   const reader = await MemoryImageReader.open(directory);
   const loaded = await reader.load(image);
   const superseded = loaded.superseded();
-  expect(superseded[0]?.ranges).toEqual([]);
+  expect([...(superseded[0]?.ranges ?? [])]).toEqual([]);
   for (const { path, ranges } of superseded) {
     const file = await open(path, "r+");
     for (const { offset, bytes } of ranges) await file.write(Buffer.alloc(bytes, 0xdd), 0, bytes, offset);
@@ -360,7 +360,7 @@ describe("a writer", () => {
     for (const index of [0, 1, 2, 5, 6]) writer.entry(rangeAt(index, LAZY));
     await writer.close();
     const { ranges } = parsePagemap(await readFile(join(directory, "pagemap-1.img")));
-    expect(ranges).toEqual([rangeAt(0, LAZY, 3), rangeAt(5, LAZY, 2)]);
+    expect([...ranges]).toEqual([rangeAt(0, LAZY, 3), rangeAt(5, LAZY, 2)]);
   });
 
   test.each<[string, (writer: MemoryImageWriter) => unknown]>([
@@ -470,6 +470,16 @@ describe("a reader", () => {
     await truncate(join(directory, "pages-65537.img"), 100);
     await expect(loaded.read(BASE, page(0))).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
     await loaded.close();
+  });
+
+  test("has no page once it is closed, not even one of zeros", async () => {
+    const closed = await load();
+    const refused = expect(closed.read(BASE, Buffer.alloc(4 * PAGE_BYTES))).rejects.toThrow();
+    await closed.close();
+    await refused;
+    await expect(closed.read(BASE + 2 * PAGE_BYTES, page(0))).rejects.toThrow("was closed");
+    expect(() => closed.segments.hasContent(rangeAt(0, PRESENT))).toThrow("was closed");
+    expect(() => [...closed.ranges]).toThrow("was closed");
   });
 
   test("refuses parents that lead in a circle, or anywhere but beside", async () => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { contentOf, resolveChain } from "./image-chain.ts";
+import { resolveLevel } from "./image-chain.ts";
 import { endOf, LAZY, PAGE_BYTES, type PageRange, PARENT, PRESENT } from "./page-range.ts";
 import {
   contentBytes,
@@ -12,6 +12,8 @@ import {
   pagemapName,
   parsePagemap,
 } from "./pagemap-image.ts";
+import { RangeList } from "./range-list.ts";
+import { SegmentList } from "./segment-list.ts";
 
 /** Ascending ranges anywhere in the address space. */
 const rangesArbitrary: fc.Arbitrary<PageRange[]> = fc
@@ -54,7 +56,7 @@ describe("a pagemap image", () => {
   test("comes back as it was", () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 0xffff_ffff }), rangesArbitrary, (pagesId, ranges) => {
-        expect(parsePagemap(encode(pagesId, ranges))).toEqual({ pagesId, ranges });
+        expect(parsed(encode(pagesId, ranges))).toEqual({ pagesId, ranges });
       }),
     );
   });
@@ -63,7 +65,7 @@ describe("a pagemap image", () => {
     // vaddr 0x7ffd1e9c5000, compat_nr_pages 0, flags PRESENT, nr_pages 3.
     const laidOut = withEntry(0x08, 0x80, 0xa0, 0xf1, 0xf4, 0xd1, 0xff, 0x1f, 0x10, 0, 0x20, 4, 0x28, 3);
     const range = { vaddr: 0x7ffd_1e9c_5000, pages: 3, flags: PRESENT };
-    expect(parsePagemap(laidOut)).toEqual({ pagesId: 1, ranges: [range] });
+    expect(parsed(laidOut)).toEqual({ pagesId: 1, ranges: [range] });
     const ours = Buffer.from(laidOut);
     ours[ours.length - 5] = 3;
     expect(encode(1, [range]).toString("hex")).toBe(ours.toString("hex"));
@@ -76,7 +78,7 @@ describe("a pagemap image", () => {
     ["not in_parent", [0x08, 0, 0x10, 2, 0x18, 0], { flags: PRESENT }],
     ["fields in another order", [0x28, 2, 0x20, 2, 0x10, 0, 0x08, 0], { pages: 2, flags: LAZY }],
   ])("of another version: %s", (_what, bytes, range) => {
-    expect(parsePagemap(withEntry(...bytes)).ranges).toMatchObject([range]);
+    expect(parsed(withEntry(...bytes)).ranges).toMatchObject([range]);
   });
 
   test.each<[string, Buffer]>([
@@ -142,19 +144,23 @@ describe("a chain of pagemaps", () => {
   test("of any ranges is resolved without a page gained or lost, or refused", () => {
     fc.assert(
       fc.property(fc.array(rangesArbitrary, { minLength: 1, maxLength: 4 }), (levels) => {
-        let segments: ReturnType<typeof resolveChain>;
+        let segments = new SegmentList(0);
         try {
-          segments = resolveChain(levels);
+          for (const [level, ranges] of [...levels.entries()].reverse()) {
+            segments = resolveLevel(listOf(ranges), level, segments);
+          }
         } catch (error) {
           expect(error).toMatchObject({ reason: "CORRUPT_STREAM" });
           return;
         }
-        const pagesOf = (ranges: readonly { pages: number }[]) => ranges.reduce((sum, { pages }) => sum + pages, 0);
+        const pagesOf = (ranges: Iterable<{ pages: number }>) => [...ranges].reduce((sum, { pages }) => sum + pages, 0);
         expect(pagesOf(segments)).toBe(pagesOf(levels[0] ?? []));
         for (const range of levels[0] ?? []) {
-          const content = contentOf(segments, range);
-          expect(content === null).toBe(range.flags === LAZY);
-          if ((range.flags & PRESENT) !== 0) expect(content?.map(({ level }) => level)).toEqual([0]);
+          expect(segments.hasContent(range)).toBe(range.flags !== LAZY);
+          if (range.flags === LAZY) continue;
+          const content = [...segments.contentOf(range)];
+          expect(pagesOf(content)).toBe(range.pages);
+          if ((range.flags & PRESENT) !== 0) expect(content.map(({ level }) => level)).toEqual([0]);
         }
         for (const { level, offset, pages } of segments) {
           if (level === null) continue;
@@ -165,10 +171,22 @@ describe("a chain of pagemaps", () => {
   });
 
   test("does not take pages from a round that has yet to fetch them", () => {
-    const outcome = outcomeOf(() => resolveChain([[zeroPage(PARENT)], [zeroPage(LAZY)]]));
+    const parent = resolveLevel(listOf([zeroPage(LAZY)]), 1, new SegmentList(0));
+    const outcome = outcomeOf(() => resolveLevel(listOf([zeroPage(PARENT)]), 0, parent));
     expect(outcome).toBe("CORRUPT_STREAM: the parent does not have all of 0-1000");
   });
 });
+
+function listOf(ranges: readonly PageRange[]): RangeList {
+  const list = new RangeList(ranges.length);
+  for (const range of ranges) list.push(range);
+  return list;
+}
+
+function parsed(image: Buffer) {
+  const { pagesId, ranges } = parsePagemap(image);
+  return { pagesId, ranges: [...ranges] };
+}
 
 function zeroPage(flags: number): PageRange {
   return { vaddr: 0, pages: 1, flags };

@@ -10,11 +10,14 @@
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { endOf, type ImageId, PAGE_BYTES, type PageRange, PARENT, PRESENT, rangeFault } from "./page-range.ts";
+import { RangeList } from "./range-list.ts";
 
 const COMMON_MAGIC = 0x54564319;
 const PAGEMAP_MAGIC = 0x56084025;
 const MAGICS_BYTES = 8;
 const SIZE_BYTES = 4;
+/** Of an entry with its size: address and count take two bytes each. */
+const LEAST_ENTRY_BYTES = SIZE_BYTES + 4;
 /** More than any message of these two kinds takes. */
 const MESSAGE_LIMIT_BYTES = 64;
 const MOST_PAGES_ID = 0xffff_ffff;
@@ -39,7 +42,7 @@ export interface Pagemap {
   /** Which pages image belongs to it. */
   readonly pagesId: number;
   /** Ascending, not overlapping. */
-  readonly ranges: readonly PageRange[];
+  readonly ranges: RangeList;
 }
 
 export function pagemapName({ kind, id }: ImageId): string {
@@ -93,7 +96,7 @@ export function parsePagemap(image: Buffer): Pagemap {
     throw broken("it is none");
   }
   let pagesId: number | undefined;
-  const ranges: PageRange[] = [];
+  const ranges = new RangeList(Math.floor(image.length / LEAST_ENTRY_BYTES));
   let after = 0;
   for (let at = MAGICS_BYTES; at < image.length; ) {
     if (at + SIZE_BYTES > image.length) throw broken("cut short");
@@ -117,7 +120,7 @@ export function parsePagemap(image: Buffer): Pagemap {
 }
 
 /** Bytes that the pages image of these ranges has. */
-export function contentBytes(ranges: readonly PageRange[]): number {
+export function contentBytes(ranges: Iterable<PageRange>): number {
   let pages = 0;
   for (const range of ranges) if ((range.flags & PRESENT) !== 0) pages += range.pages;
   return pages * PAGE_BYTES;

@@ -144,7 +144,7 @@ test("writes images", async () => {
   expect(await answer(criu)).toBe("00000000");
   await server.done;
   const { ranges } = parsePagemap(await readFile(join(root, "pagemap-1.img")));
-  expect(ranges).toEqual([
+  expect([...ranges]).toEqual([
     { vaddr: 0x10_0000, pages: 40, flags: PRESENT },
     { vaddr: 0x20_0000, pages: 24, flags: PRESENT | LAZY },
   ]);

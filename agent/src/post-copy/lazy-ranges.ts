@@ -1,8 +1,7 @@
 /** What a restore leaves out: private memory that the copy is to get when it runs. */
 import { MemoryImageReader } from "../memory-image/memory-image-reader.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { contentOf } from "../memory-image/image-chain.ts";
-import { describeRange, LAZY } from "../memory-image/page-range.ts";
+import { describeRange, LAZY, PAGE_BYTES } from "../memory-image/page-range.ts";
 import type { PageRange } from "./protocol.ts";
 
 /**
@@ -16,15 +15,20 @@ export async function lazyRanges(imageDirectory: string, inImages: boolean): Pro
     if (image.kind !== "task") continue;
     const loaded = await reader.load(image);
     try {
-      const ranges = loaded.ranges.filter(({ flags }) => (flags & LAZY) !== 0);
-      const lacking = inImages ? ranges.find((range) => contentOf(loaded.segments, range) === null) : undefined;
-      if (lacking !== undefined) {
-        throw new DrayError("CORRUPT_STREAM", `${describeRange(lacking)} of process ${image.id} is in no image`);
+      const ranges: PageRange[] = [];
+      for (const range of loaded.ranges) {
+        if ((range.flags & LAZY) === 0) continue;
+        if (inImages && !loaded.segments.hasContent(range)) {
+          throw new DrayError("CORRUPT_STREAM", `${describeRange(range)} of process ${image.id} is in no image`);
+        }
+        const { vaddr: start, pages } = range;
+        const last = ranges.at(-1);
+        // What differs in where it comes from is one range all the same.
+        if (last !== undefined && last.start + last.pages * PAGE_BYTES === start) {
+          ranges[ranges.length - 1] = { start: last.start, pages: last.pages + pages };
+        } else ranges.push({ start, pages });
       }
-      byTask.set(
-        image.id,
-        ranges.map(({ vaddr, pages }) => ({ start: vaddr, pages })),
-      );
+      byTask.set(image.id, ranges);
     } finally {
       await loaded.close();
     }

@@ -13,7 +13,6 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
-import { contentOf } from "../memory-image/image-chain.ts";
 import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
 import { PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
@@ -277,7 +276,7 @@ export class PageFetch {
     { vaddr, pages }: { readonly vaddr: number; readonly pages: number },
   ): Promise<void> {
     const image = await this.#imageOf(task);
-    if (contentOf(image.segments, { vaddr, pages }) === null) {
+    if (!image.segments.hasContent({ vaddr, pages })) {
       throw new DrayError("CORRUPT_STREAM", "the images do not have all the pages that they should");
     }
     const space = Buffer.allocUnsafe(Math.min(pages, MAX_PAGES_PER_FRAME) * PAGE_BYTES);
