@@ -157,7 +157,7 @@ export class Activation {
       await this.#confirm();
       await record.transition("running");
     }
-    const { receivedPages, faults } = fetch.progress;
+    const { receivedPages, wireBytes, faults } = fetch.progress;
     if (faults !== null && faults.faults > 0) {
       const { lazyPageFaultDurationSeconds } = this.#context.host.metrics;
       lazyPageFaultDurationSeconds.observe({ statistic: "mean" }, faults.meanWaitUs / 1e6);
@@ -166,6 +166,7 @@ export class Activation {
     return {
       steps: phases.times.slice(before),
       bytes: receivedPages * PAGE_BYTES,
+      wireBytes,
       faults: faults?.faults ?? 0,
       longestWaitMs: (faults?.longestWaitUs ?? 0) / 1000,
       meanWaitMs: (faults?.meanWaitUs ?? 0) / 1000,

@@ -109,7 +109,7 @@ export class Reservation {
       layerRest: (content) => this.#receiveLayerRest(content),
       tmpfs: (number, mount, content) => this.#receiveTmpfs(number, mount, content),
       tmpfsRest: (number, content) => applyLayer(tmpfsTarget(this.#tmpfs.get(number)), content),
-      postCopy: ({ content, say }) => fetch.receive({ content: content as AsyncIterable<Buffer>, say }),
+      postCopy: (file) => fetch.receive(file),
     });
   }
 

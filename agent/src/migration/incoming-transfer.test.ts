@@ -47,6 +47,7 @@ function file(kind: string, name: string, content: string | Buffer): IncomingFil
     metadata: {},
     sizeBytes: undefined,
     content: Readable.from([Buffer.from(content)]),
+    wireBytes: 0,
     say: () => undefined,
   };
 }

@@ -45,6 +45,8 @@ export interface PageStream {
   /** A memory stream; each chunk is used before the next is asked for. */
   readonly content: AsyncIterable<Buffer>;
   readonly say: (word: Word) => void;
+  /** What has come of it so far over the network. */
+  readonly wireBytes: number;
 }
 
 /** Before what is on this host is tried again. */
@@ -70,6 +72,8 @@ export class PageFetch {
   #missingPages = 0;
   /** Pages whose content has come from the source. */
   #receivedPages = 0;
+  /** Over earlier connections than that of the stream. */
+  #earlierWireBytes = 0;
   #images: Promise<OpenImages | null> | undefined;
   #isRestored = false;
   /** Why the memory that is missing can never come. */
@@ -150,7 +154,7 @@ export class PageFetch {
     const served = pids.map((pid) => ({ pid, read: null, written: null }));
     const source = new PageSource(served, null);
     this.#local = source;
-    await this.receive({ content: source.chunks(), say: (word) => source.onWord(word) });
+    await this.receive({ content: source.chunks(), say: (word) => source.onWord(word), wireBytes: 0 });
   }
 
   /** The copy runs: from now on everything is fetched, not only what it waits for. */
@@ -179,12 +183,14 @@ export class PageFetch {
     readonly placedPages: number;
     readonly missingPages: number;
     readonly receivedPages: number;
+    readonly wireBytes: number;
     readonly faults: FaultProgress | null;
   } {
     return {
       placedPages: this.#progress?.placedPages ?? 0,
       missingPages: this.#missingPages,
       receivedPages: this.#receivedPages,
+      wireBytes: this.#earlierWireBytes + (this.#stream?.wireBytes ?? 0),
       faults: this.#progress ?? null,
     };
   }
@@ -193,6 +199,7 @@ export class PageFetch {
   async receive(stream: PageStream): Promise<void> {
     const server = this.#demandServer();
     const isFirst = this.#stream === undefined;
+    this.#earlierWireBytes += this.#stream?.wireBytes ?? 0;
     this.#stream = stream;
     for (const fault of this.#faults) this.#say({ fault: placeOf(fault) });
     if (this.#isBegun) {

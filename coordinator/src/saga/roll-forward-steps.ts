@@ -56,7 +56,7 @@ async function fetchMemory(context: SagaContext): Promise<void> {
       const { bytes, faults, longestWaitMs, meanWaitMs } = result;
       journal.note({
         phases: withSteps(journal.record.phases, result.steps),
-        wireBytes: journal.record.wireBytes + bytes,
+        wireBytes: journal.record.wireBytes + result.wireBytes,
         decisions: [
           ...journal.record.decisions,
           `post-copy: ${(bytes / 1e6).toFixed(1)} MB fetched while the container ran; it waited ${faults} times for ` +

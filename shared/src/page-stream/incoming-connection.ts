@@ -7,7 +7,7 @@
 import { DrayError, toDrayError } from "../errors/dray-error.ts";
 import type { Recycler } from "./buffer-pool.ts";
 import { type ContentType, decompress } from "./compression.ts";
-import type { Frame } from "./frame.ts";
+import { type Frame, HEADER_BYTES } from "./frame.ts";
 import type { FramedSocket } from "./framed-socket.ts";
 import { IncomingContent } from "./incoming-file.ts";
 import { decodeMessage, errorOf, failureOf, LANE_STREAMS, STREAM_LIMIT } from "./messages.ts";
@@ -17,6 +17,7 @@ interface Stream {
   readonly content: IncomingContent;
   readonly sizeBytes: number | undefined;
   closed: boolean;
+  wireBytes: number;
 }
 
 /** A way on which frames of files come, in an order of their own. */
@@ -111,14 +112,18 @@ export class IncomingConnection {
     // The receiver hears of errors by reading; one that has stopped reading must not bring the process down.
     content.on("error", () => undefined);
     const { kind, name, metadata, sizeBytes } = opening;
-    const stream: Stream = { content, sizeBytes, closed: false };
+    const stream: Stream = { content, sizeBytes, closed: false, wireBytes: 0 };
     this.#streams.set(streamId, stream);
     const say = (word: JsonValue) => {
       if (this.#streams.has(streamId)) this.#socket.send("word", streamId, { word });
     };
-    const receiving = this.#receive(streamId, { kind, name, metadata, sizeBytes, content, say }).finally(() =>
-      this.#receiving.delete(receiving),
-    );
+    const file = {
+      ...{ kind, name, metadata, sizeBytes, content, say },
+      get wireBytes() {
+        return stream.wireBytes;
+      },
+    };
+    const receiving = this.#receive(streamId, file).finally(() => this.#receiving.delete(receiving));
     this.#receiving.add(receiving);
   }
 
@@ -153,6 +158,7 @@ export class IncomingConnection {
     if (stream.content.destroyed) return;
     // Nothing counts it against the window, so there could be any number of them.
     if (frame.payload.length === 0) throw new DrayError("CORRUPT_STREAM", "page stream: a data frame without data");
+    stream.wireBytes += HEADER_BYTES + frame.payload.length;
     const content = decompress(frame, this.#allocate, this.#release);
     this.#onBytes(content.length);
     stream.content.accept(frame.streamId, content, frame.crc);

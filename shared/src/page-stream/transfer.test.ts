@@ -148,9 +148,13 @@ describe("content", () => {
     const path = join(directory, "mixed");
     await writeFile(path, bytes);
     const target = join(directory, "stored");
-    const grant = authorise(async ({ name, content }) =>
-      name === "stored" ? storeFile(content, target, { sync: false }) : sha(content),
-    );
+    let arrivedWireBytes = 0;
+    const grant = authorise(async (file) => {
+      const { name, content } = file;
+      const reply = await (name === "stored" ? storeFile(content, target, { sync: false }) : sha(content));
+      arrivedWireBytes += file.wireBytes;
+      return reply;
+    });
     const connection = await dial();
     const [stored, hashed] = await Promise.all([
       connection.send({ kind: "k", name: "stored", sizeBytes: bytes.length }, { path }),
@@ -162,6 +166,9 @@ describe("content", () => {
     expect(grant.receivedBytes).toBe(2 * bytes.length);
     expect(connection.wireBytes).toBeLessThan(bytes.length);
     expect(connection.wireBytes).toBeGreaterThan(bytes.length / 2);
+    // But for messages.
+    expect(arrivedWireBytes).toBeLessThanOrEqual(connection.wireBytes);
+    expect(arrivedWireBytes).toBeGreaterThan(connection.wireBytes * 0.99);
   });
 
   test("progress is told now and then, and at the end", async () => {

@@ -466,6 +466,11 @@ export interface FetchResult {
   longestWaitMs: number;
   /** Mean of them, ms. */
   meanWaitMs: number;
+  /**
+   * What the source has sent of it over the network, bytes: pages that are
+   * alike or compress take less.
+   */
+  wireBytes: number;
 }
 
 /** FinishRequest orders either side to end the migration. */
@@ -3762,7 +3767,7 @@ export const FetchResponse: MessageFns<FetchResponse> = {
 };
 
 function createBaseFetchResult(): FetchResult {
-  return { steps: [], bytes: 0, faults: 0, longestWaitMs: 0, meanWaitMs: 0 };
+  return { steps: [], bytes: 0, faults: 0, longestWaitMs: 0, meanWaitMs: 0, wireBytes: 0 };
 }
 
 export const FetchResult: MessageFns<FetchResult> = {
@@ -3781,6 +3786,9 @@ export const FetchResult: MessageFns<FetchResult> = {
     }
     if (message.meanWaitMs !== 0) {
       writer.uint32(41).double(message.meanWaitMs);
+    }
+    if (message.wireBytes !== 0) {
+      writer.uint32(48).uint64(message.wireBytes);
     }
     return writer;
   },
@@ -3838,6 +3846,14 @@ export const FetchResult: MessageFns<FetchResult> = {
             message.meanWaitMs = reader.double();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.wireBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3865,6 +3881,11 @@ export const FetchResult: MessageFns<FetchResult> = {
         : isSet(object.mean_wait_ms)
         ? globalThis.Number(object.mean_wait_ms)
         : 0,
+      wireBytes: isSet(object.wireBytes)
+        ? globalThis.Number(object.wireBytes)
+        : isSet(object.wire_bytes)
+        ? globalThis.Number(object.wire_bytes)
+        : 0,
     };
   },
 
@@ -3885,6 +3906,9 @@ export const FetchResult: MessageFns<FetchResult> = {
     if (message.meanWaitMs !== 0) {
       obj.meanWaitMs = floatToJson(message.meanWaitMs);
     }
+    if (message.wireBytes !== 0) {
+      obj.wireBytes = Math.round(message.wireBytes);
+    }
     return obj;
   },
 
@@ -3898,6 +3922,7 @@ export const FetchResult: MessageFns<FetchResult> = {
     message.faults = object.faults ?? 0;
     message.longestWaitMs = object.longestWaitMs ?? 0;
     message.meanWaitMs = object.meanWaitMs ?? 0;
+    message.wireBytes = object.wireBytes ?? 0;
     return message;
   },
 };
