@@ -9,6 +9,7 @@
  *   attributes(fd) -> Buffer, or -errno
  *   setModified(fd, seconds, nanoseconds) -> 0, or -errno
  *   punch(fd, ranges, numbers) -> 0, or -errno
+ *   crc32(bytes, seed) -> number, or -1 (crc32.h)
  *
  * The digest of a page is NH, the universal hash of UMAC (RFC 4418, section
  * 5.2.2; Black et al., "UMAC: Fast and Secure Message Authentication", 1999),
@@ -37,6 +38,8 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <unistd.h>
+
+#include "crc32.h"
 
 #include <node_api.h>
 
@@ -363,6 +366,22 @@ static napi_value punch(napi_env env, napi_callback_info info)
 	return number(env, 0);
 }
 
+/* The CRC-32 of what came before and a buffer's bytes; -1 if this processor does it no faster than zlib. */
+static napi_value crc32(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[2], result;
+	size_t given = 2;
+	struct bytes bytes;
+	uint64_t seed;
+
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok || given != 2 ||
+	    !get_bytes(env, arguments[0], &bytes) || !get_count(env, arguments[1], &seed) || seed > UINT32_MAX)
+		return refuse(env, "crc32: wrong arguments");
+	double crc = crc_is_fast() ? crc_continued(bytes.at, bytes.length, (uint32_t)seed) : -1.0;
+
+	return napi_create_double(env, crc, &result) == napi_ok ? result : NULL;
+}
+
 NAPI_MODULE_INIT()
 {
 	napi_property_descriptor functions[] = {
@@ -372,9 +391,11 @@ NAPI_MODULE_INIT()
 		{"openBeneath", NULL, open_beneath, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"attributes", NULL, attributes, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"setModified", NULL, set_modified, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"crc32", NULL, crc32, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"punch", NULL, punch, NULL, NULL, NULL, napi_enumerable, NULL},
 	};
 
+	crc_prepare();
 	napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions);
 	return exports;
 }

@@ -23,6 +23,7 @@ import { Journal } from "./journal/journal.ts";
 import type { AgentHost } from "./migration/agent-host.ts";
 import { Migrations } from "./migration/migrations.ts";
 import { openPageLanes } from "./migration/page-lanes.ts";
+import { useFastCrc32 } from "./native/fast-crc32.ts";
 import { sweepProbes } from "./preflight/address-probe.ts";
 import { Ownership } from "./migration/ownership.ts";
 import { TermGuard } from "./migration/term-guard.ts";
@@ -44,6 +45,7 @@ await runDaemon({
 /** Serves orders once it is registered; migrations of an earlier process go on before that. */
 async function start(config: AgentConfig, logger: Logger): Promise<RunningDaemon> {
   const stopping = new AbortController();
+  useFastCrc32();
   const registry = createRegistry("agent");
   const metrics = agentMetrics(registry);
   const identity = await loadMemberIdentity(config, "agent", config.node);

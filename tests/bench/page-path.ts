@@ -21,6 +21,7 @@ import { randomFillSync } from "node:crypto";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import buildAddon from "../../agent/native/global-setup.ts";
 import { createAuthority, issueIdentity } from "@drayage/shared/identity/authority.ts";
 import type { Identity } from "@drayage/shared/identity/identity.ts";
 import { keepFindings, printFindings, RESULTS } from "./findings.ts";
@@ -46,6 +47,7 @@ const connections = Number(values.connections);
 const { content } = values;
 if (content !== "noise" && content !== "half") throw new Error(`--content ${content}: noise or half`);
 
+buildAddon();
 const authority = await createAuthority("bench");
 const n1 = await issueIdentity(authority, { role: "agent", name: "n1" });
 const n2 = await issueIdentity(authority, { role: "agent", name: "n2" });

@@ -31,6 +31,8 @@ interface Addon {
   attributes(fd: number): Buffer | number;
   /** 0, or a negative errno. */
   setModified(fd: number, seconds: number, nanoseconds: number): number;
+  /** CRC-32 of what came before (`seed`, 0 for nothing) and of these bytes; -1 if this processor does it no faster than zlib. */
+  crc32(bytes: Buffer, seed: number): number;
   /** Gives back the room of ranges of a file, pairs of an offset and a length, bytes. 0, or a negative errno. */
   punch(fd: number, ranges: Float64Array, numbers: number): number;
 }

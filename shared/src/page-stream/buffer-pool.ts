@@ -6,7 +6,7 @@
 import { freeMemory } from "./free-memory.ts";
 
 /** Buffers kept for use; the memory of more is freed. */
-const KEPT_BUFFERS = 32;
+const KEPT_BUFFERS = 16;
 
 /** Takes buffers back. */
 export interface Recycler {

@@ -6,8 +6,9 @@
  * zstd at a fast level takes no more processor time than encrypting, sending, receiving and decrypting the bytes that
  * it saves, so it costs nothing on a fast network and shortens the way over a slow one.
  */
-import { constants, crc32, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { DrayError } from "../errors/dray-error.ts";
+import { crc32 } from "./crc.ts";
 import { freeMemory } from "./free-memory.ts";
 import { contentSeed, DATA_BYTES, type Frame } from "./frame.ts";
 import { DESCRIPTION_BYTES, packPages, unpackPages } from "./uniform-pages.ts";
@@ -20,7 +21,7 @@ export const PACKING_BYTES = DATA_BYTES + DESCRIPTION_BYTES;
 
 /** Negative levels leave out the entropy coding, which costs most and matters least for pages. */
 const LEVEL = -5;
-/** Longest distance of a repetition, as a power of two: a whole frame and a little more. */
+/** Longest distance of a repetition, as a power of two: a whole frame. */
 const WINDOW_LOG = 18;
 /** What does not compress becomes this much larger at most; in one piece the result needs no joining. */
 const GROWTH_LIMIT_BYTES = 1024;

@@ -18,13 +18,13 @@
  * two is that of what is packed: the sender takes it before it makes anything smaller, the receiver compares it with
  * what came out. So each byte is summed once on either side, and vouched for from end to end.
  */
-import { crc32 } from "node:zlib";
 import { DrayError } from "../errors/dray-error.ts";
+import { crc32 } from "./crc.ts";
 
 export const HEADER_BYTES = 16;
 export const PAYLOAD_LIMIT_BYTES = 1024 * 1024;
-/** What a sender puts into a data frame: the fastest of 128 KiB to 1 MiB, since it stays in the processor's cache. */
-export const DATA_BYTES = 128 * 1024;
+/** What a sender puts into a data frame: it stays in the processor's cache, and half as much takes a sixth more of it. */
+export const DATA_BYTES = 256 * 1024;
 
 const MAGIC = 0x4450;
 const VERSION = 1;
@@ -105,7 +105,7 @@ function writeHeader(space: Buffer, type: FrameType, streamId: number, payloadBy
   space.writeUInt8(FRAME_TYPES[type], 3);
   space.writeUInt32BE(streamId, 4);
   space.writeUInt32BE(payloadBytes, 8);
-  return crc32(space.subarray(0, CHECKED_HEADER_BYTES));
+  return crc32(space.subarray(0, CHECKED_HEADER_BYTES), 0);
 }
 
 /** Encodes one frame, copying the payload; for small messages. */
@@ -194,7 +194,7 @@ export class FrameDecoder {
     this.#streamId = this.#header.readUInt32BE(4);
     this.#payload = this.#allocate(length);
     this.#payloadFill = 0;
-    this.#crc = crc32(this.#header.subarray(0, CHECKED_HEADER_BYTES));
+    this.#crc = crc32(this.#header.subarray(0, CHECKED_HEADER_BYTES), 0);
   }
 
   #fillPayload(chunk: Buffer, offset: number): number {

@@ -82,6 +82,6 @@ test("an error keeps reason, message, remedy and node across the wire", () => {
 });
 
 test("versions: the highest common one, or none", () => {
-  expect(chooseVersion([8, 7, 6, 1])).toBe(7);
-  expect(chooseVersion([6])).toBeUndefined();
+  expect(chooseVersion([9, 8, 7, 1])).toBe(8);
+  expect(chooseVersion([7])).toBeUndefined();
 });

@@ -101,7 +101,7 @@ test("a truncated or changed description is CORRUPT_STREAM, or another content o
 test.each([
   ["nothing", ""],
   ["no content", "00000000"],
-  ["more than a frame", `${"41".repeat(33)}${"ff".repeat(4)}01${"00021000"}`],
+  ["more than a frame", `${"41".repeat(65)}${"ff".repeat(8)}01${"00041000"}`],
   ["a page that is not there", "4141ff00001000"],
   ["fewer bytes than it says", "414100000003"],
   ["half a length", "0001"],

@@ -11,8 +11,8 @@
  * Both ways take a crc32 of the same bytes in the same order, the pages that are left where they lie in the original:
  * before they are moved, and after they have been moved back.
  */
-import { crc32 } from "node:zlib";
 import { DrayError } from "../errors/dray-error.ts";
+import { crc32 } from "./crc.ts";
 import { DATA_BYTES } from "./frame.ts";
 
 const PAGE_BYTES = 4096;

@@ -8,6 +8,10 @@ import { openLaneThreads } from "@drayage/shared/page-stream/lanes/lane-threads.
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import { connectTransfer } from "@drayage/shared/page-stream/transfer-client.ts";
 import { startTransferServer } from "@drayage/shared/page-stream/transfer-server.ts";
+import { useFastCrc32 } from "../../../agent/src/native/fast-crc32.ts";
+
+// As the agent does.
+useFastCrc32();
 
 /** A plain socket or the page path; the content thrown away at its end, or stored in a file. */
 export type Way = "raw" | "raw-store" | "page" | "page-store";

@@ -13,7 +13,7 @@ import type { LaneArrival, LaneOrder, LaneReport } from "./lane-messages.ts";
  * Frames handed to the main thread that it has not taken. It takes every lane in its turn, so a lane that is ahead of
  * the others is not read any further; one that is waited for has none there.
  */
-const UNTAKEN_LIMIT_FRAMES = 16;
+const UNTAKEN_LIMIT_FRAMES = 8;
 
 export interface LaneDoor {
   readonly onIncident: (message: string, details: Record<string, unknown>) => void;

@@ -13,7 +13,7 @@ import { LanePort } from "./lane-port.ts";
 /** Threads are told of frames that were taken in steps; far fewer than they let wait. */
 const TAKEN_STEP_FRAMES = 4;
 /** Memory kept to go back with that. */
-const SPARE_LIMIT = 16;
+const SPARE_LIMIT = 8;
 
 export interface IncomingLanesOptions {
   readonly ports: readonly number[];
