@@ -45,7 +45,7 @@ await runDaemon({
 /** Serves orders once it is registered; migrations of an earlier process go on before that. */
 async function start(config: AgentConfig, logger: Logger): Promise<RunningDaemon> {
   const stopping = new AbortController();
-  useFastCrc32();
+  logger.debug({ is_fast: useFastCrc32() }, "CRC-32");
   const registry = createRegistry("agent");
   const metrics = agentMetrics(registry);
   const identity = await loadMemberIdentity(config, "agent", config.node);

@@ -26,6 +26,7 @@ export class RangeList implements Iterable<PageRange> {
   }
 
   push({ vaddr, pages, flags }: PageRange): void {
+    if (this.length === this.#vaddrs.length) throw new DrayError("INTERNAL", "there are more ranges than there can be");
     const index = this.#length++;
     this.#vaddrs[index] = vaddr;
     this.#pages[index] = pages;

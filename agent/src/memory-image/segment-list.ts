@@ -56,11 +56,13 @@ export class SegmentList implements Iterable<Segment> {
 
   /** Behind all others. Where it goes on what the last one begins, that becomes longer. */
   push({ vaddr, pages, level, offset }: Segment): void {
-    const last = this.#length - 1;
+    const last = this.length - 1;
     if (last >= 0 && this.#follows(last, vaddr, pages, level ?? NO_LEVEL, offset)) {
       this.#pages[last] = (this.#pages[last] as number) + pages;
       return;
     }
+    if (this.#length === this.#vaddrs.length)
+      throw new DrayError("INTERNAL", "there are more segments than there can be");
     const index = this.#length++;
     this.#vaddrs[index] = vaddr;
     this.#pages[index] = pages;

@@ -226,7 +226,7 @@ export class PageFetch {
     this.#local?.fail(new DrayError("CANCELLED", "the copy's memory is not brought by this process any more"));
     const open = await this.#images?.catch(() => null);
     this.#images = Promise.resolve(null);
-    if (open) await Promise.all([...open.images.values()].map(async (image) => (await image).close()));
+    if (open) await Promise.allSettled([...open.images.values()].map(async (image) => (await image).close()));
     this.#server?.close();
   }
 

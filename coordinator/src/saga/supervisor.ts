@@ -1,5 +1,6 @@
 /** The migrations of one term: takes over those found, accepts new ones, lets them be cancelled. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { readOwner } from "@drayage/shared/etcd/change-owner.ts";
 import type { EtcdPort, Operation } from "@drayage/shared/etcd/etcd-port.ts";
 import { decodeRecord, type Stored } from "@drayage/shared/etcd/records.ts";
 import type { SourceDescription } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
@@ -17,9 +18,9 @@ import type { SagaTimes } from "./context.ts";
 import { MigrationFeed } from "./feed.ts";
 import { Journal } from "./journal.ts";
 import { isTooLateToCancel } from "./next-step.ts";
-import { expired } from "./retention.ts";
+import { beyondKept } from "./retention.ts";
 import { runMigration } from "./run-migration.ts";
-import { takeBack } from "./take-back.ts";
+import { canBeTakenBack, takeBack } from "./take-back.ts";
 
 export interface SupervisorOptions {
   readonly coordinator: string;
@@ -196,10 +197,18 @@ export class SagaSupervisor {
     });
   }
 
+  async #mayBeTakenBack(record: MigrationRecord): Promise<boolean> {
+    if (record.outcome !== "failed") return false;
+    const { etcd, leadership } = this.#options;
+    const owner = await readOwner(etcd, record.containerUuid, { signal: leadership.lost });
+    return canBeTakenBack(record, owner?.record ?? null);
+  }
+
   /** Removes the migrations that are not kept any more, with their request keys. */
   async #prune(): Promise<void> {
     const { etcd, leadership } = this.#options;
-    for (const { key, record } of expired(await this.#stored())) {
+    for (const { key, record } of beyondKept(await this.#stored())) {
+      if (await this.#mayBeTakenBack(record)) continue;
       const success: Operation[] = [{ do: "delete", key }];
       if (record.requestId !== "") success.push({ do: "delete", key: keys.request(record.requestId) });
       await etcd.txn({ compare: leadership.guard, success }, { signal: leadership.lost });

@@ -16,13 +16,18 @@ import { encodeRecord, readRecord } from "@drayage/shared/etcd/records.ts";
 import { keys } from "@drayage/shared/state/keys.ts";
 import { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import type { InventoryRecord } from "@drayage/shared/state/node.ts";
-import { giveBack } from "@drayage/shared/state/owner.ts";
+import { giveBack, type OwnerRecord } from "@drayage/shared/state/owner.ts";
 import type { Leadership } from "../election/leadership.ts";
 import { VERDICT_DEADLINE_MS } from "./journal.ts";
 import { standingOf } from "./next-step.ts";
 
 /** Docker's words for a container that has processes. */
 const HAS_PROCESSES: ReadonlySet<string> = new Set(["running", "paused", "restarting"]);
+
+/** Whether it has failed after its commit, and nothing has changed the owner since: the container stands frozen on its source. */
+export function canBeTakenBack(record: MigrationRecord, owner: OwnerRecord | null): boolean {
+  return record.outcome === "failed" && standingOf(record, owner) === "committed";
+}
 
 export interface TakeBackDeps {
   readonly etcd: EtcdPort;
@@ -51,7 +56,7 @@ export async function takeBack(deps: TakeBackDeps, id: string): Promise<Migratio
   // An earlier call has had no answer.
   if (record.phase === "abort" && record.outcome === null) return record;
   const owner = (await readOwner(etcd, containerUuid, { signal }))?.record ?? null;
-  if (record.outcome !== "failed" || standingOf(record, owner) !== "committed") throw nothingToTakeBack(id);
+  if (!canBeTakenBack(record, owner)) throw nothingToTakeBack(id);
   demandNoCopy(deps, record);
   const opened: MigrationRecord = { ...record, phase: "abort", outcome: null, cancelRequested: true };
   const result = await changeOwner(etcd, containerUuid, (now) => giveBack(now, epoch + 1, destination, source, id), {

@@ -94,7 +94,7 @@ export interface IncomingFile {
    * were found right, and fails with a DrayError when the sender failed, the connection was lost or a check failed.
    */
   readonly content: Readable;
-  /** What has come of it so far, as it was on its way: compressed, framed, before TLS. */
+  /** What has come of it so far, as it was on its way: compressed, framed, before TLS. Over lanes: as it was before that. */
   readonly wireBytes: number;
   /** Tells the sender something, at most 512 KiB as JSON. Nothing happens once the file has ended. */
   say(word: JsonValue): void;
