@@ -8,6 +8,8 @@ import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 import { verdictOn } from "./verdict.ts";
 
+/** At once, though an agent may run it just now: it looks at its CRIU again and again while that is unfit. */
+const UNMOUNT = "umount --lazy";
 const stage = new Stage(70, ["debian-tools"]);
 const TOOLS = "debian-tools:latest";
 const SLEEP = ["sleep", "3600"];
@@ -157,7 +159,7 @@ test("processes of other users, only where CRIU cannot dump them", async () => {
   // Where the lab has had to help CRIU out, it fails without that.
   if (hasSysResource(await lab.exec(stage.source, ["cat", "/proc/1/status"]))) return;
   await lab.shell(stage.source, 'mount --bind /usr/sbin/criu "$(command -v criu)"');
-  undo.push(() => lab.shell(stage.source, 'umount "$(command -v criu)"'));
+  undo.push(() => lab.shell(stage.source, `${UNMOUNT} "$(command -v criu)"`));
   await expectRefused(name, ["other-users-processes"]);
 });
 
@@ -238,7 +240,7 @@ describe("on the destination", () => {
     });
     await lab.shell(stage.destination, UNFIT_CRIU);
     undo.push(async () => {
-      await lab.shell(stage.destination, 'umount "$(command -v criu)"; rm -r /run/unfit-criu');
+      await lab.shell(stage.destination, `${UNMOUNT} "$(command -v criu)"; rm -r /run/unfit-criu`);
       await lab.ready();
     });
     await knownToCluster(lab, name);
@@ -264,7 +266,9 @@ describe("on the destination", () => {
     await stage.start({ node: stage.source, name, address: stage.address(), image: TOOLS, command: SLEEP });
     // A source whose CRIU reports a wider register file, and whose kernel an instruction set that nobody has.
     await lab.shell(stage.source, BETTER_PROCESSOR);
-    undo.push(() => lab.shell(stage.source, 'umount "$(command -v criu)" /proc/cpuinfo; rm -r /run/better-processor'));
+    undo.push(() =>
+      lab.shell(stage.source, `${UNMOUNT} "$(command -v criu)" /proc/cpuinfo; rm -r /run/better-processor`),
+    );
     await knownToCluster(lab, name);
     const { findings } = await verdictOn(lab, name, stage.destination);
     const message = findings.find(({ code }) => code === "cpu-differs")?.message;
