@@ -23,7 +23,7 @@ import { crc32 } from "./crc.ts";
 
 export const HEADER_BYTES = 16;
 export const PAYLOAD_LIMIT_BYTES = 1024 * 1024;
-/** What a sender puts into a data frame: it stays in the processor's cache, and half as much takes a sixth more of it. */
+/** What a sender puts into a data frame: it stays in the processor's cache, and what each frame costs is spread over more than in smaller ones. */
 export const DATA_BYTES = 256 * 1024;
 
 const MAGIC = 0x4450;
