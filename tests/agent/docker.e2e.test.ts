@@ -9,7 +9,7 @@ import { exportImage, imageIdentity, importImage } from "../../agent/src/image/i
 import { Stage } from "../e2e/stage.ts";
 
 const IMAGE = "redis:latest";
-const stage = new Stage(0, ["redis"]);
+const stage = new Stage("docker", ["redis"]);
 
 test("both image stores are met: containerd's on the third node of trixie, graph drivers elsewhere", async () => {
   const { lab } = stage;

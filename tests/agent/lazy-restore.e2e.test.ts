@@ -15,7 +15,7 @@ const PROGRAM = "/var/lib/lazy-restore-driver.mjs";
 /** Port 7000, as the kernel shows it. */
 const LISTENER = ":1B58 ";
 const NODE = "/usr/lib/drayage/node";
-const stage = new Stage(95, []);
+const stage = new Stage("lazy-restore", []);
 const migrationId = randomBytes(6).toString("hex");
 
 interface Told {

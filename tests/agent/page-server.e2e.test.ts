@@ -25,7 +25,7 @@ const CRIUS_PORT = 27_313;
 const MEGABYTES = 48;
 const RSEQ_BYTES = 32;
 const THREADS_OF_CONTAINER = `ls "/proc/$(docker inspect --format '{{.State.Pid}}' "$1")/task" | wc --lines`;
-const stage = new Stage(110, []);
+const stage = new Stage("page-server", []);
 
 let dockerId = "";
 let prover: Prover;

@@ -17,7 +17,7 @@ const PARENT = "host0";
 const RUNC_ROOT = "/run/docker/runtime-runc/moby";
 const AGENTS_READY_MS = 60_000;
 const MORE_REPLIES = 20;
-const stage = new Stage(80, ["redis"]);
+const stage = new Stage("two-phase", ["redis"]);
 
 describe("two-phase restore", () => {
   let source: NodeDriver;

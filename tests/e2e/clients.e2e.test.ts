@@ -6,7 +6,7 @@ import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
 const CONNECTIONS = 1000;
-const stage = new Stage(40, ["redis"]);
+const stage = new Stage("clients", ["redis"]);
 
 test(`${CONNECTIONS} held connections live through a move`, async () => {
   const { lab } = stage;

@@ -11,7 +11,7 @@ import { assertOneCopy } from "../harness/one-copy.ts";
 import { TestLab } from "../harness/test-lab.ts";
 import { LAB_NAME, Stage } from "./stage.ts";
 
-const stage = new Stage(48, ["redis"]);
+const stage = new Stage("commands", ["redis"]);
 const NAME = "listed";
 /** Half of its data is noise: at this rate nobody sees the end of it. */
 const SLOW = ["--mode", "pre-copy", "--bandwidth", "500K"];

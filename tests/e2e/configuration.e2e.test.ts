@@ -6,7 +6,7 @@ import { assertOneCopy } from "../harness/one-copy.ts";
 import { metricsOf, sumOf } from "../harness/prometheus.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(56, ["debian-tools"]);
+const stage = new Stage("configuration", ["debian-tools"]);
 
 /** Allows everything but to make directories. */
 const SECCOMP_PATH = "/root/no-directories.json";

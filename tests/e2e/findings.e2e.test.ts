@@ -10,7 +10,7 @@ import { verdictOn } from "./verdict.ts";
 
 /** At once, though an agent may run it just now: it looks at its CRIU again and again while that is unfit. */
 const UNMOUNT = "umount --lazy";
-const stage = new Stage(70, ["debian-tools"]);
+const stage = new Stage("findings", ["debian-tools"]);
 const TOOLS = "debian-tools:latest";
 const SLEEP = ["sleep", "3600"];
 /** The package's own; nodes need not have another interpreter. */

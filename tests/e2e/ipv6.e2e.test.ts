@@ -7,7 +7,7 @@ import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(0, ["redis"]);
+const stage = new Stage("ipv6", ["redis"]);
 const NETWORK = "six";
 const ADDRESS = "fd66::50";
 /** A segment of its own, tunnelled over the lab's: Docker takes an interface for one macvlan network only. */

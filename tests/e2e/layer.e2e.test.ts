@@ -6,7 +6,7 @@ import { assertOneCopy } from "../harness/one-copy.ts";
 import { metricsOf, sumOf } from "../harness/prometheus.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(30, ["debian-tools"]);
+const stage = new Stage("layer", ["debian-tools"]);
 
 /**
  * Makes the tree, then waits. Descriptor 8 is a deleted file of 120 MB; on USR1 its digest is written down, on USR2 one

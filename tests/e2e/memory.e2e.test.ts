@@ -6,7 +6,7 @@ import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(10, []);
+const stage = new Stage("memory", []);
 
 beforeAll(async () => {
   // On the source alone: the image has to travel too.

@@ -7,7 +7,7 @@ import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
 const MEGABYTES = 96;
-const stage = new Stage(120, []);
+const stage = new Stage("modes", []);
 
 beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);

@@ -5,7 +5,7 @@ import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(50, ["postgres"]);
+const stage = new Stage("postgres", ["postgres"]);
 /** Where PostgreSQL makes its sockets; a tmpfs, which travels too. */
 const SOCKETS = ["--tmpfs=/run/postgresql:mode=1777"];
 const BENCH_SECONDS = 45;

@@ -6,7 +6,7 @@ import { assertOneCopy, markedTasks } from "../harness/one-copy.ts";
 import { typeAt } from "../harness/terminal.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(20, ["debian-tools"]);
+const stage = new Stage("processes", ["debian-tools"]);
 const IMAGE = "debian-tools:latest";
 
 /**

@@ -10,7 +10,7 @@ import { Stage } from "./stage.ts";
 
 const ROUND_TRIPS = Number(process.env["DRAYAGE_ROUND_TRIPS"] ?? "20");
 const REPLIES_BETWEEN = 50;
-const stage = new Stage(1, ["redis", "debian-tools"]);
+const stage = new Stage("redis", ["redis", "debian-tools"]);
 
 test(`there and back ${ROUND_TRIPS} times on one connection`, { timeout: ROUND_TRIPS * 120_000 }, async () => {
   const { lab } = stage;

@@ -11,7 +11,7 @@ import { FaultPoints } from "../faults/fault-points.ts";
 import { Stage } from "./stage.ts";
 import { verdictOn } from "./verdict.ts";
 
-const stage = new Stage(60, ["redis", "debian-tools"]);
+const stage = new Stage("refusals", ["redis", "debian-tools"]);
 const TOOLS = "debian-tools:latest";
 const SLEEP = ["sleep", "3600"];
 

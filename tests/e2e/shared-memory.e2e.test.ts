@@ -1,12 +1,12 @@
 /** System V shared memory: what is in it, who shares it, what nobody has attached or touched. */
 import { expect, test } from "vitest";
+import { firstConnection } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
-import { LineConnection } from "../harness/line-connection.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(55, ["debian-tools"]);
+const stage = new Stage("shared-memory", ["debian-tools"]);
 const PORT = 7100;
 
 /**
@@ -73,10 +73,7 @@ test("segments are whole, still shared, and still known by their keys", async ()
   const place = { node: stage.source, address: stage.address() };
   const command = ["python3", "-c", KEEPER];
   const container = await stage.start({ ...place, name: "shared", image: "debian-tools:latest", command });
-  const client = await eventually(() => LineConnection.open({ host: place.address, port: PORT }), {
-    what: "it listens",
-    deadlineMs: 20_000,
-  });
+  const client = await firstConnection(lab, stage.source, container, PORT);
   const count = async () => {
     const answer = await client.ask("check\n");
     const counted = /^count (\d+)$/.exec(answer)?.[1];

@@ -2,16 +2,16 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { FaultPoints } from "../faults/fault-points.ts";
-import { knownToCluster, type StartedContainer } from "../harness/containers.ts";
+import { firstConnection, knownToCluster, type StartedContainer } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
 import { Gluster } from "../harness/gluster.ts";
-import { LineConnection } from "../harness/line-connection.ts";
+import type { LineConnection } from "../harness/line-connection.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 import { verdictOn } from "./verdict.ts";
 
-const stage = new Stage(90, ["debian-tools"]);
+const stage = new Stage("shared-storage", ["debian-tools"]);
 const PORT = 7200;
 /** Where every node has the volume. */
 const SHARED = "/srv/shared";
@@ -96,10 +96,7 @@ class Writer {
     const command = ["python3", "-c", WRITER];
     const place = { node: source, address: host, name };
     const container = await stage.start({ ...place, image: "debian-tools:latest", options, command });
-    const client = await eventually(() => LineConnection.open({ host, port: PORT }), {
-      what: "the writer listens",
-      deadlineMs: 20_000,
-    });
+    const client = await firstConnection(lab, source, container, PORT);
     await knownToCluster(lab, name);
     return new Writer(container, client);
   }

@@ -1,5 +1,6 @@
 /** What every suite needs of the lab it runs in. */
 import { afterAll, afterEach, beforeAll } from "vitest";
+import { type AddressedSuite, addressIndex } from "../harness/address-ranges.ts";
 import {
   type StartedContainer,
   removeContainer,
@@ -22,12 +23,11 @@ export class Stage {
   #lab: TestLab | undefined;
   #before: Readonly<Record<string, Residue>> = {};
   readonly #names: string[] = [];
-  readonly #firstAddress: number;
+  readonly #suite: AddressedSuite;
   #given = 0;
 
-  /** Each suite takes addresses from a range of its own, so that no neighbour table has to forget first. */
-  constructor(firstAddress: number, images: readonly string[]) {
-    this.#firstAddress = firstAddress;
+  constructor(suite: AddressedSuite, images: readonly string[]) {
+    this.#suite = suite;
     beforeAll(async () => {
       this.#lab = await TestLab.open(LAB_NAME);
       if (images.length > 0) await this.lab.images(images, [this.source]);
@@ -59,7 +59,7 @@ export class Stage {
   }
 
   address(): string {
-    return this.lab.freeAddress(this.#firstAddress + this.#given++);
+    return this.lab.freeAddress(addressIndex(this.#suite, this.#given++));
   }
 
   async start(options: StartOptions): Promise<StartedContainer> {

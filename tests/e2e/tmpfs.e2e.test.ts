@@ -6,7 +6,7 @@ import { assertOneCopy } from "../harness/one-copy.ts";
 import { metricsOf, sumOf } from "../harness/prometheus.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(35, ["debian-tools"]);
+const stage = new Stage("tmpfs", ["debian-tools"]);
 const CACHE_MEGABYTES = 96;
 
 /**

@@ -5,7 +5,7 @@ import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(45, ["debian-tools"]);
+const stage = new Stage("watches", ["debian-tools"]);
 
 /** Says what was written into which of the directories and files that it watches. */
 const WATCHER = `

@@ -3,13 +3,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { runsAll } from "../faults/choice.ts";
+import { firstConnection } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
-import { LineConnection } from "../harness/line-connection.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
 
-const stage = new Stage(180, ["debian-tools"]);
+const stage = new Stage("workloads", ["debian-tools"]);
 const PORT = 7200;
 const PROGRAM = readFileSync(join(import.meta.dirname, "../fixtures/memory-workloads/memory-workloads.py"), "utf8");
 const MODES = ["pre-copy", "hybrid", "post-copy"] as const;
@@ -43,10 +43,7 @@ test.each<[Kind, string]>([
     image: "debian-tools:latest",
     command: ["python3", "-c", PROGRAM, kind],
   });
-  const client = await eventually(() => LineConnection.open({ host: address, port: PORT }), {
-    what: "it works at full load",
-    deadlineMs: 60_000,
-  });
+  const client = await firstConnection(lab, stage.source, container, PORT);
   const count = async (): Promise<number> => {
     const answer = await client.ask("count\n");
     expect(answer).toMatch(/^ok \d+$/);

@@ -6,6 +6,7 @@
 import { randomBytes } from "node:crypto";
 import type { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import { run } from "../../deploy/lab/src/host/run.ts";
+import { addressIndex } from "../harness/address-ranges.ts";
 import { removeContainer, startRedis, type StartedContainer } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
@@ -255,7 +256,7 @@ export class Stage {
       },
     );
     const [first = ""] = this.lab.nodes;
-    const address = this.lab.freeAddress(0);
+    const address = this.lab.freeAddress(addressIndex("faults", 0));
     // A Redis that sets its title overwrites the environment by which its processes are found.
     const command = ["redis-server", "--protected-mode", "no", "--save", "", "--set-proc-title", "no"];
     // Neither bridges nor this host may look for it where its predecessor was.

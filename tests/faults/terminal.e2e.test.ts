@@ -1,5 +1,6 @@
 /** A container with a terminal whose restore fails: for it, `create` lasts as long as the restore. */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { addressIndex } from "../harness/address-ranges.ts";
 import { knownToCluster, removeContainer, startContainer } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
@@ -29,7 +30,7 @@ test.runIf(isChosen(true))("a terminal's restore fails: a clear error, and its s
       node: source,
       name: TERMINAL,
       image: "debian-tools:latest",
-      address: lab.freeAddress(30),
+      address: lab.freeAddress(addressIndex("faults terminal", 0)),
       options: ["--interactive", "--tty"],
       command: ["bash", "--norc", "--noprofile"],
     });

@@ -1,6 +1,7 @@
 /** Several migrations at once. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { HeldConnection } from "../../deploy/held-client/held-connection.ts";
+import { addressIndex } from "../harness/address-ranges.ts";
 import { removeContainer, type StartedContainer, startRedis } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
@@ -42,7 +43,7 @@ describe("at once", () => {
         const options = {
           node: source,
           name,
-          address: stage.lab.freeAddress(index + 10),
+          address: stage.lab.freeAddress(addressIndex("faults together", index)),
           macAddress: `02:64:72:00:fb:0${index}`,
         };
         started.push(await startRedis(stage.lab, options));

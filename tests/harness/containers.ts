@@ -49,16 +49,33 @@ export async function startRedis(
   options: Omit<StartOptions, "image"> & { readonly megabytes?: number; readonly address: string },
 ): Promise<StartedContainer> {
   const started = await startContainer(lab, { image: "redis:latest", ...options });
-  const client = await eventually(() => LineConnection.open({ host: options.address, port: 6379 }), {
-    what: `Redis at ${options.address} listens`,
-    deadlineMs: 30_000,
-  });
+  const client = await firstConnection(lab, options.node, started, 6379);
   try {
     if (options.megabytes !== undefined) await fillRedis(client, options.megabytes);
   } finally {
     client.close();
   }
   return started;
+}
+
+/**
+ * The first connection that a port of a new container accepts. A container that has ended instead, or does not listen
+ * in time, is an error with what it said.
+ */
+export async function firstConnection(
+  lab: TestLab,
+  node: string,
+  { name, address }: StartedContainer,
+  port: number,
+): Promise<LineConnection> {
+  const what = `${name} listens at ${address}:${port}`;
+  try {
+    return await eventually(() => LineConnection.open({ host: address, port }), { what, deadlineMs: 60_000 });
+  } catch (error) {
+    const state = await lab.tryExec(node, ["docker", "inspect", "--format={{json .State}}", name]);
+    const said = await lab.shell(node, 'docker logs --tail=40 "$1" 2>&1', name);
+    throw new Error(`it does not: ${state.stdout}; it said: ${said}`, { cause: error });
+  }
 }
 
 /** The cluster learns of a new container by an event: returns when it has. */

@@ -65,8 +65,11 @@ export class TestLab {
 
   /** The n-th address, from 0, that a container may choose for itself. */
   freeAddress(n: number): string {
-    const [a, b, c, first] = this.#lab.plan.freeAddresses.first.split(".").map(Number);
-    return [a, b, c, (first ?? 0) + n].join(".");
+    const { first, last } = this.#lab.plan.freeAddresses;
+    const offset = (address: string) => Number(address.split(".")[3]);
+    const count = offset(last) - offset(first) + 1;
+    if (n >= count) throw new Error(`the lab has ${count} free addresses; there is none with index ${n}`);
+    return [...first.split(".").slice(0, 3), offset(first) + n].join(".");
   }
 
   /** The command of the host that runs `argv` in the node. */

@@ -1,12 +1,11 @@
 /** Memory of which little changes, in the same places over and over: counters, clocks, positions in queues. */
 import { expect, test } from "vitest";
-import { eventually } from "../harness/eventually.ts";
-import { LineConnection } from "../harness/line-connection.ts";
+import { firstConnection } from "../harness/containers.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "../e2e/stage.ts";
 
-const stage = new Stage(118, ["debian-tools"]);
+const stage = new Stage("changing-pages", ["debian-tools"]);
 const PORT = 7100;
 const PAGES = 4000;
 
@@ -51,10 +50,7 @@ test("of pages that change again and again, only what has changed goes over the 
   const place = { node: stage.source, address: stage.address() };
   const command = ["python3", "-c", COUNTERS];
   const container = await stage.start({ ...place, name: "counters", image: "debian-tools:latest", command });
-  const client = await eventually(() => LineConnection.open({ host: place.address, port: PORT }), {
-    what: "it listens",
-    deadlineMs: 30_000,
-  });
+  const client = await firstConnection(lab, stage.source, container, PORT);
   const counted = async () => {
     const answer = await client.ask("check\n");
     const number = /^wrong 0, noise right, counted (\d+)$/.exec(answer)?.[1];

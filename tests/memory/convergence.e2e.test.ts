@@ -6,7 +6,7 @@ import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "../e2e/stage.ts";
 
 const MEGABYTES = 96;
-const stage = new Stage(130, []);
+const stage = new Stage("convergence", []);
 
 beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);

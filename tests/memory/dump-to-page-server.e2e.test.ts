@@ -12,7 +12,7 @@ const MEGABYTES = 64;
 const LINK = "100mbit";
 const WELL_INTO_IT_BYTES = 8e6;
 const SETTLE_MS = 120_000;
-const stage = new Stage(140, []);
+const stage = new Stage("dump-to-page-server", []);
 
 beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);

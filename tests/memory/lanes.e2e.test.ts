@@ -15,7 +15,7 @@ count() { ss -Htn state established "( sport = :$1 )" | wc --lines; }
 until test "$(count ${FIRST_PORT})" -gt 0 && test "$(count ${FIRST_PORT + 1})" -gt 0; do sleep 0.01; done
 echo "$(count ${FIRST_PORT}) $(count ${FIRST_PORT + 1})"
 `;
-const stage = new Stage(135, []);
+const stage = new Stage("lanes", []);
 
 beforeAll(async () => {
   const { lab, source, destination } = stage;

@@ -18,7 +18,7 @@ done
 const KILL_WHEN_RUNNING = `${UNTIL_RUNNING} systemctl kill --signal=SIGKILL drayage-agent`;
 /** Longer than memory of this size takes to be brought: what is asked for meanwhile comes in time. */
 const MUCH_MEGABYTES = 768;
-const stage = new Stage(125, []);
+const stage = new Stage("place-later", []);
 
 beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);

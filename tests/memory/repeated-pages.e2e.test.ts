@@ -1,12 +1,11 @@
 /** Processes that were forked from one another, and still share most of what they had then. */
 import { expect, test } from "vitest";
-import { eventually } from "../harness/eventually.ts";
-import { LineConnection } from "../harness/line-connection.ts";
+import { firstConnection } from "../harness/containers.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "../e2e/stage.ts";
 
-const stage = new Stage(115, ["debian-tools"]);
+const stage = new Stage("repeated-pages", ["debian-tools"]);
 const PORT = 7100;
 const MEGABYTES = 48;
 const CHILDREN = 4;
@@ -47,10 +46,7 @@ test.each(["pre-copy", "stop-copy"])(
     const place = { node: stage.source, address: stage.address() };
     const command = ["python3", "-c", FAMILY];
     const container = await stage.start({ ...place, name: "family", image: "debian-tools:latest", command });
-    const client = await eventually(() => LineConnection.open({ host: place.address, port: PORT }), {
-      what: "it listens",
-      deadlineMs: 30_000,
-    });
+    const client = await firstConnection(lab, stage.source, container, PORT);
     /** What is shared counts once, in parts. */
     const privateBytes = async (node: string) => {
       const all = await lab.docker(node, "exec", container.name, "sh", "-c", "cat /proc/[0-9]*/smaps_rollup");

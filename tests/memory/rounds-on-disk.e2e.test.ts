@@ -15,7 +15,7 @@ until ls /var/lib/drayage/images/*-pages/*-round-1/pages-*.img > /dev/null 2>&1;
 readlink -f /run/drayage/images/*-round-0/pages-*.img | head -n 1
 `;
 
-const stage = new Stage(128, []);
+const stage = new Stage("rounds-on-disk", []);
 
 beforeAll(async () => {
   const { lab, source, destination } = stage;

@@ -40,7 +40,7 @@ describe("address plan", () => {
       name: "n1",
       ipv4: "10.70.1.11",
       port: "vb-abcdef-n1",
-      automaticRange: "10.70.1.128/28",
+      automaticRange: "10.70.1.192/29",
     });
     const taken = [
       plan.hostIpv4,

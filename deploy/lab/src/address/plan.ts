@@ -7,8 +7,8 @@
  *   .10         the node that controls the others, where they do not do it themselves
  *   .11 … .18   nodes n1 … n8
  *   .24 … .31   for Docker on the controlling node to give out
- *   .32 … .127  free for containers with an address of their own choice
- *   .128 …      16 addresses per node for Docker to give out
+ *   .32 … .191  free for containers with an address of their own choice
+ *   .192 …      8 addresses per node for Docker to give out
  */
 import { createHash } from "node:crypto";
 import { LabError } from "../errors.ts";
@@ -106,12 +106,12 @@ export function planAddresses(id: string, subnet: string, count: number, control
     subnet,
     prefixLength: PREFIX_LENGTH,
     hostIpv4: at(1),
-    freeAddresses: { first: at(32), last: at(127) },
+    freeAddresses: { first: at(32), last: at(191) },
     nodes: nodeNames(count).map((name, index) => ({
       name,
       ipv4: at(11 + index),
       port: `vb-${machineName(id, name)}`,
-      automaticRange: `${at(128 + 16 * index)}/28`,
+      automaticRange: `${at(192 + 8 * index)}/29`,
     })),
     control: controlled ? control : undefined,
   };
