@@ -4,7 +4,7 @@
  */
 const NEEDED = {
   faults: 1,
-  "faults together": 8,
+  "faults together": 10,
   "faults terminal": 1,
   redis: 6,
   ipv6: 1,
@@ -20,6 +20,7 @@ const NEEDED = {
   configuration: 1,
   refusals: 24,
   findings: 12,
+  "other-dockers": 2,
   "shared-storage": 2,
   modes: 10,
   workloads: 12,
