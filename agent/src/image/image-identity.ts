@@ -53,20 +53,21 @@ export function usesContainerdStore(info: DockerInfo): boolean {
 /** @returns the config digest of an inspected image */
 export async function configDigest(inspect: ImageInspect, info: DockerInfo, signal?: AbortSignal): Promise<string> {
   if (!usesContainerdStore(info)) return inspect.Id;
-  return configBehind(inspect.Id, inspect, DEPTH_LIMIT, signal);
+  return configBehind(inspect.Id, inspect, info, DEPTH_LIMIT, signal);
 }
 
 /** Follows an index or a manifest down to the configuration of the image for this platform. */
 async function configBehind(
   digest: string,
   inspect: ImageInspect,
+  info: DockerInfo,
   depth: number,
   signal: AbortSignal | undefined,
 ): Promise<string> {
   if (depth === 0 || !DIGEST.test(digest)) {
     throw new DrayError("DOCKER_ERROR", `the content of image ${inspect.Id} cannot be followed`);
   }
-  const blob = ContentBlob.parse(JSON.parse(await containerdQuery(["content", "get", digest], signal)));
+  const blob = ContentBlob.parse(JSON.parse(await containerdQuery(info, ["content", "get", digest], signal)));
   if (blob.config !== undefined) return blob.config.digest;
   const fits = (blob.manifests ?? []).filter(
     (manifest) =>
@@ -75,8 +76,8 @@ async function configBehind(
       (manifest.platform?.architecture === undefined || manifest.platform.architecture === inspect.Architecture),
   );
   for (const manifest of fits) {
-    const config = await configBehind(manifest.digest, inspect, depth - 1, signal);
-    if (await hasLayers(config, inspect.RootFS.Layers ?? [], signal)) return config;
+    const config = await configBehind(manifest.digest, inspect, info, depth - 1, signal);
+    if (await hasLayers(config, inspect.RootFS.Layers ?? [], info, signal)) return config;
   }
   throw new DrayError("DOCKER_ERROR", `the index of image ${inspect.Id} has no manifest for this host`);
 }
@@ -87,10 +88,11 @@ const ImageConfig = z.object({ rootfs: z.object({ diff_ids: z.array(z.string()) 
 async function hasLayers(
   configDigest: string,
   diffIds: readonly string[],
+  info: DockerInfo,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   try {
-    const text = await containerdQuery(["content", "get", configDigest], signal);
+    const text = await containerdQuery(info, ["content", "get", configDigest], signal);
     return sameLayers(ImageConfig.parse(JSON.parse(text)).rootfs.diff_ids, diffIds);
   } catch (thrown) {
     // The content of other platforms is listed in an index but not pulled.

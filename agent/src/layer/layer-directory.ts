@@ -27,8 +27,9 @@ async function mountedUpper(pid: number): Promise<string | undefined> {
 
 /** With the containerd store a container has a snapshot of its own name, mounted only while it runs. */
 async function snapshotUpper(docker: DockerPort, dockerId: string, signal?: AbortSignal): Promise<string | undefined> {
-  const { Driver: snapshotter } = await docker.info({ signal });
-  const words = await containerdQuery(["snapshots", "--snapshotter", snapshotter, "mounts", "/mnt", dockerId], signal);
+  const info = await docker.info({ signal });
+  const query = ["snapshots", "--snapshotter", info.Driver, "mounts", "/mnt", dockerId];
+  const words = await containerdQuery(info, query, signal);
   return upperOfMountCommand(words);
 }
 
