@@ -18,14 +18,16 @@ export async function verdictOn(
   node: string,
   flags: readonly string[] = [],
 ): Promise<Verdict> {
-  const { document } = await lab.dray<Verdict[] | { verdicts: Verdict[] }>([
+  const { document, exitCode, stderr } = await lab.dray<Verdict[] | { verdicts?: Verdict[] } | undefined>([
     "check",
     container,
     "--to",
     node,
     ...flags,
   ]);
-  const verdicts = Array.isArray(document) ? document : document.verdicts;
+  const verdicts = Array.isArray(document) ? document : document?.verdicts;
+  if (verdicts === undefined)
+    throw new Error(`dray check ended with ${exitCode}: ${JSON.stringify(document)} ${stderr}`);
   const verdict = verdicts.find((each) => each.node === node);
   if (verdict === undefined) throw new Error(`no verdict on ${node}`);
   return verdict;

@@ -14,6 +14,14 @@ describe("locks", () => {
     expect(again).toBeDefined();
   });
 
+  it("have names of any length", async () => {
+    const long = name("x".repeat(500));
+    await using _lock = await lockOrRefuse(long, "busy");
+    expect(await tryLock(long)).toBeUndefined();
+    await using other = await tryLock(`${long}y`);
+    expect(other).toBeDefined();
+  });
+
   it("are waited for by several, who get them one after the other", async () => {
     const order: string[] = [];
     const take = async (who: string) => {

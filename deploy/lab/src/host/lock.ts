@@ -2,8 +2,15 @@
  * One command at a time on one thing. The lock is an abstract UNIX socket: the
  * kernel gives it up with the process, so that no crash leaves a stale one.
  */
+import { createHash } from "node:crypto";
 import { connect, createServer, type Socket } from "node:net";
 import { hasCode, LabError } from "../errors.ts";
+
+/** What a name stands for may be a path of any length, and a socket's name has 107 bytes. */
+function socketOf(name: string): string {
+  const short = Buffer.byteLength(name) <= 64 ? name : createHash("sha256").update(name).digest("hex");
+  return `\0drayage-lab/${short}`;
+}
 
 /** Holds the lock until disposed; undefined when another process has it. */
 export async function tryLock(name: string): Promise<AsyncDisposable | undefined> {
@@ -16,7 +23,7 @@ export async function tryLock(name: string): Promise<AsyncDisposable | undefined
   try {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(`\0drayage-lab/${name}`, resolve);
+      server.listen(socketOf(name), resolve);
     });
   } catch (error) {
     if (hasCode(error, "EADDRINUSE")) return undefined;
@@ -55,7 +62,7 @@ export async function lockOrWait(name: string, signal?: AbortSignal, onWait?: ()
 async function holderGone(name: string, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted();
   await new Promise<void>((resolve) => {
-    const socket = connect(`\0drayage-lab/${name}`);
+    const socket = connect(socketOf(name));
     const stop = () => socket.destroy();
     signal?.addEventListener("abort", stop, { once: true });
     socket.on("error", stop);
