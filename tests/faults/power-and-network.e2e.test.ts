@@ -1,5 +1,6 @@
 /** Power cuts, cut links, a silent etcd. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { NodeDocument } from "../../cli/src/documents/cluster-documents.ts";
 import { eventually } from "../harness/eventually.ts";
 import { runningCopies } from "../harness/one-copy.ts";
 import type { FaultOf } from "./case-terms.ts";
@@ -227,5 +228,37 @@ describe("etcd stopped", () => {
       },
       outcomes: ["completed"],
     });
+  });
+});
+
+describe("a member of etcd that its clients reach, and the other members do not", () => {
+  const LIMIT_MS = 20_000;
+  const ALONE = ["in tcp dport 2380", "in tcp sport 2380", "out tcp dport 2380", "out tcp sport 2380"];
+  const HOOKS = { in: "input", out: "output" };
+  const rules = [
+    "table inet alone",
+    ...Object.entries(HOOKS).map(
+      ([chain, hook]) => `chain inet alone ${chain} { type filter hook ${hook} priority 0; }`,
+    ),
+    ...ALONE.map((rule) => `rule inet alone ${rule} drop`),
+  ];
+
+  test.runIf(isChosen(false))("no node loses its registration, and containers move", async () => {
+    const { source, destination, other } = await stage.set();
+    const registrations = async () =>
+      (await stage.lab.dray<NodeDocument[]>(["node", "ls"])).document.map((node) => [node.name, node.registered_at]);
+    const before = await registrations();
+    const endsAt = performance.now() + LIMIT_MS;
+    await stage.lab.exec(other, ["nft", rules.map((rule) => `add ${rule}`).join("; ")]);
+    try {
+      for (const round = { trips: 0 }; performance.now() < endsAt || round.trips % 2 === 1; round.trips++) {
+        const { document } = await stage.migrate(round.trips % 2 === 0 ? destination : source);
+        expect(document?.outcome, JSON.stringify(document?.error)).toBe("completed");
+      }
+      expect(await registrations()).toEqual(before);
+    } finally {
+      await stage.lab.exec(other, ["nft", "delete", "table", "inet", "alone"]);
+    }
+    await stage.assertSound(source, { onwards: destination });
   });
 });

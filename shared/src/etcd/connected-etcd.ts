@@ -7,7 +7,7 @@ import {
   ConsecutiveBreaker,
   handleWhen,
 } from "cockatiel";
-import { Etcd3, type IOptions, isRecoverableError } from "etcd3";
+import { Etcd3, type IOptions, isRecoverableError, type LeaseClient } from "etcd3";
 import { addressedChannel, type EtcdIdentity } from "./address-name.ts";
 import { Overdue } from "./overdue.ts";
 
@@ -17,6 +17,8 @@ import { Overdue } from "./overdue.ts";
  */
 const CONNECT_MS = 2_000;
 
+export type KeepAliveStream = Awaited<ReturnType<LeaseClient["leaseKeepAlive"]>>;
+
 /** What is needed of the members in etcd3's pool, which it does not show. */
 interface PoolHost {
   /** Without scheme. */
@@ -24,6 +26,7 @@ interface PoolHost {
   channelCredentials: ChannelCredentials;
   channelOptions: ChannelOptions;
   getServiceClient(name: "KV"): Client;
+  getServiceClient(name: "Lease"): Client & { leaseKeepAlive(options: { deadline: number }): KeepAliveStream };
   /** By the name of the service; they share one connection. */
   cachedServices: Record<string, Client>;
 }
@@ -63,6 +66,13 @@ export class ConnectedEtcd extends Etcd3 {
     // All are looked at, so that the connection to each is made, and made anew.
     const connected = this.#hosts.filter((host) => this.#isConnected(host));
     return asked === undefined || connected.length === 0 || connected.includes(asked);
+  }
+
+  /** One to each member to which a connection stands. */
+  keepAliveStreams(deadline: number): KeepAliveStream[] {
+    return this.#hosts
+      .filter((host) => this.#isConnected(host))
+      .map((host) => host.getServiceClient("Lease").leaseKeepAlive({ deadline }));
   }
 
   /** Looking also makes it connect. */

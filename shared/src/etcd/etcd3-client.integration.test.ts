@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ConnectionPool } from "etcd3/lib/connection-pool.js";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { DrayError } from "../errors/dray-error.ts";
 import { abort, commit, confirmRunning, enterSwitch } from "../state/owner.ts";
 import { keys } from "../state/keys.ts";
@@ -240,5 +241,39 @@ describe("an etcd that hangs", () => {
     await lease.revoke();
     expect(lease.lost.aborted).toBe(true);
     expect(await client.get("revoked")).toBeNull();
+  });
+});
+
+describe("a cluster of three", () => {
+  let members: EtcdProcess[];
+  let all: EtcdPort;
+
+  beforeEach(async () => {
+    members = await EtcdProcess.startCluster(3);
+    const [first] = members;
+    if (first === undefined) throw new Error("no member");
+    all = openEtcd({ endpoints: members.map(({ endpoint }) => endpoint), identity: first.identity });
+    // A connection to each stands.
+    for (let reads = 0; reads < 20; reads++) await all.get("x");
+  }, 60_000);
+
+  afterEach(async () => {
+    all.close();
+    await Promise.all(members.map((member) => member.stop()));
+  });
+
+  test("a lease is kept while the member that would be asked first hangs", { timeout: 60_000 }, async () => {
+    const lease = await all.grantLease({ ttlSeconds: 6 });
+    // The last member is the first choice of every call, instead of chance.
+    ConnectionPool.deterministicOrder = true;
+    members.at(-1)?.suspend();
+    try {
+      // Past what a member that hangs may take until its connections count as broken.
+      await new Promise((resolve) => setTimeout(resolve, 15_000));
+      expect(lease.held()).toBe(true);
+    } finally {
+      ConnectionPool.deterministicOrder = false;
+      members.at(-1)?.resume();
+    }
   });
 });

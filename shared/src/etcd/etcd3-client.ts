@@ -1,12 +1,12 @@
 /** The etcd port over etcd3. */
 import type { ChannelOptions } from "@grpc/grpc-js";
 import { noop } from "cockatiel";
-import { type Etcd3, EtcdLeaseInvalidError, isRecoverableError } from "etcd3";
+import { EtcdLeaseInvalidError, isRecoverableError } from "etcd3";
 import { pauseAtMost } from "../concurrency/pause.ts";
 import { DrayError } from "../errors/dray-error.ts";
 import type { EtcdIdentity } from "./address-name.ts";
 import { bootTimeMs } from "./boot-clock.ts";
-import { ConnectedEtcd, endpointPolicy } from "./connected-etcd.ts";
+import { ConnectedEtcd, endpointPolicy, type KeepAliveStream } from "./connected-etcd.ts";
 import { toEtcdError, wasNeverSent } from "./etcd3-errors.ts";
 import type {
   CallOptions,
@@ -26,7 +26,7 @@ const DEFAULT_DEADLINE_MS = 3_000;
 /** An endpoint that hangs costs a read so much before the next one is asked. */
 const ATTEMPT_MS = 1_000;
 const RETRY_PAUSE_MS = 50;
-/** A keepalive unanswered for so long is sent a second time. */
+/** A keepalive unanswered for so long is sent to every member. */
 const HEDGE_MS = 700;
 
 const CHANNEL_OPTIONS: ChannelOptions = {
@@ -65,11 +65,11 @@ export function openEtcd(options: EtcdOptions): EtcdPort {
 }
 
 class Etcd3Client implements EtcdPort {
-  readonly #client: Etcd3;
+  readonly #client: ConnectedEtcd;
   readonly #attemptMs: number;
 
   /** @param attemptMs limit of one attempt at a read */
-  constructor(client: Etcd3, attemptMs: number) {
+  constructor(client: ConnectedEtcd, attemptMs: number) {
     this.#client = client;
     this.#attemptMs = attemptMs;
   }
@@ -194,8 +194,7 @@ class Etcd3Client implements EtcdPort {
   }
 }
 
-async function keepAliveOnce(client: Etcd3, leaseId: string, deadlineMs: number): Promise<number> {
-  const stream = await client.leaseClient.leaseKeepAlive({ deadline: Date.now() + deadlineMs });
+async function keepAliveOn(stream: KeepAliveStream, leaseId: string): Promise<number> {
   try {
     return await new Promise<number>((resolve, reject) => {
       stream.on("data", (response) => resolve(Number(response.TTL)));
@@ -208,18 +207,16 @@ async function keepAliveOnce(client: Etcd3, leaseId: string, deadlineMs: number)
   }
 }
 
-function leaseCalls(client: Etcd3): LeaseCalls {
+function leaseCalls(client: ConnectedEtcd): LeaseCalls {
   return {
     keepAlive: async (leaseId, deadlineMs) => {
-      let isAnswered = false;
-      const first = keepAliveOnce(client, leaseId, deadlineMs).finally(() => {
-        isAnswered = true;
-      });
-      // Repeating it does no harm, and another member may answer while one hangs.
-      const second = pauseAtMost(HEDGE_MS, undefined).then(() =>
-        isAnswered ? first : keepAliveOnce(client, leaseId, deadlineMs - HEDGE_MS),
+      const deadline = Date.now() + deadlineMs;
+      const first = client.leaseClient.leaseKeepAlive({ deadline }).then((stream) => keepAliveOn(stream, leaseId));
+      // Repeating it does no harm; one member that hangs, or knows no leader, must not be all that are asked.
+      const isLate = pauseAtMost(HEDGE_MS, undefined).then(() => Promise.reject(new Error("late")));
+      return await Promise.race([first, isLate]).catch(() =>
+        Promise.any([first, ...client.keepAliveStreams(deadline).map((stream) => keepAliveOn(stream, leaseId))]),
       );
-      return await Promise.any([first, second]);
     },
     revoke: async (leaseId) => {
       try {

@@ -1,4 +1,4 @@
-/** A real etcd for tests: one member, TLS with client certificates, loopback, a directory of its own. */
+/** A real etcd for tests: TLS with client certificates, loopback, a directory of its own for each member. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
@@ -34,12 +34,44 @@ export class EtcdProcess {
     this.#child = child;
   }
 
+  /** A cluster of one. */
   static async start(): Promise<EtcdProcess> {
-    const directory = await mkdtemp(join(tmpdir(), "drayage-etcd-"));
+    const [member] = await EtcdProcess.startCluster(1);
+    if (member === undefined) throw new Error("no member was started");
+    return member;
+  }
+
+  /** Returns when every member answers. */
+  static async startCluster(count: number): Promise<EtcdProcess[]> {
     const authority = await createAuthority("test");
+    const ports = await freePorts(2 * count);
+    const plan = Array.from({ length: count }, (_, index) => ({
+      name: `e${index + 1}`,
+      clientPort: ports[2 * index],
+      peer: `http://127.0.0.1:${ports[2 * index + 1]}`,
+    }));
+    const cluster = plan.map(({ name, peer }) => `${name}=${peer}`).join(",");
+    const members = await Promise.all(plan.map((member) => EtcdProcess.#spawn(authority, member, cluster)));
+    for (const member of members) {
+      const client = member.open();
+      try {
+        await client.get("ready", { deadlineMs: 20_000 });
+      } finally {
+        client.close();
+      }
+    }
+    return members;
+  }
+
+  static async #spawn(
+    authority: Authority,
+    { name, clientPort, peer }: { name: string; clientPort: number | undefined; peer: string },
+    cluster: string,
+  ): Promise<EtcdProcess> {
+    const directory = await mkdtemp(join(tmpdir(), "drayage-etcd-"));
     const server = await issueIdentity(
       authority,
-      { role: "etcd", name: "e1" },
+      { role: "etcd", name },
       { alternativeNames: ["127.0.0.1", "localhost"] },
     );
     const identity = await issueIdentity(authority, { role: "coordinator", name: "c1" });
@@ -47,18 +79,16 @@ export class EtcdProcess {
     await writeFile(file("ca.crt"), authority.caPem);
     await writeFile(file("etcd.crt"), server.certPem);
     await writeFile(file("etcd.key"), server.keyPem, { mode: 0o600 });
-    const [clientPort, peerPort] = await freePorts(2);
     const endpoint = `https://127.0.0.1:${clientPort}`;
-    const peer = `http://127.0.0.1:${peerPort}`;
     const options = {
-      name: "e1",
+      name,
       "data-dir": file("data"),
       // One address more than the certificate names.
       "listen-client-urls": `${endpoint},https://127.0.0.2:${clientPort}`,
       "advertise-client-urls": endpoint,
       "listen-peer-urls": peer,
       "initial-advertise-peer-urls": peer,
-      "initial-cluster": `e1=${peer}`,
+      "initial-cluster": cluster,
       "client-cert-auth": "true",
       "trusted-ca-file": file("ca.crt"),
       "cert-file": file("etcd.crt"),
@@ -67,14 +97,7 @@ export class EtcdProcess {
     };
     const argv = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
     const child = spawn("etcd", argv, { stdio: ["ignore", "ignore", "inherit"] });
-    const etcd = new EtcdProcess(authority, identity, endpoint, directory, child);
-    const client = etcd.open();
-    try {
-      await client.get("ready", { deadlineMs: 20_000 });
-    } finally {
-      client.close();
-    }
-    return etcd;
+    return new EtcdProcess(authority, identity, endpoint, directory, child);
   }
 
   /** A new client with connections of its own. */
