@@ -36,10 +36,12 @@ if (words.includes("create")) {
 process.exit(spawnSync("/usr/bin/crun", words, { stdio: "inherit" }).status);
 `;
 
-/** Undone in any case, last first. */
+/** Undone in any case, last first, each whatever became of the others. */
 const undo: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step();
+  const errors: unknown[] = [];
+  for (const step of undo.splice(0).reverse()) await step().catch((error: unknown) => errors.push(error));
+  if (errors.length > 0) throw new AggregateError(errors, errors.map(String).join("; "));
 });
 
 /** Starts it; it is refused for exactly this, with a remedy and exit code 4, and runs on. */
@@ -51,17 +53,20 @@ async function expectRefused(
   const { lab } = stage;
   const container = await stage.start({ ...options, image: IMAGE, command: COMMAND });
   const { name } = container;
-  await knownToCluster(lab, name);
-  const { ok, findings } = await verdictOn(lab, name, to);
-  expect(ok).toBe(false);
-  const refused = findings.filter(({ severity }) => severity === "blocking");
-  expect([...new Set(refused.map((finding) => finding.code))]).toEqual(codes);
-  for (const { message, remedy } of refused) expect([message, remedy]).not.toContain("");
-  expect((await lab.dray(["migrate", name, "--to", to])).exitCode).toBe(4);
-  await assertOneCopy(lab, container, options.node);
-  await stage.nothingElseLeft();
-  // What it runs under goes before the stage removes it.
-  await removeContainer(lab, name);
+  try {
+    await knownToCluster(lab, name);
+    const { ok, findings } = await verdictOn(lab, name, to);
+    expect(ok).toBe(false);
+    const refused = findings.filter(({ severity }) => severity === "blocking");
+    expect([...new Set(refused.map((finding) => finding.code))]).toEqual(codes);
+    for (const { message, remedy } of refused) expect([message, remedy]).not.toContain("");
+    expect((await lab.dray(["migrate", name, "--to", to])).exitCode).toBe(4);
+    await assertOneCopy(lab, container, options.node);
+    await stage.nothingElseLeft();
+  } finally {
+    // What it runs under goes before the stage would remove it.
+    await removeContainer(lab, name);
+  }
 }
 
 /** Docker's configuration of a node, until the test ends; `how` is what makes Docker read it. */
@@ -84,8 +89,8 @@ async function configureDocker(
 test("a container under crun", async () => {
   const { lab, source, destination } = stage;
   await installPackages(lab, [source], ["crun"]);
+  undo.push(() => lab.exec(source, ["rm", "--force", CRUN]));
   await lab.writeFile(source, CRUN, WITHOUT_LIMITS, "0755");
-  undo.push(() => lab.exec(source, ["rm", CRUN]));
   const runtimes = { drayage: { path: "/usr/bin/drayage-runc" }, crun: { path: CRUN } };
   await configureDocker(source, { runtimes }, "reload");
   const known = () => lab.docker(source, "info", "--format={{.Runtimes}}");
@@ -99,14 +104,11 @@ test("a container under crun", async () => {
 
 test("Docker that maps user ids, as source and as destination", async () => {
   const { lab, source, third } = stage;
-  const user = "mapped";
-  await lab.shell(
-    third,
-    'useradd --system "$1"; for f in /etc/subuid /etc/subgid; do echo "$1:165536:65536" >>$f; done',
-    user,
-  );
-  undo.push(() => lab.shell(third, 'userdel "$1"; rm -rf /var/lib/docker/165536.165536', user));
-  await configureDocker(third, { "userns-remap": user }, "restart");
+  undo.push(() => lab.shell(third, MAPPED_END));
+  await lab.shell(third, MAPPED_START);
+  await configureDocker(third, { "userns-remap": "mapped" }, "restart");
+  // What containerd has of it is under this configuration only.
+  undo.push(() => lab.docker(third, "system", "prune", "--all", "--force"));
   await lab.images(["debian-tools"], [third]);
   await lab.ready();
   await expectRefused({ node: third, name: "with-other-ids", options: NO_NETWORK }, source, ["userns-remap"]);
@@ -131,6 +133,15 @@ test("Docker without root", async () => {
   ]);
 });
 
+const MAPPED_START = `
+useradd --system mapped
+for f in /etc/subuid /etc/subgid; do echo mapped:165536:65536 >>$f; done
+`;
+const MAPPED_END = `
+if id mapped >/dev/null 2>&1; then userdel mapped; fi
+rm -rf /var/lib/docker/165536.165536
+`;
+
 /** As Docker's own script for it does; the device's mode is what udev gives it on a host. */
 const ROOTLESS_START = `
 chmod 0666 /dev/net/tun
@@ -144,6 +155,6 @@ systemd-run --quiet --collect --unit=rootless-docker --uid=rootless \\
 `;
 const ROOTLESS_END = `
 if systemctl --quiet is-active rootless-docker; then systemctl stop rootless-docker; fi
-userdel rootless
+if id rootless >/dev/null 2>&1; then userdel rootless; fi
 rm -rf /run/rootless /home/rootless
 `;

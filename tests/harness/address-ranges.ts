@@ -1,6 +1,7 @@
 /**
  * Which of the lab's free addresses each suite takes. No two suites share one: for up to a minute, neighbour tables
  * know an address by the MAC address of the container that had it last, and the next one would not be reached.
+ * Benchmarks and the lab of virtual machines have labs of their own.
  */
 const NEEDED = {
   faults: 1,

@@ -58,10 +58,7 @@ export async function startRedis(
   return started;
 }
 
-/**
- * The first connection that a port of a new container accepts. A container that has ended instead, or does not listen
- * in time, is an error with what it said.
- */
+/** The first connection that a port of a new container accepts; if none does in time, an error with what it said. */
 export async function firstConnection(
   lab: TestLab,
   node: string,
@@ -72,9 +69,9 @@ export async function firstConnection(
   try {
     return await eventually(() => LineConnection.open({ host: address, port }), { what, deadlineMs: 60_000 });
   } catch (error) {
-    const state = await lab.tryExec(node, ["docker", "inspect", "--format={{json .State}}", name]);
-    const said = await lab.shell(node, 'docker logs --tail=40 "$1" 2>&1', name);
-    throw new Error(`it does not: ${state.stdout}; it said: ${said}`, { cause: error });
+    const tell = ["/bin/sh", "-c", 'docker inspect --format="{{json .State}}" "$1"; docker logs --tail=40 "$1"', "sh"];
+    const told = await lab.tryExec(node, [...tell, name]).catch(() => undefined);
+    throw new Error(`${what}: it does not; Docker says: ${told?.stdout} ${told?.stderr}`, { cause: error });
   }
 }
 

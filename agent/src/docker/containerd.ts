@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { runCommand } from "../host/run-command.ts";
+import { hasSecurityOption } from "./security-options.ts";
 import type { DockerInfo } from "./types.ts";
 
 /** containerd as a service of the host, and as a child of dockerd. */
@@ -13,7 +14,7 @@ const SOCKETS = ["/run/containerd/containerd.sock", "/run/docker/containerd/cont
  * a root directory, for each mapping: `moby-165536.165536` and `/var/lib/docker/165536.165536`.
  */
 export function containerdNamespace(info: Pick<DockerInfo, "DockerRootDir" | "SecurityOptions">): string {
-  return (info.SecurityOptions ?? []).includes("name=userns") ? `moby-${basename(info.DockerRootDir)}` : "moby";
+  return hasSecurityOption(info, "userns") ? `moby-${basename(info.DockerRootDir)}` : "moby";
 }
 
 async function socketPath(): Promise<string> {

@@ -68,11 +68,11 @@ export class ConnectedEtcd extends Etcd3 {
     return asked === undefined || connected.length === 0 || connected.includes(asked);
   }
 
-  /** One to each member to which a connection stands. */
-  keepAliveStreams(deadline: number): KeepAliveStream[] {
+  /** What `use` makes of a stream of keepalives to each member to which a connection stands. */
+  withEachMember<T>(deadline: number, use: (stream: KeepAliveStream) => T): T[] {
     return this.#hosts
       .filter((host) => this.#isConnected(host))
-      .map((host) => host.getServiceClient("Lease").leaseKeepAlive({ deadline }));
+      .map((host) => use(host.getServiceClient("Lease").leaseKeepAlive({ deadline })));
   }
 
   /** Looking also makes it connect. */

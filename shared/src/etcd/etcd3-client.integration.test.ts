@@ -245,8 +245,13 @@ describe("an etcd that hangs", () => {
 });
 
 describe("a cluster of three", () => {
-  let members: EtcdProcess[];
-  let all: EtcdPort;
+  let members: EtcdProcess[] = [];
+  let all: EtcdPort | undefined;
+
+  const cluster = (): EtcdPort => {
+    if (all === undefined) throw new Error("the cluster is not open");
+    return all;
+  };
 
   beforeEach(async () => {
     members = await EtcdProcess.startCluster(3);
@@ -254,16 +259,17 @@ describe("a cluster of three", () => {
     if (first === undefined) throw new Error("no member");
     all = openEtcd({ endpoints: members.map(({ endpoint }) => endpoint), identity: first.identity });
     // A connection to each stands.
-    for (let reads = 0; reads < 20; reads++) await all.get("x");
+    for (let reads = 0; reads < 20; reads++) await cluster().get("x");
   }, 60_000);
 
   afterEach(async () => {
-    all.close();
-    await Promise.all(members.map((member) => member.stop()));
+    all?.close();
+    all = undefined;
+    await Promise.all(members.splice(0).map((member) => member.stop()));
   });
 
   test("a lease is kept while the member that would be asked first hangs", { timeout: 60_000 }, async () => {
-    const lease = await all.grantLease({ ttlSeconds: 6 });
+    const lease = await cluster().grantLease({ ttlSeconds: 12 });
     // The last member is the first choice of every call, instead of chance.
     ConnectionPool.deterministicOrder = true;
     members.at(-1)?.suspend();
@@ -273,6 +279,7 @@ describe("a cluster of three", () => {
       expect(lease.held()).toBe(true);
     } finally {
       ConnectionPool.deterministicOrder = false;
+      await lease.revoke();
       members.at(-1)?.resume();
     }
   });

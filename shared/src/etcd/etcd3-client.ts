@@ -26,7 +26,7 @@ const DEFAULT_DEADLINE_MS = 3_000;
 /** An endpoint that hangs costs a read so much before the next one is asked. */
 const ATTEMPT_MS = 1_000;
 const RETRY_PAUSE_MS = 50;
-/** A keepalive unanswered for so long is sent to every member. */
+/** A keepalive that has failed, or is unanswered for so long, is sent to every member. */
 const HEDGE_MS = 700;
 
 const CHANNEL_OPTIONS: ChannelOptions = {
@@ -213,9 +213,9 @@ function leaseCalls(client: ConnectedEtcd): LeaseCalls {
       const deadline = Date.now() + deadlineMs;
       const first = client.leaseClient.leaseKeepAlive({ deadline }).then((stream) => keepAliveOn(stream, leaseId));
       // Repeating it does no harm; one member that hangs, or knows no leader, must not be all that are asked.
-      const isLate = pauseAtMost(HEDGE_MS, undefined).then(() => Promise.reject(new Error("late")));
-      return await Promise.race([first, isLate]).catch(() =>
-        Promise.any([first, ...client.keepAliveStreams(deadline).map((stream) => keepAliveOn(stream, leaseId))]),
+      const tooLate = pauseAtMost(HEDGE_MS, undefined).then(() => Promise.reject(new Error("not answered yet")));
+      return await Promise.race([first, tooLate]).catch(() =>
+        Promise.any([first, ...client.withEachMember(deadline, (stream) => keepAliveOn(stream, leaseId))]),
       );
     },
     revoke: async (leaseId) => {

@@ -1,6 +1,7 @@
 /** Programs, kernel and processor of one host, and of two that must agree. */
 import { basename } from "node:path";
 import type { HostFacts } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
+import { hasSecurityOption } from "../../docker/security-options.ts";
 import { API_VERSION } from "../../docker/transport.ts";
 import type { DockerInfo } from "../../docker/types.ts";
 import { type Check, when } from "../check.ts";
@@ -77,14 +78,18 @@ export const HOST_CHECKS: readonly Check<OneHost>[] = [
     code: "rootless",
     severity: "blocking",
     find: ({ info }) =>
-      when(hasOption(info, "rootless"), "Docker runs rootless here.", "Use a Docker that runs as root; CRIU needs it."),
+      when(
+        hasSecurityOption(info, "rootless"),
+        "Docker runs rootless here.",
+        "Use a Docker that runs as root; CRIU needs it.",
+      ),
   },
   {
     code: "userns-remap",
     severity: "blocking",
     find: ({ info }) =>
       when(
-        hasOption(info, "userns"),
+        hasSecurityOption(info, "userns"),
         "Docker maps user ids here (userns-remap); the ids in memory and layer would be others on the other host.",
         "Switch userns-remap off in Docker's daemon.json.",
       ),
@@ -295,10 +300,6 @@ function missingSelinux(label: string, host: HostFacts, sourceHost: HostFacts): 
     `The container has the SELinux label ${label}, which the source enforces and this host does not.`,
     "Switch enforcing on here (`setenforce 1`), or start the container with --security-opt label=disable.",
   );
-}
-
-function hasOption(info: DockerInfo, name: string): boolean {
-  return (info.SecurityOptions ?? []).some((option) => option.split(",").includes(`name=${name}`));
 }
 
 function kernelNumbers(release: string): number[] {

@@ -51,16 +51,15 @@ export class EtcdProcess {
       peer: `http://127.0.0.1:${ports[2 * index + 1]}`,
     }));
     const cluster = plan.map(({ name, peer }) => `${name}=${peer}`).join(",");
-    const members = await Promise.all(plan.map((member) => EtcdProcess.#spawn(authority, member, cluster)));
-    for (const member of members) {
-      const client = member.open();
-      try {
-        await client.get("ready", { deadlineMs: 20_000 });
-      } finally {
-        client.close();
-      }
+    const members: EtcdProcess[] = [];
+    try {
+      for (const member of plan) members.push(await EtcdProcess.#spawn(authority, member, cluster));
+      await Promise.all(members.map((member) => member.#answers()));
+      return members;
+    } catch (thrown) {
+      await Promise.all(members.map((member) => member.stop()));
+      throw thrown;
     }
-    return members;
   }
 
   static async #spawn(
@@ -100,6 +99,15 @@ export class EtcdProcess {
     return new EtcdProcess(authority, identity, endpoint, directory, child);
   }
 
+  async #answers(): Promise<void> {
+    const client = this.open();
+    try {
+      await client.get("ready", { deadlineMs: 20_000 });
+    } finally {
+      client.close();
+    }
+  }
+
   /** A new client with connections of its own. */
   open(): EtcdPort {
     return openEtcd({ endpoints: [this.endpoint], identity: this.identity });
@@ -122,9 +130,11 @@ export class EtcdProcess {
   }
 
   async stop(): Promise<void> {
-    const gone = once(this.#child, "exit");
-    this.#child.kill("SIGKILL");
-    await gone;
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const gone = once(this.#child, "exit");
+      this.#child.kill("SIGKILL");
+      await gone;
+    }
     await rm(this.#directory, { recursive: true });
   }
 }
