@@ -1,11 +1,12 @@
 /** Findings of preflight that take something real on a host to be made: each is made, found and refused. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { knownToCluster } from "../harness/containers.ts";
 import { hasSysResource } from "../../deploy/lab/src/node/resource-limits.ts";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
 import { eventually } from "../harness/eventually.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
+import { undoAfterEach } from "./undo.ts";
 import { verdictOn } from "./verdict.ts";
 
 /** At once, though an agent may run it just now: it looks at its CRIU again and again while that is unfit. */
@@ -16,11 +17,7 @@ const SLEEP = ["sleep", "3600"];
 /** The package's own; nodes need not have another interpreter. */
 const NODE = "/usr/lib/drayage/node";
 
-/** Undone in any case, last first. */
-const undo: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step();
-});
+const undo = undoAfterEach();
 
 /** All of them are found, with a remedy, and the migration is refused with exit code 4. */
 async function expectRefused(name: string, codes: readonly string[]): Promise<void> {
@@ -40,7 +37,7 @@ async function shutPages(node: string, verdict: string): Promise<() => Promise<v
   const rule = `add table inet shut; add chain inet shut in { type filter hook input priority 0; }; add rule inet shut in tcp dport 7401 ${verdict}`;
   await lab.exec(node, ["nft", rule]);
   const open = async () => void (await lab.tryExec(node, ["nft", "delete", "table", "inet", "shut"]));
-  undo.push(open);
+  undo(open);
   return open;
 }
 
@@ -159,7 +156,7 @@ test("processes of other users, only where CRIU cannot dump them", async () => {
   // Where the lab has had to help CRIU out, it fails without that.
   if (hasSysResource(await lab.exec(stage.source, ["cat", "/proc/1/status"]))) return;
   await lab.shell(stage.source, 'mount --bind /usr/sbin/criu "$(command -v criu)"');
-  undo.push(() => lab.shell(stage.source, `${UNMOUNT} "$(command -v criu)"`));
+  undo(() => lab.shell(stage.source, `${UNMOUNT} "$(command -v criu)"`));
   await expectRefused(name, ["other-users-processes"]);
 });
 
@@ -175,13 +172,13 @@ describe("on the destination", () => {
     const name = "nowhere-to-go";
     await lab.docker(stage.source, "network", "create", "only-here");
     // After the container, which stage removes later.
-    undo.push(() => lab.tryExec(stage.source, ["docker", "network", "rm", "--force", "only-here"]));
-    undo.push(() => lab.tryExec(stage.source, ["docker", "rm", "--force", name]));
+    undo(() => lab.tryExec(stage.source, ["docker", "network", "rm", "--force", "only-here"]));
+    undo(() => lab.tryExec(stage.source, ["docker", "rm", "--force", name]));
     const options = ["--network=only-here", "--publish=18081:80"];
     await stage.start({ node: stage.source, name, image: TOOLS, command: SLEEP, options });
     const listen = [NODE, "-e", "require('node:net').createServer().listen(18081)"];
     await lab.exec(stage.destination, ["systemd-run", "--unit=takes-port", "--collect", ...listen]);
-    undo.push(() => lab.exec(stage.destination, ["systemctl", "stop", "takes-port"]));
+    undo(() => lab.exec(stage.destination, ["systemctl", "stop", "takes-port"]));
     await eventually(
       async () => ((await lab.exec(stage.destination, ["ss", "-Htln", "sport = :18081"])) === "" ? undefined : true),
       { what: "the port is taken", deadlineMs: 15_000 },
@@ -224,7 +221,7 @@ describe("on the destination", () => {
     await stage.start({ node: stage.source, name, address, image: TOOLS, command: SLEEP });
     // The container answers, too.
     await lab.exec(stage.third, ["ip", "address", "add", `${address}/32`, "dev", "host0"]);
-    undo.push(() => lab.exec(stage.third, ["ip", "address", "delete", `${address}/32`, "dev", "host0"]));
+    undo(() => lab.exec(stage.third, ["ip", "address", "delete", `${address}/32`, "dev", "host0"]));
     await expectRefused(name, ["address-answered-by-another"]);
   });
 
@@ -239,7 +236,7 @@ describe("on the destination", () => {
       command: SLEEP,
     });
     await lab.shell(stage.destination, UNFIT_CRIU);
-    undo.push(async () => {
+    undo(async () => {
       await lab.shell(stage.destination, `${UNMOUNT} "$(command -v criu)"; rm -r /run/unfit-criu`);
       await lab.ready();
     });
@@ -266,9 +263,7 @@ describe("on the destination", () => {
     await stage.start({ node: stage.source, name, address: stage.address(), image: TOOLS, command: SLEEP });
     // A source whose CRIU reports a wider register file, and whose kernel an instruction set that nobody has.
     await lab.shell(stage.source, BETTER_PROCESSOR);
-    undo.push(() =>
-      lab.shell(stage.source, `${UNMOUNT} "$(command -v criu)" /proc/cpuinfo; rm -r /run/better-processor`),
-    );
+    undo(() => lab.shell(stage.source, `${UNMOUNT} "$(command -v criu)" /proc/cpuinfo; rm -r /run/better-processor`));
     await knownToCluster(lab, name);
     const { findings } = await verdictOn(lab, name, stage.destination);
     const message = findings.find(({ code }) => code === "cpu-differs")?.message;

@@ -1,11 +1,12 @@
 /** Dockers and runtimes that Drayage does not move from or to: each is set up, found and refused, and nothing is touched. */
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { giveSettings, takeSettings } from "../harness/agent-settings.ts";
 import { knownToCluster, removeContainer, type StartOptions } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
 import { installPackages } from "../harness/node-packages.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "./stage.ts";
+import { undoAfterEach } from "./undo.ts";
 import { verdictOn } from "./verdict.ts";
 
 const stage = new Stage("other-dockers", ["debian-tools"]);
@@ -36,13 +37,7 @@ if (words.includes("create")) {
 process.exit(spawnSync("/usr/bin/crun", words, { stdio: "inherit" }).status);
 `;
 
-/** Undone in any case, last first, each whatever became of the others. */
-const undo: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  const errors: unknown[] = [];
-  for (const step of undo.splice(0).reverse()) await step().catch((error: unknown) => errors.push(error));
-  if (errors.length > 0) throw new AggregateError(errors, errors.map(String).join("; "));
-});
+const undo = undoAfterEach();
 
 /** Starts it; it is refused for exactly this, with a remedy and exit code 4, and runs on. */
 async function expectRefused(
@@ -77,7 +72,7 @@ async function configureDocker(
 ): Promise<void> {
   const { lab } = stage;
   const before = await lab.exec(node, ["cat", DAEMON_JSON]);
-  undo.push(async () => {
+  undo(async () => {
     await lab.writeFile(node, DAEMON_JSON, `${before}\n`);
     await lab.exec(node, ["systemctl", how, "docker"]);
     await lab.ready();
@@ -89,7 +84,7 @@ async function configureDocker(
 test("a container under crun", async () => {
   const { lab, source, destination } = stage;
   await installPackages(lab, [source], ["crun"]);
-  undo.push(() => lab.exec(source, ["rm", "--force", CRUN]));
+  undo(() => lab.exec(source, ["rm", "--force", CRUN]));
   await lab.writeFile(source, CRUN, WITHOUT_LIMITS, "0755");
   const runtimes = { drayage: { path: "/usr/bin/drayage-runc" }, crun: { path: CRUN } };
   await configureDocker(source, { runtimes }, "reload");
@@ -104,11 +99,11 @@ test("a container under crun", async () => {
 
 test("Docker that maps user ids, as source and as destination", async () => {
   const { lab, source, third } = stage;
-  undo.push(() => lab.shell(third, MAPPED_END));
+  undo(() => lab.shell(third, MAPPED_END));
   await lab.shell(third, MAPPED_START);
   await configureDocker(third, { "userns-remap": "mapped" }, "restart");
   // What containerd has of it is under this configuration only.
-  undo.push(() => lab.docker(third, "system", "prune", "--all", "--force"));
+  undo(() => lab.docker(third, "system", "prune", "--all", "--force"));
   await lab.images(["debian-tools"], [third]);
   await lab.ready();
   await expectRefused({ node: third, name: "with-other-ids", options: NO_NETWORK }, source, ["userns-remap"]);
@@ -118,13 +113,13 @@ test("Docker that maps user ids, as source and as destination", async () => {
 test("Docker without root", async () => {
   const { lab, source, destination } = stage;
   await installPackages(lab, [destination], ["rootlesskit", "slirp4netns", "uidmap"]);
-  undo.push(() => lab.shell(destination, ROOTLESS_END));
+  undo(() => lab.shell(destination, ROOTLESS_END));
   await lab.shell(destination, ROOTLESS_START);
   await eventually(async () => await lab.docker(destination, `--host=unix://${ROOTLESS_SOCKET}`, "info"), {
     what: "Docker without root answers",
     deadlineMs: 30_000,
   });
-  undo.push(() => takeSettings(lab, [destination]));
+  undo(() => takeSettings(lab, [destination]));
   await giveSettings(lab, [destination], { DRAYAGE_DOCKER_SOCKET: ROOTLESS_SOCKET });
   await expectRefused({ node: source, name: "to-rootless", options: NO_NETWORK }, destination, [
     "rootless",
