@@ -1,5 +1,6 @@
 /** Ended in the middle of a dump that brings the memory through the page server: the source runs on, with all of it. */
 import { beforeAll, expect, test } from "vitest";
+import { runsAll } from "../faults/choice.ts";
 import { appearance, isAgent, killOnAppearance } from "../faults/node-processes.ts";
 import { eventually } from "../harness/eventually.ts";
 import { importProver } from "../harness/memory-prover.ts";
@@ -20,14 +21,23 @@ beforeAll(async () => {
 
 const isDumpingCriu = ([title = ""]: readonly string[]) => title.startsWith("criu: dump");
 
-const DEEDS: readonly (readonly [what: string, reason: string | null, deed: (id: string) => Promise<unknown>])[] = [
+type Deed = readonly [what: string, reason: string | null, deed: (id: string) => Promise<unknown>];
+
+const DEEDS: readonly Deed[] = [
   ["CRIU is killed", "CRIU_DUMP_FAILED", () => killOnAppearance(stage.lab, stage.source, isDumpingCriu, SETTLE_MS)],
   ["the source's agent is killed", null, () => killOnAppearance(stage.lab, stage.source, isAgent, SETTLE_MS)],
   ["the destination's agent is killed", null, () => killOnAppearance(stage.lab, stage.destination, isAgent, SETTLE_MS)],
   ["it is cancelled", "CANCELLED", (id) => stage.lab.dray(["migration", "cancel", id])],
 ];
 
-test.each(DEEDS)("%s", async (_what, reason, deed) => {
+/** Takes long: until a host that does not answer is given up. */
+const CUT_OFF: Deed = [
+  "the destination is cut off",
+  "AGENT_UNAVAILABLE",
+  () => stage.lab.control("partition", stage.destination),
+];
+
+test.each(runsAll ? [...DEEDS, CUT_OFF] : DEEDS)("%s", async (_what, reason, deed) => {
   const { lab, source, destination } = stage;
   await lab.ready();
   const { container, prover } = await stage.startProver("brought", "--mb", String(MEGABYTES), "--shared", "1");
@@ -44,6 +54,7 @@ test.each(DEEDS)("%s", async (_what, reason, deed) => {
     if (reason !== null) expect(ended.document.error.reason).toBe(reason);
   } finally {
     await lab.link(source, "none");
+    await lab.control("heal", destination);
   }
   expect(await prover.check()).toBeGreaterThan(MEGABYTES * 0.9 * 2 ** 20);
   await assertOneCopy(lab, container, source, { settleMs: SETTLE_MS });

@@ -77,6 +77,16 @@ export class MemoryImageReader {
     return names.flatMap((name) => imageOfPagemapName(name) ?? []);
   }
 
+  /** What the last round's own pagemap says of this image, which it has; to be let go. Throws CORRUPT_STREAM. */
+  async ranges(image: ImageId): Promise<RangeList> {
+    const bytes = await readPagemap(join(this.directories[0] as string, pagemapName(image)));
+    try {
+      return parsePagemap(bytes).ranges;
+    } finally {
+      letGo(bytes);
+    }
+  }
+
   /**
    * The image as the last round left it, to be closed. NOT_FOUND if that round does not have it, CORRUPT_STREAM if any
    * does not fit to the others or to its pages.

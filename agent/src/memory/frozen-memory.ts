@@ -3,6 +3,8 @@
  * dump has put into its images comes from there, what it has left where it is from the processes themselves. CRIU's own
  * ways out of the process, into a file or to a page server, copy every page once more, one process at a time. What the
  * dump has left where it is stays marked: a restore may leave it out once more.
+ *
+ * Or, for a copy that is to fetch its private memory: that is only told of, and what is in the images goes all the same.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
@@ -18,21 +20,26 @@ import type { WriteTracking } from "./write-tracking.ts";
 export interface FrozenSource {
   /** CRIU's images. */
   readonly imageDirectory: string;
+  /** Pages that its last round has are told without their content; null if there was none. */
+  readonly known: Known | null;
+  /** Where the dump has left the rest; null if that stays there, and is only told of. */
+  readonly processes: FrozenProcesses | null;
+  readonly signal: AbortSignal;
+}
+
+export interface FrozenProcesses {
   /** The container's cgroup, absolute; frozen until the end. */
   readonly cgroup: string;
   /** Its init, on the host. */
   readonly initPid: number;
-  /** Pages that its last round has are told without their content; null if there was none. */
-  readonly known: Known | null;
-  /** What was written to since that round is asked of it; null if the kernel does not note it. */
+  /** What was written to since the last round is asked of it; null if the kernel does not note it. */
   readonly tracking: WriteTracking | null;
-  readonly signal: AbortSignal;
 }
 
 export interface FrozenMemory {
   /** Chunks of the memory stream, each to be used before the next is asked for. Once. */
   readonly chunks: AsyncIterable<Buffer>;
-  /** Pages so far. */
+  /** Pages so far, those that stay where they are included. */
   readonly seenPages: number;
   /** Of them, those that were sent. */
   readonly sentPages: number;
@@ -53,7 +60,7 @@ export function memoryOf(batch: PageBatch, chunks: AsyncIterable<Buffer>): Froze
   return {
     chunks,
     get seenPages() {
-      return batch.seenPages;
+      return batch.seenPages + batch.toldPages;
     },
     get sentPages() {
       return batch.sentPages;
@@ -71,10 +78,10 @@ export function memoryOf(batch: PageBatch, chunks: AsyncIterable<Buffer>): Froze
 }
 
 async function* readAll(source: FrozenSource, batch: PageBatch): AsyncGenerator<Buffer> {
-  const { imageDirectory, cgroup, initPid, tracking, signal } = source;
-  const memories = await openMemories(cgroup, initPid);
+  const { imageDirectory, processes, signal } = source;
+  const memories = processes === null ? [] : await openMemories(processes.cgroup, processes.initPid);
   try {
-    const written = tracking?.writtenOf(memories);
+    const written = processes?.tracking?.writtenOf(memories);
     const byPid = new Map(memories.map((memory) => [memory.task.innerPid, memory]));
     const reader = await MemoryImageReader.open(imageDirectory);
     for (const id of await reader.images()) {
@@ -83,7 +90,8 @@ async function* readAll(source: FrozenSource, batch: PageBatch): AsyncGenerator<
       const image = await reader.load(id);
       try {
         yield* batch.open(id);
-        for (const range of image.ranges) yield* readRange(range, image, { memory, written: own }, batch, signal);
+        const left = processes && { memory, written: own };
+        for (const range of image.ranges) yield* readRange(range, image, left, batch, signal);
         yield* batch.drain();
       } finally {
         await image.close();
@@ -95,7 +103,7 @@ async function* readAll(source: FrozenSource, batch: PageBatch): AsyncGenerator<
   }
 }
 
-/** Of a process, where the dump has left its pages. */
+/** Of a process, where the dump has left its pages, if they are to go. */
 interface Left {
   readonly memory: TaskMemory | undefined;
   readonly written: PageSet | null;
@@ -104,13 +112,21 @@ interface Left {
 async function* readRange(
   { vaddr, pages, flags }: PageRange,
   image: MemoryImage,
-  { memory, written }: Left,
+  left: Left | null,
   batch: PageBatch,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const isInImage = (flags & PRESENT) !== 0;
   const isLazy = (flags & LAZY) !== 0;
-  const source: MemorySource = { written, isLazy, read: (address, space) => memory?.read(address, space) ?? 0 };
+  if (left === null && !isInImage) {
+    yield* batch.range(vaddr, pages, flags);
+    return;
+  }
+  const source: MemorySource = {
+    written: left?.written ?? null,
+    isLazy,
+    read: (address, space) => left?.memory?.read(address, space) ?? 0,
+  };
   for (let done = 0; done < pages; ) {
     signal.throwIfAborted();
     const address = vaddr + done * PAGE_BYTES;

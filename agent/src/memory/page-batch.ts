@@ -19,8 +19,10 @@ export class PageBatch {
   #judged = 0;
   #filledPages = 0;
   #image: ImageId | undefined;
-  /** Pages so far. */
+  /** Pages that were added so far. */
   seenPages = 0;
+  /** Pages that were told of without being added. */
+  toldPages = 0;
 
   /** Without anything known, all pages are sent. */
   constructor(encoder: MemoryStreamEncoder, known: Known | null) {
@@ -120,6 +122,7 @@ export class PageBatch {
   /** A range of the open image without content. */
   *range(vaddr: number, pages: number, flags: number): Generator<Buffer> {
     yield* this.drain();
+    this.toldPages += pages;
     yield* this.#writer.range(vaddr, pages, flags);
   }
 

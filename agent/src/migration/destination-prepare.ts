@@ -22,7 +22,7 @@ import type { IncomingTransfer } from "./incoming-transfer.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
 import { shouldPlaceLater } from "./place-later.ts";
 import type { ThawInReserve } from "./prepared-thaw.ts";
-import { detachRounds, lastRound } from "./round-directories.ts";
+import { lastRound } from "./round-directories.ts";
 import { runPhase } from "./run-phase.ts";
 
 /** How long `create` waits for this agent, and the restore for its images and pages. */
@@ -55,10 +55,7 @@ interface Limit {
 
 export interface PreparationParts {
   readonly container: Pick<DestinationContainer, "endpoints">;
-  readonly transfer: Pick<
-    IncomingTransfer,
-    "complete" | "restorable" | "imageBytes" | "repeatedShare" | "expectNoMemory"
-  >;
+  readonly transfer: Pick<IncomingTransfer, "complete" | "restorable" | "imageBytes" | "repeatedShare">;
   readonly reservation: Pick<Reservation, "transferToken" | "tmpfs">;
   readonly fetch: Pick<PageFetch, "start" | "expect" | "takeFromImages" | "restored">;
   readonly start: HeldStart;
@@ -110,7 +107,6 @@ export class Preparation {
       postCopy: postCopy ? { transferToken: reservation.transferToken } : null,
       placesLater: later,
     });
-    if (postCopy) transfer.expectNoMemory();
     const session = await runPhase(phases, "hold-create", () => this.#hold(postCopy || later, endpoints, signal));
     step("held");
     await goFirst(async () => {
@@ -176,14 +172,12 @@ export class Preparation {
   /** Begins while memory is still on its way: CRIU's preparations need none. */
   async #restore(session: RestoreSession, received: Promise<void>, signal: AbortSignal): Promise<void> {
     const { imageDirectory, postCopy, placesLater } = this.#context.record.entry;
-    if (postCopy !== null) await this.#orFailedRestore(session, this.#expectFaults(imageDirectory), signal);
+    const isLazy = postCopy !== null || placesLater;
     // CRIU looks for the fault server first of all, and that must know what is missing.
-    if (placesLater)
-      await this.#orFailedRestore(
-        session,
-        received.then(() => this.#expectToPlace(imageDirectory)),
-        signal,
-      );
+    if (isLazy) {
+      const expected = received.then(() => this.#expectFaults(imageDirectory, placesLater));
+      await this.#orFailedRestore(session, expected, signal);
+    }
     await session.imagesComplete();
     await this.#orFailedRestore(session, received, signal);
     await faultPoint("destination.before-pages-complete");
@@ -191,21 +185,14 @@ export class Preparation {
     const deadlineMs = restoreDeadlineMs(this.#parts.transfer.imageBytes);
     const limit = { deadlineMs, what: "CRIU has not restored" };
     await this.#orFailedRestore(session, session.prepared, signal, limit);
-    if (postCopy !== null || placesLater)
-      await this.#orFailedRestore(session, this.#parts.fetch.restored(), signal, limit);
+    if (isLazy) await this.#orFailedRestore(session, this.#parts.fetch.restored(), signal, limit);
   }
 
-  /** Rounds of memory are no parents of these images: what the copy has of them it fetches, too. */
-  async #expectFaults(imageDirectory: string): Promise<void> {
-    await detachRounds(imageDirectory);
-    await this.#parts.fetch.expect(imageDirectory, false);
-  }
-
-  /** CRIU may want a page itself, before the copy runs. */
-  async #expectToPlace(imageDirectory: string): Promise<void> {
+  /** Of what is in the images, CRIU may want a page itself, before the copy runs. */
+  async #expectFaults(imageDirectory: string, inImages: boolean): Promise<void> {
     const { fetch } = this.#parts;
-    await runPhase(this.#context.phases, "expect-faults", () => fetch.expect(imageDirectory, true));
-    void fetch.takeFromImages(imageDirectory);
+    await runPhase(this.#context.phases, "expect-faults", () => fetch.expect(imageDirectory, inImages));
+    if (inImages) void fetch.takeFromImages(imageDirectory);
   }
 
   /** Waits while the start is held; says what CRIU says if it was its restore that failed, or TIMEOUT after the limit. */

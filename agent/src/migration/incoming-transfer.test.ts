@@ -159,16 +159,6 @@ describe("IncomingTransfer", () => {
     });
   });
 
-  it("is complete without memory where that is fetched later", async () => {
-    await transfer.receive(parts.bundle());
-    await transfer.receive(parts.layer());
-    await transfer.receive(parts.tmpfs());
-    expect(await isComplete()).toBe(false);
-    transfer.expectNoMemory();
-    expect(await isComplete()).toBe(true);
-    expect(await isRestorable()).toBe(true);
-  });
-
   it("takes rounds of memory in their order, each in a directory of its own", async () => {
     await expect(transfer.receive(memory("memory-round", { round: 1 }))).rejects.toThrow(/round 1 of memory where 0/);
     await transfer.receive(memory("memory-round", { round: 0 }));

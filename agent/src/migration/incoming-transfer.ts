@@ -51,8 +51,6 @@ export class IncomingTransfer {
   /** Undefined if none came. */
   private firstRound: ReceivedMemory | undefined;
   private memoryDone = false;
-  /** Private memory is fetched later; none comes before. */
-  private isPostCopy = false;
   private readonly completeNow = Promise.withResolvers<void>();
   private readonly restorableNow = Promise.withResolvers<void>();
 
@@ -68,12 +66,6 @@ export class IncomingTransfer {
   /** Resolves when a restore can begin and wait for what is still missing: pages of memory. */
   get restorable(): Promise<void> {
     return this.restorableNow.promise;
-  }
-
-  /** No memory comes before the copy runs: what is complete without it, is. */
-  expectNoMemory(): void {
-    this.isPostCopy = true;
-    this.look();
   }
 
   /** Bytes of CRIU's files and of memory so far. */
@@ -189,8 +181,7 @@ export class IncomingTransfer {
     if (files.some(({ name }) => !this.received.has(name))) return;
     // System V shared memory is read back with its namespace, pages and all, before CRIU has asked whether it may.
     const readsPagesEarly = files.some(({ name, bytes }) => isSystemVMemoryImage(name) && bytes > MAGIC_BYTES);
-    const memoryDone = this.memoryDone || this.isPostCopy;
-    if (memoryDone || !readsPagesEarly) this.restorableNow.resolve();
-    if (memoryDone) this.completeNow.resolve();
+    if (this.memoryDone || !readsPagesEarly) this.restorableNow.resolve();
+    if (this.memoryDone) this.completeNow.resolve();
   }
 }

@@ -16,11 +16,6 @@ export async function makeRoundDirectory(imageDirectory: string, round: number):
   return directory;
 }
 
-/** Makes the images stand alone. The rounds stay. */
-export async function detachRounds(imageDirectory: string): Promise<void> {
-  await rm(join(imageDirectory, PARENT_LINK), { force: true });
-}
-
 /** Where a round lies. */
 export function roundDirectory(imageDirectory: string, round: number): string {
   return `${imageDirectory}-round-${round}`;

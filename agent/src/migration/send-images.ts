@@ -1,4 +1,4 @@
-/** Sends what CRIU has written: small images in one stream. */
+/** Sends what CRIU has written, but for memory, which travels as a memory stream: small images in one stream. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -7,17 +7,13 @@ import { isMemoryImage } from "../criu/image-names.ts";
 import { BUNDLED_LIMIT_BYTES, packImages } from "./image-bundle.ts";
 import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
-/**
- * Resolves when everything has been delivered. The files must not change any more. `withMemory`: those of the memory,
- * too; else it travels as a memory stream, all of it.
- */
+/** Resolves when everything has been delivered. The files must not change any more. */
 export async function sendImages(
   connection: TransferConnection,
   directory: string,
-  withMemory: boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const manifest = await imageManifest(directory, (name) => withMemory || !isMemoryImage(name));
+  const manifest = await imageManifest(directory);
   const content = Readable.from(packImages(directory, manifest), { objectMode: false });
   const large = manifest.files.filter(({ bundled }) => !bundled);
   await Promise.all([
@@ -28,8 +24,8 @@ export async function sendImages(
   ]);
 }
 
-async function imageManifest(directory: string, travels: (name: string) => boolean): Promise<ImageManifest> {
-  const names = (await readdir(directory)).filter(travels).sort();
+async function imageManifest(directory: string): Promise<ImageManifest> {
+  const names = (await readdir(directory)).filter((name) => !isMemoryImage(name)).sort();
   const files = await Promise.all(
     names.map(async (name) => {
       const { size } = await stat(join(directory, name));

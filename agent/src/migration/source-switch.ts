@@ -7,7 +7,8 @@
  *                └─► settle-files: what it has on shared storage, if any
  *     ─► count-connections: on a bridge network, unless their loss was accepted
  *     ─┬─► dump, without private memory ─┬─► the images
- *      │                                 └─► send-memory: from the frozen processes, unless the copy will fetch it
+ *      │                                 └─► send-memory: what CRIU has written of it, and, unless the copy will fetch
+ *      │                                     that, what it has left in the frozen processes
  *      │   or, where CRIU would write most of it:
  *      ├─► dump, to the page server ─► the images
  *      ├─► send-memory: as it comes from there
@@ -29,8 +30,7 @@ import { restartPolicyOf } from "../docker/restart-policy.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
 import { goFirst } from "../host/go-first.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
-import { pagesInImages } from "../memory-image/pages-in-images.ts";
-import { type FrozenMemory, frozenMemory } from "../memory/frozen-memory.ts";
+import { type FrozenMemory, type FrozenSource, frozenMemory } from "../memory/frozen-memory.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget } from "../network-lock/source-lock.ts";
 import { settleSharedFiles } from "../shared-storage/settle.ts";
 import type { AgentHost } from "./agent-host.ts";
@@ -153,13 +153,11 @@ async function runSwitchSteps(
       () => ready.pages?.end(),
       (error: unknown) => ready.pages?.end(error),
     );
-    // What the dump brings is sent while it does; what it has left to the processes can only be read after it.
-    const memory = target.postCopy
-      ? null
-      : (ready.pages?.memory ?? frozenMemory({ ...target, initPid: target.pid, signal }));
+    const memory = ready.pages?.memory ?? frozenMemory(frozenSource(target, signal));
+    // What the dump brings is sent while it does; what it has written, or left to the processes, can only be read after it.
     const readable = ready.pages === null ? dump : Promise.resolve();
-    const sendMemory = memory === null ? dump : readable.then(() => step("send-memory", () => send(memory)));
-    const images = dump.then(() => sendImages(connection, target.imageDirectory, target.postCopy, signal));
+    const sendMemory = readable.then(() => step("send-memory", () => send(memory)));
+    const images = dump.then(() => sendImages(connection, target.imageDirectory, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(host, connection, target, report, signal));
     const tmpfsRest = step("send-tmpfs-rest", () => sendTmpfsRest(host, connection, target, report, signal));
     const account = dump.then(() => accountForDump(ready.dump, target.imageDirectory, phases));
@@ -167,8 +165,7 @@ async function runSwitchSteps(
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
     const wireBytes = connection.wireBytes - wireBytesBefore;
-    const { seenPages, sentPages, changedPages, dirtyPages, changeBytes } =
-      memory ?? (await inImages(target.imageDirectory));
+    const { seenPages, sentPages, changedPages, dirtyPages, changeBytes } = memory;
     const bytes = sentPages * PAGE_BYTES + changeBytes;
     const pages = sentPages + changedPages;
     return {
@@ -182,10 +179,10 @@ async function runSwitchSteps(
   }
 }
 
-/** Of a switch that leaves private memory where it is. */
-async function inImages(directory: string): Promise<Omit<FrozenMemory, "chunks">> {
-  const pages = await pagesInImages(directory);
-  return { ...pages, dirtyPages: pages.sentPages, changedPages: 0, changeBytes: 0 };
+/** Private memory stays where it is if the copy will fetch it. */
+function frozenSource(target: SwitchTarget, signal: AbortSignal): FrozenSource {
+  const { imageDirectory, known, cgroup, pid, tracking, postCopy } = target;
+  return { imageDirectory, known, processes: postCopy ? null : { cgroup, initPid: pid, tracking }, signal };
 }
 
 async function runDump(host: AgentHost, target: SwitchTarget, dump: PreparedDump): Promise<void> {
