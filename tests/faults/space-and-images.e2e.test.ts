@@ -1,10 +1,9 @@
 /** A destination without room, and images that are not what was sent. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { IMAGE_DIRECTORIES, withImageRoom } from "../harness/image-room.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { play } from "./scenario.ts";
 import type { Stage } from "./stage.ts";
-
-const IMAGES = ["/run/drayage/images", "/var/lib/drayage/images"];
 
 const JOURNAL = "/var/lib/drayage/journal";
 
@@ -16,23 +15,10 @@ afterAll(async () => {
   await stage?.close();
 });
 
-/** Small file systems of their own where images arrive, for as long as `body` takes. */
-async function withRoom(node: string, size: string, body: () => Promise<void>): Promise<void> {
-  for (const directory of IMAGES) {
-    await stage.lab.exec(node, ["mkdir", "-p", "-m", "0700", directory]);
-    await stage.lab.exec(node, ["mount", "-t", "tmpfs", "-o", `size=${size},mode=0700`, "images", directory]);
-  }
-  try {
-    await body();
-  } finally {
-    for (const directory of IMAGES) await stage.lab.exec(node, ["umount", directory]);
-  }
-}
-
 describe("no space on the destination", () => {
   test.runIf(isChosen(false))("for the images at all", async () => {
     const actors = await stage.set();
-    await withRoom(actors.destination, "1m", async () => {
+    await withImageRoom(stage.lab, actors.destination, "1m", async () => {
       const { exitCode, document, stderr } = await stage.migrate(actors.destination);
       expect(exitCode === 4 || document?.outcome === "rolled_back", stderr).toBe(true);
       expect(`${stderr} ${JSON.stringify(document?.error)}`).toMatch(/MiB|NO_SPACE|space/i);
@@ -42,17 +28,18 @@ describe("no space on the destination", () => {
 
   test.runIf(isChosen(true))("in the middle of the transfer", async () => {
     const { destination } = await stage.set();
-    await withRoom(destination, "2g", async () => {
+    await withImageRoom(stage.lab, destination, "2g", async () => {
       const record = await play(
         stage,
         {
           hold: { role: "source", point: "source.after-freeze" },
           during: async () => {
-            for (const directory of IMAGES)
+            for (const directory of IMAGE_DIRECTORIES)
               await stage.lab.tryExec(destination, ["dd", "if=/dev/zero", `of=${directory}/full`, "bs=1M"]);
           },
           afterwards: async () => {
-            for (const directory of IMAGES) await stage.lab.exec(destination, ["rm", "-f", `${directory}/full`]);
+            for (const directory of IMAGE_DIRECTORIES)
+              await stage.lab.exec(destination, ["rm", "-f", `${directory}/full`]);
           },
           outcomes: ["rolled_back"],
         },
@@ -95,7 +82,7 @@ describe("images on their way", () => {
     let seen: string[] = [];
     let open: string[] = [];
     const list = async (node: string, ...where: string[]) =>
-      (await stage.lab.shell(node, `find ${IMAGES.join(" ")} "$@" 2>/dev/null || :`, ...where))
+      (await stage.lab.shell(node, `find ${IMAGE_DIRECTORIES.join(" ")} "$@" 2>/dev/null || :`, ...where))
         .split("\n")
         .filter(Boolean);
     const record = await play(stage, {
@@ -119,7 +106,7 @@ describe("a restore that fails", () => {
       during: async ({ actors, id }) => {
         const damage =
           'f=$(ls "$1"/core-*.img | head -n 1); printf "\\377\\377\\377\\377" | dd of="$f" bs=1 seek=8 conv=notrunc status=none';
-        await stage.lab.shell(actors.destination, damage, `${IMAGES[0]}/${id}`);
+        await stage.lab.shell(actors.destination, damage, `${IMAGE_DIRECTORIES[0]}/${id}`);
       },
       outcomes: ["rolled_back"],
     });
@@ -136,7 +123,7 @@ describe("a restore that fails", () => {
       const record = await play(stage, {
         hold: { role: "destination", point: "destination.before-pages-complete" },
         during: async ({ actors, id }) => {
-          await stage.lab.exec(actors.destination, ["rm", `${IMAGES[0]}/${id}/pagemap-1.img`]);
+          await stage.lab.exec(actors.destination, ["rm", `${IMAGE_DIRECTORIES[0]}/${id}/pagemap-1.img`]);
         },
         outcomes: ["rolled_back"],
       });
@@ -152,7 +139,7 @@ describe("a restore that fails", () => {
         await stage.lab.shell(
           actors.destination,
           'truncate --no-create --size=4096 "$1"/pages-*.img',
-          `${IMAGES[0]}/${id}`,
+          `${IMAGE_DIRECTORIES[0]}/${id}`,
         );
       },
       outcomes: ["rolled_back"],
@@ -164,7 +151,7 @@ describe("a restore that fails", () => {
     const record = await play(stage, {
       hold: { role: "destination", point: "destination.before-restore" },
       during: async ({ actors, id }) => {
-        await stage.lab.exec(actors.destination, ["rm", `${IMAGES[0]}/${id}/inventory.img`]);
+        await stage.lab.exec(actors.destination, ["rm", `${IMAGE_DIRECTORIES[0]}/${id}/inventory.img`]);
       },
       outcomes: ["rolled_back"],
     });

@@ -36,6 +36,7 @@ const NEEDED = {
   convergence: 4,
   lanes: 4,
   "dump-to-page-server": 8,
+  "source-without-room": 2,
 } as const satisfies Record<string, number>;
 
 export type AddressedSuite = keyof typeof NEEDED;
