@@ -237,11 +237,15 @@ async function openPages(path: string, ranges: RangeList): Promise<Pages> {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     throw new DrayError("CORRUPT_STREAM", `there is no ${path}`, { cause: error });
   }
-  const { size } = await file.stat();
-  const expected = contentBytes(ranges);
-  if (size === expected) return { path, bytes: expected, file };
-  await file.close();
-  throw new DrayError("CORRUPT_STREAM", `${path} has ${size} bytes, its pagemap tells of ${expected}`);
+  try {
+    const { size } = await file.stat();
+    const expected = contentBytes(ranges);
+    if (size === expected) return { path, bytes: expected, file };
+    throw new DrayError("CORRUPT_STREAM", `${path} has ${size} bytes, its pagemap tells of ${expected}`);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 async function closeAll(pages: readonly Pages[]): Promise<void> {
