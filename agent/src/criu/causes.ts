@@ -9,7 +9,26 @@ export interface Cause {
   readonly remedy: string;
 }
 
+/**
+ * Pages that a restore could not read. Where they are of shared memory CRIU goes on without them
+ * (do_restore_shmem_content in criu/shmem.c).
+ */
+export const UNREAD_PAGES: Cause = {
+  code: "unread_pages",
+  pattern: /Can't read mapping page|Missing [0-9a-f]+ in parent pagemap|No parent for snapshot pagemap/,
+  meaning: "pages of memory could not be read from the images",
+  remedy: "See the kernel's log for errors of the disk below /var/lib/drayage/images, then migrate again.",
+};
+
 export const CAUSES: readonly Cause[] = [
+  UNREAD_PAGES,
+  {
+    code: "no_memory",
+    // ENOMEM of mmap(2).
+    pattern: /Can't restore 0x[0-9a-f]+ mapping with 0xf+4\b/,
+    meaning: "the destination has not the memory for a mapping, perhaps too few huge pages",
+    remedy: "Reserve as many huge pages there as the container uses (sysctl vm.nr_hugepages), then migrate again.",
+  },
   // What the container does that cannot be carried
   {
     code: "io_uring",

@@ -5,6 +5,7 @@ import { OneAtATime } from "@drayage/shared/concurrency/one-at-a-time.ts";
 import { Serial } from "@drayage/shared/concurrency/serial.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
+import { UNREAD_PAGES } from "../criu/causes.ts";
 import { readCriuLog } from "../criu/criu-log.ts";
 import { type Diagnosis, diagnose } from "../criu/diagnosis.ts";
 import { removeRestoreMounts } from "../criu/restore-mounts.ts";
@@ -238,6 +239,7 @@ export class Session implements RestoreSession {
       if (container === null)
         throw new DrayError("CRIU_RESTORE_FAILED", "runc knows nothing of the restored container");
       const tasks = await verifyCopy(container);
+      await demandAllPages(restore.workDirectory);
       const { initPid, cgroup } = container;
       const copy: Copy = { initPid, cgroup, tasks, preparedAtMs: bootClockMs(), startClaim: start.request.claim };
       await this.#to({ type: "verified", copy });
@@ -395,4 +397,10 @@ function refusal(state: SessionState, event: SessionEvent): DrayError {
     return new DrayError("TOO_LATE", `the restored copy is ${state.name}; it cannot be aborted`);
   if (state.name === "failed") return new DrayError("CRIU_RESTORE_FAILED", `${event.type} refused: ${state.reason}`);
   return new DrayError("INTERNAL", `${event.type} refused in state ${state.name}`);
+}
+
+/** CRIU_RESTORE_FAILED if CRIU has gone on without some. */
+async function demandAllPages(workDirectory: string): Promise<void> {
+  const log = await readCriuLog(`${workDirectory}/restore.log`);
+  if (UNREAD_PAGES.pattern.test(log)) throw new DrayError("CRIU_RESTORE_FAILED", UNREAD_PAGES.meaning);
 }
