@@ -37,6 +37,8 @@ const NEEDED = {
   lanes: 4,
   "dump-to-page-server": 8,
   "source-without-room": 2,
+  "unread-pages": 2,
+  "huge-pages": 1,
 } as const satisfies Record<string, number>;
 
 export type AddressedSuite = keyof typeof NEEDED;

@@ -55,6 +55,18 @@ test("images and regions are kept apart, and a page of zeros is one like any oth
   expect(verdictsOf(table, 1, BASE, zeros)).toEqual([0]);
 });
 
+test("pages that are forgotten are sent again, over regions, and no others", () => {
+  const table = tableInMemory();
+  const content = randomBytes(4 * PAGE_BYTES);
+  const second = BASE + REGION_BYTES;
+  for (const vaddr of [BASE, second, second + 4 * PAGE_BYTES]) verdictsOf(table, 0, vaddr, content);
+  table.forget(TASK, BASE + 2 * PAGE_BYTES, REGION_PAGES + 3);
+  table.forget({ kind: "task", id: 2 }, BASE, REGION_PAGES);
+  expect(verdictsOf(table, 1, BASE, content)).toEqual([0, 0, 1, 1]);
+  expect(verdictsOf(table, 1, second, content)).toEqual([1, 1, 1, 1]);
+  expect(verdictsOf(table, 1, second + 4 * PAGE_BYTES, content)).toEqual([1, 0, 0, 0]);
+});
+
 test("pages that reach beyond their region are refused", () => {
   const table = tableInMemory();
   expect(() => verdictsOf(table, 0, BASE + REGION_BYTES - PAGE_BYTES, Buffer.alloc(2 * PAGE_BYTES))).toThrow(

@@ -128,13 +128,30 @@ export class DigestTable {
     toldIn.bytes.fill(round + TOLD_IN, first, first + pages);
   }
 
+  /** These pages count as never told of. */
+  forget(image: ImageId, vaddr: number, pages: number): void {
+    const numbers = this.#images.get(nameOf(image));
+    const end = vaddr + pages * PAGE_BYTES;
+    for (let at = vaddr; at < end; ) {
+      const next = Math.min(end, at - (at % REGION_BYTES) + REGION_BYTES);
+      const number = numbers?.get(Math.floor(at / REGION_BYTES));
+      if (number !== undefined) {
+        const toldIn = this.#toldIn.at(number);
+        toldIn.isChanged = true;
+        const first = (at % REGION_BYTES) / PAGE_BYTES;
+        toldIn.bytes.fill(0, first, first + (next - at) / PAGE_BYTES);
+      }
+      at = next;
+    }
+  }
+
   /** Nothing may be asked any more. Once or more. */
   close(): void {
     this.#file.close();
   }
 
   #numberOf(image: ImageId, vaddr: number): number {
-    const name = `${image.kind} ${image.id}`;
+    const name = nameOf(image);
     let numbers = this.#images.get(name);
     if (numbers === undefined) {
       numbers = new Map();
@@ -148,4 +165,8 @@ export class DigestTable {
     }
     return number;
   }
+}
+
+function nameOf({ kind, id }: ImageId): string {
+  return `${kind} ${id}`;
 }

@@ -1,11 +1,12 @@
 import { expect, test } from "vitest";
-import { readMappings } from "./mappings.ts";
+import { mappingsFromTheFinalDump, readMappings } from "./mappings.ts";
 
 const MAPS = `55f0a0000000-55f0a0021000 r--p 00000000 fd:00 1312                       /usr/bin/redis-server
 55f0a1000000-55f0a1100000 rw-p 00000000 00:00 0                          [heap]
 7f0000000000-7f0000200000 rw-p 00000000 00:0f 77                         /anon_hugepage (deleted)
 7f1000000000-7f1000010000 rw-s 00002000 00:01 4711                       /dev/zero (deleted)
 7f1000100000-7f1000110000 rw-s 00000000 00:01 4712                       /memfd:x (deleted)
+7f1000180000-7f1000190000 rw-p 00000000 00:0f 4714                       /memfd:y (deleted)
 7f1000200000-7f1000210000 rw-s 00000000 00:01 4713                       /SYSV00000000 (deleted)
 7f1000300000-7f1000310000 rw-s 00000000 fd:00 99                         /data/file
 7fff00000000-7fff00021000 rw-p 00000000 00:00 0                          [stack]
@@ -20,6 +21,13 @@ test("private memory, that of files apart, and shared memory objects with their 
     { kind: "shared", start: 0x7f1000000000, end: 0x7f1000010000, inode: 4711, offset: 0x2000 },
     { kind: "shared", start: 0x7f1000100000, end: 0x7f1000110000, inode: 4712, offset: 0 },
     { kind: "private", start: 0x7fff00000000, end: 0x7fff00021000, file: false },
+  ]);
+});
+
+test("huge pages that only the process has, and what may be some, are left to the final dump", () => {
+  expect(mappingsFromTheFinalDump(MAPS)).toEqual([
+    expect.objectContaining({ start: 0x7f0000000000, end: 0x7f0000200000 }),
+    expect.objectContaining({ start: 0x7f1000180000, end: 0x7f1000190000 }),
   ]);
 });
 

@@ -25,23 +25,60 @@ export type Mapping = PrivateMapping | SharedMapping;
 const LINE = /^([0-9a-f]+)-([0-9a-f]+) ...([ps]) ([0-9a-f]+) \S+ (\d+) *(.*)$/;
 /** Made by the kernel for each process anew. */
 const KERNELS_OWN = new Set(["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]"]);
-/** Of these CRIU takes the content at the end only: huge pages, and what the kernel writes by itself. */
-const NOT_BEFORE_THE_END = ["/anon_hugepage", "/[aio]"];
+/**
+ * Of these, where they are private, CRIU takes the content from the final dump alone: huge pages, which a memfd may have,
+ * and what the kernel writes by itself. A restore that found them in the images of a round before would take other pages
+ * for them (generate_vma_iovs in criu/mem.c).
+ */
+const FROM_THE_FINAL_DUMP = ["/anon_hugepage", "/memfd:", "/[aio]"];
 /** Objects without a file system: MAP_SHARED | MAP_ANONYMOUS, and memfd_create. System V's travel in an image of their own. */
 const SHARED_MEMORY = ["/dev/zero (deleted)", "/memfd:"];
 
-/** In ascending order. What is not understood is left out: the final dump has it all the same. */
+/** In ascending order, but for those that rounds must leave out. What is not understood is left out: the final dump has it all the same. */
 export function readMappings(maps: string): Mapping[] {
   const mappings: Mapping[] = [];
-  for (const line of maps.split("\n")) {
-    const [, from = "", to = "", sharing = "", offset = "", inode = "", path = ""] = LINE.exec(line) ?? [];
-    if (sharing === "" || KERNELS_OWN.has(path) || NOT_BEFORE_THE_END.some((name) => path.startsWith(name))) continue;
-    const start = Number.parseInt(from, 16);
-    const end = Number.parseInt(to, 16);
-    if (sharing === "p") mappings.push({ kind: "private", start, end, file: inode !== "0" });
+  for (const line of lines(maps)) {
+    const { start, end, path } = line;
+    if (KERNELS_OWN.has(path) || isFromTheFinalDump(line)) continue;
+    if (line.isPrivate) mappings.push({ kind: "private", start, end, file: line.inode !== 0 });
     else if (SHARED_MEMORY.some((name) => path.startsWith(name))) {
-      mappings.push({ kind: "shared", start, end, inode: Number(inode), offset: Number.parseInt(offset, 16) });
+      mappings.push({ kind: "shared", start, end, inode: line.inode, offset: line.offset });
     }
   }
   return mappings;
+}
+
+/** Of which the final dump must bring the content, whatever rounds have had there before. */
+export function mappingsFromTheFinalDump(maps: string): Pick<Mapping, "start" | "end">[] {
+  return [...lines(maps)].filter(isFromTheFinalDump);
+}
+
+interface Line {
+  readonly start: number;
+  readonly end: number;
+  readonly isPrivate: boolean;
+  /** Bytes. */
+  readonly offset: number;
+  /** 0 if it is of no file. */
+  readonly inode: number;
+  readonly path: string;
+}
+
+function isFromTheFinalDump({ isPrivate, path }: Line): boolean {
+  return isPrivate && FROM_THE_FINAL_DUMP.some((name) => path.startsWith(name));
+}
+
+function* lines(maps: string): Generator<Line, void, undefined> {
+  for (const line of maps.split("\n")) {
+    const [, from = "", to = "", sharing = "", offset = "", inode = "", path = ""] = LINE.exec(line) ?? [];
+    if (sharing === "") continue;
+    yield {
+      start: Number.parseInt(from, 16),
+      end: Number.parseInt(to, 16),
+      isPrivate: sharing === "p",
+      offset: Number.parseInt(offset, 16),
+      inode: Number(inode),
+      path,
+    };
+  }
 }

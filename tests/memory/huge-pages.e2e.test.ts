@@ -1,0 +1,83 @@
+/**
+ * Huge pages of hugetlbfs, in each way in which a process can have them. CRIU restores private ones from the final dump
+ * alone, and would take other pages for them if it found them in an earlier round.
+ *
+ * All nodes have the kernel's huge pages in common: those that it needs are reserved on this machine, and given back.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { firstConnection } from "../harness/containers.ts";
+import { migrate } from "../harness/migrate.ts";
+import { assertOneCopy } from "../harness/one-copy.ts";
+import { Stage } from "../e2e/stage.ts";
+
+const HUGE_PAGES = "/proc/sys/vm/nr_hugepages";
+/** Of 2 MiB: three mappings of 8 MiB, on both nodes, and what the shared object of the private one takes. */
+const NEEDED = 40;
+const PORT = 7100;
+const stage = new Stage("huge-pages", ["debian-tools"]);
+
+/** Answers each line with what is wrong in which of three mappings, if anything. */
+const KEEPER = `
+import ctypes, os, random, socket
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+SIZE, READ_WRITE, SHARED, PRIVATE, ANONYMOUS, HUGE, MFD_HUGE = 8 << 20, 3, 1, 2, 0x20, 0x40000, 4
+def mapped(flags, fd):
+    address = libc.mmap(None, SIZE, READ_WRITE, flags, fd, 0)
+    if address == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), "mmap")
+    return (ctypes.c_char * SIZE).from_address(address)
+noise = [random.Random(seed).randbytes(SIZE) for seed in range(3)]
+object = libc.memfd_create(b"huge", MFD_HUGE)
+os.ftruncate(object, SIZE)
+kinds = {
+    "a private memfd": mapped(PRIVATE, object),
+    "private anonymous memory": mapped(PRIVATE | ANONYMOUS | HUGE, -1),
+    "shared anonymous memory": mapped(SHARED | ANONYMOUS | HUGE, -1),
+}
+for memory, content in zip(kinds.values(), noise):
+    memory[:] = content
+server = socket.create_server(("", ${PORT}))
+client = server.accept()[0]
+for line in client.makefile():
+    wrong = [kind for (kind, memory), content in zip(kinds.items(), noise) if memory[:] != content]
+    client.sendall(("wrong: %s\\n" % ", ".join(wrong)).encode())
+`;
+
+let before = "";
+
+beforeAll(async () => {
+  before = await readFile(HUGE_PAGES, "utf8");
+  const wanted = Number(before) + NEEDED;
+  await writeFile(HUGE_PAGES, String(wanted));
+  const there = Number(await readFile(HUGE_PAGES, "utf8"));
+  if (there < wanted) throw new Error(`the kernel finds ${there} huge pages of ${wanted}: its memory is in pieces`);
+});
+afterAll(async () => {
+  if (before !== "") await writeFile(HUGE_PAGES, before);
+});
+
+test("are right in every mode", async () => {
+  const { lab, source, destination } = stage;
+  const command = ["python3", "-c", KEEPER];
+  const place = { node: source, address: stage.address() };
+  const container = await stage.start({ ...place, name: "huge-pages", image: "debian-tools:latest", command });
+  const client = await firstConnection(lab, source, container, PORT);
+  try {
+    for (const [mode, to] of [
+      ["stop-copy", destination],
+      ["pre-copy", source],
+      ["post-copy", destination],
+      ["hybrid", source],
+    ] as const) {
+      await migrate(lab, container.name, to, "--mode", mode);
+      expect(await client.ask("check\n")).toBe("wrong: ");
+      await assertOneCopy(lab, container, to);
+    }
+    await stage.nothingElseLeft();
+  } finally {
+    client.close();
+  }
+});
