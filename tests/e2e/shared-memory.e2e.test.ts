@@ -82,8 +82,14 @@ test("segments are whole, still shared, and still known by their keys", async ()
   };
   try {
     let last = await count();
-    for (const to of [stage.destination, stage.source]) {
-      await migrate(lab, container.name, to);
+    const { source, destination } = stage;
+    for (const [to, mode] of [
+      [destination, "auto"],
+      [source, "pre-copy"],
+      [destination, "post-copy"],
+      [source, "hybrid"],
+    ] as const) {
+      await migrate(lab, container.name, to, "--mode", mode);
       await eventually(async () => ((await count()) > last ? true : undefined), {
         what: "the other process counts on in the memory that both share",
         deadlineMs: 20_000,

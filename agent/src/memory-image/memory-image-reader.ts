@@ -6,7 +6,14 @@ import { exists } from "../host/exists.ts";
 import { type FileRange, resolveLevel, supersededContent } from "./image-chain.ts";
 import { letGo } from "./let-go.ts";
 import { describeRange, endOf, type ImageId, PAGE_BYTES } from "./page-range.ts";
-import { contentBytes, imageOfPagemapName, pagemapName, pagesName, parsePagemap } from "./pagemap-image.ts";
+import {
+  contentBytes,
+  imageOfPagemapName,
+  type Pagemap,
+  pagemapName,
+  pagesName,
+  parsePagemap,
+} from "./pagemap-image.ts";
 import { parentOf } from "./parent-link.ts";
 import { RangeList } from "./range-list.ts";
 import { SegmentList } from "./segment-list.ts";
@@ -77,11 +84,11 @@ export class MemoryImageReader {
     return names.flatMap((name) => imageOfPagemapName(name) ?? []);
   }
 
-  /** What the last round's own pagemap says of this image, which it has; to be let go. Throws CORRUPT_STREAM. */
-  async ranges(image: ImageId): Promise<RangeList> {
+  /** The last round's own pagemap of this image, which it has; its ranges are to be let go. Throws CORRUPT_STREAM. */
+  async pagemap(image: ImageId): Promise<Pagemap> {
     const bytes = await readPagemap(join(this.directories[0] as string, pagemapName(image)));
     try {
-      return parsePagemap(bytes).ranges;
+      return parsePagemap(bytes);
     } finally {
       letGo(bytes);
     }

@@ -51,8 +51,9 @@ async function dump(name: string, shared: string): Promise<string> {
 }
 
 /** Sends it as it stands in these images, private memory only told of, and gives what is told of it. */
-async function send(imageDirectory: string, into: string, known: Known | null) {
-  const memory = frozenMemory({ imageDirectory, known, processes: null, signal: new AbortController().signal });
+async function send(imageDirectory: string, into: string, known: Known | null, images: ImageId[] | null = null) {
+  const { signal } = new AbortController();
+  const memory = frozenMemory({ imageDirectory, images, known, processes: null, signal });
   const content = Readable.from(copies(memory.chunks), { objectMode: false });
   await receiveMemory(content, into, () => Promise.resolve(null));
   return memory;
@@ -73,7 +74,9 @@ async function expectArrived(path: string, shared: string): Promise<void> {
     expect.objectContaining({ vaddr: BASE, pages: 1 }),
     { vaddr: BASE + PAGE_BYTES, pages: LEFT_PAGES, flags: LAZY },
   ]);
-  expect(task.locate(BASE).kind).toBe("content");
+  const own = Buffer.alloc(PAGE_BYTES);
+  await task.read(BASE, own);
+  expect(own.equals(pages("t"))).toBe(true);
   expect(task.locate(BASE + PAGE_BYTES).kind).toBe("lazy");
   await Promise.all([memory.close(), task.close()]);
 }
@@ -82,7 +85,7 @@ test("private memory that is to be fetched is told of, and what the dump has wri
   const into = await directory("images");
   const memory = await send(await dump("dumped", "abc"), into, null);
   await expectArrived(into, "abc");
-  expect(memory).toMatchObject({ seenPages: 3 + 1 + LEFT_PAGES, sentPages: 4 });
+  expect(memory).toMatchObject({ seenPages: 3 + 1, sentPages: 4 });
 });
 
 test("of what the dump has written, only what the last round does not have goes again", async () => {
@@ -92,5 +95,12 @@ test("of what the dump has written, only what the last round does not have goes 
   const into = await directory("images", "round-0");
   const memory = await send(await dump("dumped", "abXdefg"), into, known(1));
   await expectArrived(into, "abXdefg");
-  expect(memory).toMatchObject({ seenPages: 7 + 1 + LEFT_PAGES, sentPages: 2, dirtyPages: 2 });
+  expect(memory).toMatchObject({ seenPages: 7 + 1, sentPages: 2, dirtyPages: 2 });
+});
+
+test("of the images, those that are asked for", async () => {
+  const into = await directory("images");
+  const memory = await send(await dump("dumped", "abc"), into, null, [SHARED]);
+  expect(await (await MemoryImageReader.open(into)).images()).toEqual([SHARED]);
+  expect(memory).toMatchObject({ seenPages: 3, sentPages: 3 });
 });

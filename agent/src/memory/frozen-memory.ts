@@ -4,11 +4,12 @@
  * ways out of the process, into a file or to a page server, copy every page once more, one process at a time. What the
  * dump has left where it is stays marked: a restore may leave it out once more.
  *
- * Or, for a copy that is to fetch its private memory: that is only told of, and what is in the images goes all the same.
+ * Or, for a copy that is to fetch its private memory: some of the images, and what the dump has not put there is only
+ * told of.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
-import { LAZY, PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
+import { type ImageId, LAZY, PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { openMemories, type TaskMemory } from "./container-memory.ts";
 import { addPages, type MemorySource } from "./add-pages.ts";
@@ -20,6 +21,8 @@ import type { WriteTracking } from "./write-tracking.ts";
 export interface FrozenSource {
   /** CRIU's images. */
   readonly imageDirectory: string;
+  /** Of these, those that go; null for all. */
+  readonly images: readonly ImageId[] | null;
   /** Pages that its last round has are told without their content; null if there was none. */
   readonly known: Known | null;
   /** Where the dump has left the rest; null if that stays there, and is only told of. */
@@ -39,7 +42,7 @@ export interface FrozenProcesses {
 export interface FrozenMemory {
   /** Chunks of the memory stream, each to be used before the next is asked for. Once. */
   readonly chunks: AsyncIterable<Buffer>;
-  /** Pages so far, those that stay where they are included. */
+  /** Pages so far, but for those that stay where they are. */
   readonly seenPages: number;
   /** Of them, those that were sent. */
   readonly sentPages: number;
@@ -60,7 +63,7 @@ export function memoryOf(batch: PageBatch, chunks: AsyncIterable<Buffer>): Froze
   return {
     chunks,
     get seenPages() {
-      return batch.seenPages + batch.toldPages;
+      return batch.seenPages;
     },
     get sentPages() {
       return batch.sentPages;
@@ -84,7 +87,7 @@ async function* readAll(source: FrozenSource, batch: PageBatch): AsyncGenerator<
     const written = processes?.tracking?.writtenOf(memories);
     const byPid = new Map(memories.map((memory) => [memory.task.innerPid, memory]));
     const reader = await MemoryImageReader.open(imageDirectory);
-    for (const id of await reader.images()) {
+    for (const id of source.images ?? (await reader.images())) {
       const memory = id.kind === "task" ? byPid.get(id.id) : undefined;
       const own = memory === undefined ? null : (written?.of(memory) ?? null);
       const image = await reader.load(id);

@@ -21,8 +21,6 @@ export class PageBatch {
   #image: ImageId | undefined;
   /** Pages that were added so far. */
   seenPages = 0;
-  /** Pages that were told of without being added. */
-  toldPages = 0;
 
   /** Without anything known, all pages are sent. */
   constructor(encoder: MemoryStreamEncoder, known: Known | null) {
@@ -122,7 +120,6 @@ export class PageBatch {
   /** A range of the open image without content. */
   *range(vaddr: number, pages: number, flags: number): Generator<Buffer> {
     yield* this.drain();
-    this.toldPages += pages;
     yield* this.#writer.range(vaddr, pages, flags);
   }
 

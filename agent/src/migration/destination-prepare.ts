@@ -22,7 +22,7 @@ import type { IncomingTransfer } from "./incoming-transfer.ts";
 import { JoinableRun, type Report } from "./joinable-run.ts";
 import { shouldPlaceLater } from "./place-later.ts";
 import type { ThawInReserve } from "./prepared-thaw.ts";
-import { lastRound } from "./round-directories.ts";
+import { lastRound, narrowRounds } from "./round-directories.ts";
 import { runPhase } from "./run-phase.ts";
 
 /** How long `create` waits for this agent, and the restore for its images and pages. */
@@ -55,7 +55,10 @@ interface Limit {
 
 export interface PreparationParts {
   readonly container: Pick<DestinationContainer, "endpoints">;
-  readonly transfer: Pick<IncomingTransfer, "complete" | "restorable" | "imageBytes" | "repeatedShare">;
+  readonly transfer: Pick<
+    IncomingTransfer,
+    "complete" | "restorable" | "imageBytes" | "repeatedShare" | "imagesInRounds"
+  >;
   readonly reservation: Pick<Reservation, "transferToken" | "tmpfs">;
   readonly fetch: Pick<PageFetch, "start" | "expect" | "takeFromImages" | "restored">;
   readonly start: HeldStart;
@@ -113,7 +116,10 @@ export class Preparation {
       const received = runPhase(phases, "receive-images", () => start.whileHeld(transfer.complete, signal));
       // Awaited below, when the restore has got as far as it can without them.
       received.catch(() => undefined);
-      await this.#orFailedRestore(session, transfer.restorable, signal);
+      // Before a lazy restore CRIU looks for the fault server first of all, and that must know what is missing.
+      const isLazy = postCopy || later;
+      const ready = isLazy ? received.then(() => this.#expectFaults()) : transfer.restorable;
+      await this.#orFailedRestore(session, ready, signal);
       step("restore");
       await faultPoint("destination.before-restore");
       await runPhase(phases, "restore", () => this.#restore(session, received, signal));
@@ -171,13 +177,7 @@ export class Preparation {
 
   /** Begins while memory is still on its way: CRIU's preparations need none. */
   async #restore(session: RestoreSession, received: Promise<void>, signal: AbortSignal): Promise<void> {
-    const { imageDirectory, postCopy, placesLater } = this.#context.record.entry;
-    const isLazy = postCopy !== null || placesLater;
-    // CRIU looks for the fault server first of all, and that must know what is missing.
-    if (isLazy) {
-      const expected = received.then(() => this.#expectFaults(imageDirectory, placesLater));
-      await this.#orFailedRestore(session, expected, signal);
-    }
+    const { postCopy, placesLater } = this.#context.record.entry;
     await session.imagesComplete();
     await this.#orFailedRestore(session, received, signal);
     await faultPoint("destination.before-pages-complete");
@@ -185,14 +185,20 @@ export class Preparation {
     const deadlineMs = restoreDeadlineMs(this.#parts.transfer.imageBytes);
     const limit = { deadlineMs, what: "CRIU has not restored" };
     await this.#orFailedRestore(session, session.prepared, signal, limit);
-    if (isLazy) await this.#orFailedRestore(session, this.#parts.fetch.restored(), signal, limit);
+    if (postCopy !== null || placesLater)
+      await this.#orFailedRestore(session, this.#parts.fetch.restored(), signal, limit);
   }
 
-  /** Of what is in the images, CRIU may want a page itself, before the copy runs. */
-  async #expectFaults(imageDirectory: string, inImages: boolean): Promise<void> {
-    const { fetch } = this.#parts;
-    await runPhase(this.#context.phases, "expect-faults", () => fetch.expect(imageDirectory, inImages));
-    if (inImages) void fetch.takeFromImages(imageDirectory);
+  /** All images are here. What is taken from them CRIU may want itself, before the copy runs. */
+  async #expectFaults(): Promise<void> {
+    const { fetch, transfer } = this.#parts;
+    const { imageDirectory, placesLater } = this.#context.record.entry;
+    await runPhase(this.#context.phases, "expect-faults", async () => {
+      // Of what the copy fetches nothing is looked for in the rounds.
+      if (!placesLater) await narrowRounds(imageDirectory, transfer.imagesInRounds);
+      await fetch.expect(imageDirectory, placesLater);
+    });
+    if (placesLater) void fetch.takeFromImages(imageDirectory);
   }
 
   /** Waits while the start is held; says what CRIU says if it was its restore that failed, or TIMEOUT after the limit. */

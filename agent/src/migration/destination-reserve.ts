@@ -103,7 +103,7 @@ export class Reservation {
       roundComplete: (directory) => {
         this.#givingBack = this.#giveBack(directory);
       },
-      pagesDirectory: (directory, writtenBytes) => this.#pages.next(directory, writtenBytes),
+      pagesDirectory: (directory, writtenBytes, mostBytes) => this.#pages.next(directory, writtenBytes, mostBytes),
       image: (content) => this.#receiveImage(content),
       layer: (content) => this.#receiveLayer(content),
       layerRest: (content) => this.#receiveLayerRest(content),

@@ -10,6 +10,7 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
 import { isImageName, isSystemVMemoryImage } from "../criu/image-names.ts";
+import type { ImageId } from "../memory-image/page-range.ts";
 import { type CarriedTmpfs, isSound } from "../tmpfs/carried-tmpfs.ts";
 import { unpackImages } from "./image-bundle.ts";
 import { type ReceivedMemory, receiveMemory } from "./receive-memory.ts";
@@ -25,8 +26,11 @@ export interface TransferSink {
   roundDirectory(round: number): Promise<string>;
   /** All of the round is in its directory. */
   roundComplete(directory: string): void;
-  /** Where the pages of the next image in a directory are to lie, of which so many bytes are there; null for itself. */
-  pagesDirectory(directory: string, writtenBytes: number): Promise<string | null>;
+  /**
+   * Where the pages of the next image in a directory are to lie, of which so many bytes are there, and so many come at
+   * most; null for itself.
+   */
+  pagesDirectory(directory: string, writtenBytes: number, mostBytes: number | undefined): Promise<string | null>;
   image(content: Readable): Promise<void>;
   layer(content: Readable): Promise<void>;
   layerRest(content: Readable): Promise<void>;
@@ -51,6 +55,7 @@ export class IncomingTransfer {
   /** Undefined if none came. */
   private firstRound: ReceivedMemory | undefined;
   private memoryDone = false;
+  private inRounds: readonly ImageId[] = [];
   private readonly completeNow = Promise.withResolvers<void>();
   private readonly restorableNow = Promise.withResolvers<void>();
 
@@ -66,6 +71,11 @@ export class IncomingTransfer {
   /** Resolves when a restore can begin and wait for what is still missing: pages of memory. */
   get restorable(): Promise<void> {
     return this.restorableNow.promise;
+  }
+
+  /** Images of the final dump, when it is complete, that rounds have part of. */
+  get imagesInRounds(): readonly ImageId[] {
+    return this.inRounds;
   }
 
   /** Bytes of CRIU's files and of memory so far. */
@@ -99,9 +109,7 @@ export class IncomingTransfer {
       case TRANSFER_KINDS.memoryRound:
         return this.receiveRound(file);
       case TRANSFER_KINDS.memory:
-        this.memoryBytes += (await this.receivePages(file.content, this.sink.imageDirectory)).bytes;
-        this.memoryDone = true;
-        return this.look();
+        return this.receiveMemory(file);
       case TRANSFER_KINDS.postCopy:
         return this.sink.postCopy(file);
       case TRANSFER_KINDS.criuImage:
@@ -140,14 +148,25 @@ export class IncomingTransfer {
       throw new DrayError("CORRUPT_STREAM", `round ${JSON.stringify(round)} of memory where ${this.rounds} must come`);
     this.rounds++;
     const directory = await this.sink.roundDirectory(round);
-    const received = await this.receivePages(content, directory);
+    const received = await this.receivePages(content, directory, undefined);
     this.firstRound ??= received;
     this.memoryBytes += received.bytes;
     this.sink.roundComplete(directory);
   }
 
-  private receivePages(content: Readable, directory: string): Promise<ReceivedMemory> {
-    return receiveMemory(content, directory, (writtenBytes) => this.sink.pagesDirectory(directory, writtenBytes));
+  private async receiveMemory({ metadata, content }: IncomingFile): Promise<void> {
+    const mostBytes = typeof metadata["mostBytes"] === "number" ? metadata["mostBytes"] : undefined;
+    const received = await this.receivePages(content, this.sink.imageDirectory, mostBytes);
+    this.memoryBytes += received.bytes;
+    this.inRounds = received.inParent;
+    this.memoryDone = true;
+    this.look();
+  }
+
+  private receivePages(content: Readable, directory: string, mostBytes: number | undefined): Promise<ReceivedMemory> {
+    return receiveMemory(content, directory, (writtenBytes) =>
+      this.sink.pagesDirectory(directory, writtenBytes, mostBytes),
+    );
   }
 
   private async receiveCriuFile(file: IncomingFile): Promise<void> {

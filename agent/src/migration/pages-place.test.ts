@@ -43,6 +43,15 @@ test("the first round lies where its room was found; a later one that might not 
   expect(await readdir(join(transit.stateDirectory, "images"))).toEqual([]);
 });
 
+test("where little can come, it stays beside its page maps", async () => {
+  const { place, imageDirectory } = await begin(transit.runDirectory);
+  const round = `${imageDirectory}-round-0`;
+  await mkdir(round);
+  await writeFile(join(round, "pages-1.img"), Buffer.alloc(MEMORY_BYTES, 1));
+  await place.count();
+  expect(await place.next(imageDirectory, 0, MEBIBYTE)).toBeNull();
+});
+
 test("of a round that has nearly all of the memory already, the rest fits", async () => {
   const { place, imageDirectory } = await begin(transit.runDirectory);
   const round = `${imageDirectory}-round-0`;

@@ -37,14 +37,14 @@ export class PagesPlace {
 
   /**
    * For the image that is opened next in this directory of page maps, of which so many bytes of pages have been written
-   * by now; null for the directory itself.
+   * by now, and so many will be at most; null for the directory itself.
    */
-  async next(directory: string, writtenBytes: number): Promise<string | null> {
+  async next(directory: string, writtenBytes: number, mostBytes = this.#options.memoryBytes): Promise<string | null> {
     if (!this.#onTmpfs) return null;
     const said = this.#said;
     // Of hundreds of small processes not each is worth a look.
     if (said?.directory === directory && writtenBytes < said.writtenBytes + LOOK_EVERY_BYTES) return said.place;
-    const place = await this.#find(directory, writtenBytes);
+    const place = await this.#find(directory, writtenBytes, mostBytes);
     this.#said = { directory, writtenBytes, place };
     return place;
   }
@@ -59,10 +59,10 @@ export class PagesPlace {
     await removeTransitDirectory(this.#options.transit, `${this.#options.migrationId}-pages`);
   }
 
-  async #find(directory: string, writtenBytes: number): Promise<string | null> {
+  async #find(directory: string, writtenBytes: number, mostBytes: number): Promise<string | null> {
     const { transit, migrationId, memoryBytes } = this.#options;
     // What its tmpfs hold has come before: it is no longer free.
-    const rest = { memoryBytes: Math.max(0, memoryBytes - writtenBytes), besideBytes: memoryBytes };
+    const rest = { memoryBytes: Math.max(0, mostBytes - writtenBytes), besideBytes: memoryBytes };
     const tmpfsLimitBytes = transit.tmpfsLimitBytes - this.#heldBytes - writtenBytes;
     const { base } = await findTransitRoom({ ...transit, tmpfsLimitBytes }, rest);
     // Null: nowhere, if all of it comes once more. It seldom does, and is NO_SPACE then.

@@ -1,7 +1,7 @@
 /** Writes a memory stream as CRIU's images. */
 import type { Readable } from "node:stream";
 import { MemoryImageWriter } from "../memory-image/memory-image-writer.ts";
-import { PAGE_BYTES, PRESENT } from "../memory-image/page-range.ts";
+import { type ImageId, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 
 /** Who gives chunks and may use their memory again; see IncomingContent. */
@@ -14,6 +14,8 @@ export interface ReceivedMemory {
   readonly bytes: number;
   /** Of pages that have the content of others. */
   readonly repeatedBytes: number;
+  /** Images of which pages are in those of the round before. */
+  readonly inParent: readonly ImageId[];
 }
 
 /**
@@ -30,12 +32,15 @@ export async function receiveMemory(
   const recycler = "recycle" in content ? (content as Readable & Recycler) : null;
   let bytes = 0;
   let repeatedBytes = 0;
+  const inParent: ImageId[] = [];
+  let image: ImageId | undefined;
   try {
     for await (const chunk of content as AsyncIterable<Buffer>) {
       for (const event of decoder.decode(chunk)) {
         if (event.kind === "content") writer.data(event.bytes);
         else if (event.kind === "range") {
           if ((event.flags & PRESENT) !== 0) bytes += event.pages * PAGE_BYTES;
+          if ((event.flags & PARENT) !== 0 && image !== undefined && inParent.at(-1) !== image) inParent.push(image);
           writer.entry(event);
         } else if (event.kind === "repeat") {
           repeatedBytes += event.pages * PAGE_BYTES;
@@ -44,7 +49,8 @@ export async function receiveMemory(
           bytes += event.change.length;
           await writer.delta(event, event.change);
         } else if (event.kind === "open") {
-          await writer.open(event.image);
+          image = event.image;
+          await writer.open(image);
         }
       }
       await writer.flush();
@@ -52,7 +58,7 @@ export async function receiveMemory(
     }
     decoder.finish();
     await writer.close();
-    return { bytes, repeatedBytes };
+    return { bytes, repeatedBytes, inParent };
   } catch (error) {
     await writer.abandon();
     throw error;

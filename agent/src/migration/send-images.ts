@@ -1,19 +1,19 @@
-/** Sends what CRIU has written, but for memory, which travels as a memory stream: small images in one stream. */
+/** Sends what CRIU has written as the files that it is: small images in one stream. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
-import { isMemoryImage } from "../criu/image-names.ts";
 import { BUNDLED_LIMIT_BYTES, packImages } from "./image-bundle.ts";
 import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
-/** Resolves when everything has been delivered. The files must not change any more. */
+/** But for what travels otherwise. Resolves when everything has been delivered. The files must not change any more. */
 export async function sendImages(
   connection: TransferConnection,
   directory: string,
+  travelsOtherwise: (name: string) => boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const manifest = await imageManifest(directory);
+  const manifest = await imageManifest(directory, travelsOtherwise);
   const content = Readable.from(packImages(directory, manifest), { objectMode: false });
   const large = manifest.files.filter(({ bundled }) => !bundled);
   await Promise.all([
@@ -24,8 +24,8 @@ export async function sendImages(
   ]);
 }
 
-async function imageManifest(directory: string): Promise<ImageManifest> {
-  const names = (await readdir(directory)).filter((name) => !isMemoryImage(name)).sort();
+async function imageManifest(directory: string, travelsOtherwise: (name: string) => boolean): Promise<ImageManifest> {
+  const names = (await readdir(directory)).filter((name) => !travelsOtherwise(name)).sort();
   const files = await Promise.all(
     names.map(async (name) => {
       const { size } = await stat(join(directory, name));

@@ -7,8 +7,8 @@
  *                └─► settle-files: what it has on shared storage, if any
  *     ─► count-connections: on a bridge network, unless their loss was accepted
  *     ─┬─► dump, without private memory ─┬─► the images
- *      │                                 └─► send-memory: what CRIU has written of it, and, unless the copy will fetch
- *      │                                     that, what it has left in the frozen processes
+ *      │                                 └─► send-memory: what CRIU has written, and what it has left in the processes;
+ *      │                                     if the copy will fetch that, of what is written what rounds have had
  *      │   or, where CRIU would write most of it:
  *      ├─► dump, to the page server ─► the images
  *      ├─► send-memory: as it comes from there
@@ -30,6 +30,8 @@ import { restartPolicyOf } from "../docker/restart-policy.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
 import { goFirst } from "../host/go-first.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { pagesInImages } from "../memory-image/pages-in-images.ts";
+import { forgetFinalDumpOnly } from "../memory/final-dump-only.ts";
 import { type FrozenMemory, type FrozenSource, frozenMemory } from "../memory/frozen-memory.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget } from "../network-lock/source-lock.ts";
 import { settleSharedFiles } from "../shared-storage/settle.ts";
@@ -42,6 +44,7 @@ import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { sendImages } from "./send-images.ts";
 import { FREEZE_DEADLINE_MS } from "./source-container.ts";
 import type { SourceContext } from "./source-context.ts";
+import { type StreamedImages, streamedImages } from "./streamed-images.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
 import { makeReady } from "./switch-ready.ts";
 import { demandSameTmpfs, findTarget, type SwitchOrder, type SwitchTarget } from "./switch-target.ts";
@@ -55,6 +58,13 @@ interface SwitchOutcome {
   readonly memoryBytes: number;
   readonly wireBytes: number;
   readonly lockedAtMs: number;
+}
+
+/** What goes as a memory stream. */
+interface MemoryToSend {
+  readonly memory: FrozenMemory;
+  /** The most that it can be; undefined if it is all memory. */
+  readonly mostBytes?: number | undefined;
 }
 
 /**
@@ -111,17 +121,21 @@ async function runSwitchSteps(
     return runPhase(phases, name, body);
   };
   const lock = { pid: target.pid, migrationId: target.migrationId };
-  const send = (memory: FrozenMemory) =>
-    connection.sendChunks({ kind: TRANSFER_KINDS.memory, name: "memory" }, memory.chunks, {
-      signal,
-      striped: true,
-      onProgress: () => {
-        const doneBytes = memory.seenPages * PAGE_BYTES;
-        const totalBytes = Math.max(doneBytes, target.memoryBytes);
-        const sent = `${((memory.sentPages * PAGE_BYTES + memory.changeBytes) / 1e6).toFixed(1)} MB sent`;
-        report({ step: "send-memory", doneBytes, totalBytes, message: target.known === null ? "" : sent });
+  const send = ({ memory, mostBytes }: MemoryToSend) =>
+    connection.sendChunks(
+      { kind: TRANSFER_KINDS.memory, name: "memory", metadata: mostBytes === undefined ? {} : { mostBytes } },
+      memory.chunks,
+      {
+        signal,
+        striped: true,
+        onProgress: () => {
+          const doneBytes = memory.seenPages * PAGE_BYTES;
+          const totalBytes = Math.max(doneBytes, mostBytes ?? target.memoryBytes);
+          const sent = `${((memory.sentPages * PAGE_BYTES + memory.changeBytes) / 1e6).toFixed(1)} MB sent`;
+          report({ step: "send-memory", doneBytes, totalBytes, message: target.known === null ? "" : sent });
+        },
       },
-    });
+    );
   const ready = await step("prepare-switch", () => makeReady(context, target, signal));
   try {
     // It is to accept what has arrived, and whatever slows it down opens the freezer now and then.
@@ -143,7 +157,8 @@ async function runSwitchSteps(
     // Before the dump is sent: the copy looks at the files as soon as it is restored.
     const settleFiles = () => settleSharedFiles(target.pid, signal);
     const settle = ready.sharedStorage ? step("settle-files", settleFiles) : Promise.resolve();
-    await allSettled([lockNetwork, settle], ending);
+    const forget = target.known && forgetFinalDumpOnly(target.known.digests, target.cgroup, target.pid);
+    await allSettled([lockNetwork, settle, forget ?? Promise.resolve()], ending);
     // Behind the lock: what was on its way when it was frozen has come in by then, or never will.
     if (target.bridges.length > 0)
       await step("count-connections", () => demandNoLostConnections(target.pid, target.bridges, host.node));
@@ -153,11 +168,14 @@ async function runSwitchSteps(
       () => ready.pages?.end(),
       (error: unknown) => ready.pages?.end(error),
     );
-    const memory = ready.pages?.memory ?? frozenMemory(frozenSource(target, signal));
+    const { imageDirectory, postCopy } = target;
+    const streamed = dump.then(() => streamedImages(imageDirectory, { postCopy, hadRounds: target.known !== null }));
     // What the dump brings is sent while it does; what it has written, or left to the processes, can only be read after it.
-    const readable = ready.pages === null ? dump : Promise.resolve();
-    const sendMemory = readable.then(() => step("send-memory", () => send(memory)));
-    const images = dump.then(() => sendImages(connection, target.imageDirectory, signal));
+    const toSend: Promise<MemoryToSend> = ready.pages
+      ? Promise.resolve(ready.pages)
+      : streamed.then((some) => ({ memory: frozenMemory(frozenSource(target, some, signal)), ...some }));
+    const sendMemory = toSend.then((some) => step("send-memory", () => send(some)));
+    const images = streamed.then(({ includes }) => sendImages(connection, imageDirectory, includes, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(host, connection, target, report, signal));
     const tmpfsRest = step("send-tmpfs-rest", () => sendTmpfsRest(host, connection, target, report, signal));
     const account = dump.then(() => accountForDump(ready.dump, target.imageDirectory, phases));
@@ -165,7 +183,10 @@ async function runSwitchSteps(
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
     const wireBytes = connection.wireBytes - wireBytesBefore;
-    const { seenPages, sentPages, changedPages, dirtyPages, changeBytes } = memory;
+    const { seenPages, sentPages, changedPages, dirtyPages, changeBytes } = await switchedMemory(
+      (await toSend).memory,
+      target,
+    );
     const bytes = sentPages * PAGE_BYTES + changeBytes;
     const pages = sentPages + changedPages;
     return {
@@ -180,9 +201,21 @@ async function runSwitchSteps(
 }
 
 /** Private memory stays where it is if the copy will fetch it. */
-function frozenSource(target: SwitchTarget, signal: AbortSignal): FrozenSource {
+function frozenSource(target: SwitchTarget, { images }: StreamedImages, signal: AbortSignal): FrozenSource {
   const { imageDirectory, known, cgroup, pid, tracking, postCopy } = target;
-  return { imageDirectory, known, processes: postCopy ? null : { cgroup, initPid: pid, tracking }, signal };
+  return { imageDirectory, images, known, processes: postCopy ? null : { cgroup, initPid: pid, tracking }, signal };
+}
+
+/** What the switch has had of memory, in whatever form it went. */
+async function switchedMemory(
+  streamed: FrozenMemory,
+  { postCopy, imageDirectory }: SwitchTarget,
+): Promise<Omit<FrozenMemory, "chunks">> {
+  if (!postCopy) return streamed;
+  const { seenPages, writtenPages } = await pagesInImages(imageDirectory);
+  const asFiles = writtenPages - streamed.seenPages;
+  const { sentPages, dirtyPages, changedPages, changeBytes } = streamed;
+  return { seenPages, sentPages: asFiles + sentPages, dirtyPages: asFiles + dirtyPages, changedPages, changeBytes };
 }
 
 async function runDump(host: AgentHost, target: SwitchTarget, dump: PreparedDump): Promise<void> {

@@ -15,9 +15,9 @@ export async function lazyRanges(imageDirectory: string, inImages: boolean): Pro
   for (const image of await reader.images()) {
     if (image.kind !== "task") continue;
     if (inImages) await demandContent(reader, image);
-    const listed = await reader.ranges(image);
-    byTask.set(image.id, joined(listed));
-    listed.letGo();
+    const { ranges } = await reader.pagemap(image);
+    byTask.set(image.id, joined(ranges));
+    ranges.letGo();
   }
   return byTask;
 }

@@ -1,0 +1,37 @@
+/**
+ * Which of the images that CRIU has written travel as a memory stream, the others as the files that they are.
+ *
+ * Without a post-copy all memory is one stream. In a post-copy the stream is for what it can make small: images that the
+ * last round has most of. The many small ones of processes whose memory is fetched go faster as files, and CRIU restores
+ * them faster if it need not look for each of them in every round.
+ */
+import { isMemoryImage } from "../criu/image-names.ts";
+import { largeImages } from "../memory-image/large-images.ts";
+import type { ImageId } from "../memory-image/page-range.ts";
+
+/** A hundredth of a second on a link of one Gbit/s. */
+const WORTH_JUDGING_BYTES = 2 ** 20;
+
+export interface StreamedImages {
+  /** Null: all that there are. */
+  readonly images: readonly ImageId[] | null;
+  /** The most that their content can be; undefined if they have all memory. */
+  readonly mostBytes: number | undefined;
+  /** Whether this file is of one of them. */
+  includes(name: string): boolean;
+}
+
+/** Of a dump that is complete. `hadRounds`: the destination may have some of it. Throws CORRUPT_STREAM. */
+export async function streamedImages(
+  directory: string,
+  { postCopy, hadRounds }: { readonly postCopy: boolean; readonly hadRounds: boolean },
+): Promise<StreamedImages> {
+  if (!postCopy) return { images: null, mostBytes: undefined, includes: isMemoryImage };
+  const large = hadRounds ? await largeImages(directory, WORTH_JUDGING_BYTES) : [];
+  const files = new Set(large.flatMap((each) => each.files));
+  return {
+    images: large.map(({ image }) => image),
+    mostBytes: large.reduce((sum, { bytes }) => sum + bytes, 0),
+    includes: (name) => files.has(name),
+  };
+}
