@@ -6,7 +6,7 @@ import { MemoryImageWriter } from "../memory-image/memory-image-writer.ts";
 import { LAZY, PAGE_BYTES, PRESENT } from "../memory-image/page-range.ts";
 import { streamedImages } from "./streamed-images.ts";
 
-const LARGE_PAGES = 300;
+const LARGE_PAGES = 1100;
 const SHARED = { kind: "shared", id: 7 } as const;
 
 let directory = "";

@@ -9,8 +9,8 @@ import { isMemoryImage } from "../criu/image-names.ts";
 import { largeImages } from "../memory-image/large-images.ts";
 import type { ImageId } from "../memory-image/page-range.ts";
 
-/** A hundredth of a second on a link of one Gbit/s. */
-const WORTH_JUDGING_BYTES = 2 ** 20;
+/** To judge them, and to read them through the rounds, takes as long as to send so much over one Gbit/s: about 30 ms. */
+const WORTH_JUDGING_BYTES = 2 ** 22;
 
 export interface StreamedImages {
   /** Null: all that there are. */
