@@ -15,7 +15,8 @@ export interface Cause {
  */
 export const UNREAD_PAGES: Cause = {
   code: "unread_pages",
-  pattern: /Can't read mapping page|Missing [0-9a-f]+ in parent pagemap|No parent for snapshot pagemap/,
+  pattern:
+    /Error .*(Can't read mapping page|Failed getting raw image fd|Missing [0-9a-f]+ in parent pagemap|No parent for snapshot pagemap)/,
   meaning: "pages of memory could not be read from the images",
   remedy: "See the kernel's log for errors of the disk below /var/lib/drayage/images, then migrate again.",
 };

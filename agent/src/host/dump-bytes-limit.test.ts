@@ -25,6 +25,11 @@ test("private pages, swapped ones too, and what is mapped of shared memory", () 
   ]);
 });
 
+test("huge pages count with what is shared: a dump leaves none where it is, and maps tell how far they reach", () => {
+  const memory = processMemory(`${STATUS}HugetlbPages:\t    2048 kB\n`, MAPS);
+  expect(memory.sharedBytes).toBe((4900 + 2048) * 1024);
+});
+
 test("a process that has ended has nothing", () => {
   expect(dumpBytesLimit([processMemory("", "")])).toBe(0);
 });

@@ -6,7 +6,7 @@ import { unlessGone } from "./unless-gone.ts";
 export interface ProcessMemory {
   /** Private pages, in memory or swapped out, bytes: a dump writes them for each process, shared by a fork or not. */
   readonly privateBytes: number;
-  /** Pages of shared memory that it has mapped, bytes. */
+  /** Pages of shared memory that it has mapped, and huge pages of hugetlbfs, bytes. */
   readonly sharedBytes: number;
   /** By device and inode of what it has mapped: how far that reaches at least, bytes. */
   readonly extents: ReadonlyMap<string, number>;
@@ -25,7 +25,11 @@ export function processMemory(status: string, maps: string): ProcessMemory {
     const file = `${device} ${inode}`;
     extents.set(file, Math.max(extents.get(file) ?? 0, reach));
   }
-  return { privateBytes: field("RssAnon") + field("VmSwap"), sharedBytes: field("RssShmem"), extents };
+  return {
+    privateBytes: field("RssAnon") + field("VmSwap"),
+    sharedBytes: field("RssShmem") + field("HugetlbPages"),
+    extents,
+  };
 }
 
 /**
@@ -36,7 +40,7 @@ export function dumpBytesLimit(processes: readonly ProcessMemory[]): number {
   return sum(processes.map(({ privateBytes }) => privateBytes)) + sharedBytesLimit(processes);
 }
 
-/** The part of it that is shared: what is written where private memory is left out. */
+/** The part of it that is shared, or of huge pages: what is written where private memory is left out. */
 export function sharedBytesLimit(processes: readonly ProcessMemory[]): number {
   const extents = new Map<string, number>();
   for (const process of processes) {

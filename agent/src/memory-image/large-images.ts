@@ -28,6 +28,7 @@ export async function largeImages(directory: string, leastBytes: number): Promis
   if (sizes.size === 0) return found;
   const reader = await MemoryImageReader.open(directory);
   for (const image of await reader.images()) {
+    if (found.length === sizes.size) break;
     const { pagesId, ranges } = await reader.pagemap(image);
     ranges.letGo();
     const pages = pagesName(pagesId);

@@ -26,11 +26,11 @@ const LINE = /^([0-9a-f]+)-([0-9a-f]+) ...([ps]) ([0-9a-f]+) \S+ (\d+) *(.*)$/;
 /** Made by the kernel for each process anew. */
 const KERNELS_OWN = new Set(["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]"]);
 /**
- * Of these, where they are private, CRIU takes the content from the final dump alone: huge pages, which a memfd may have,
- * and what the kernel writes by itself. A restore that found them in the images of a round before would take other pages
- * for them (generate_vma_iovs in criu/mem.c).
+ * Of these, where they are private, CRIU takes the content from the final dump alone: huge pages, which a memfd may have.
+ * A restore that found them in the images of a round before would take other pages for them (generate_vma_iovs in
+ * criu/mem.c).
  */
-const FROM_THE_FINAL_DUMP = ["/anon_hugepage", "/memfd:", "/[aio]"];
+const FROM_THE_FINAL_DUMP = ["/anon_hugepage", "/memfd:"];
 /** Objects without a file system: MAP_SHARED | MAP_ANONYMOUS, and memfd_create. System V's travel in an image of their own. */
 const SHARED_MEMORY = ["/dev/zero (deleted)", "/memfd:"];
 

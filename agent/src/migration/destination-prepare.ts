@@ -71,6 +71,7 @@ export class Preparation {
   readonly #context: DestinationContext;
   readonly #parts: PreparationParts;
   #run: JoinableRun<PrepareResult> | undefined;
+  #narrowing: Promise<void> | undefined;
 
   constructor(context: DestinationContext, parts: PreparationParts) {
     this.#context = context;
@@ -86,6 +87,8 @@ export class Preparation {
   /** Resolves when nothing of it is under way any more. */
   async cancel(reason: Error): Promise<void> {
     await this.#run?.cancel(reason);
+    // It may be making directories still, which whoever cancels is to remove.
+    await this.#narrowing?.catch(() => undefined);
   }
 
   async #prepare(postCopy: boolean, report: Report, signal: AbortSignal): Promise<PrepareResult> {
@@ -195,7 +198,8 @@ export class Preparation {
     const { imageDirectory, placesLater } = this.#context.record.entry;
     await runPhase(this.#context.phases, "expect-faults", async () => {
       // Of what the copy fetches nothing is looked for in the rounds.
-      if (!placesLater) await narrowRounds(imageDirectory, transfer.imagesInRounds);
+      if (!placesLater) this.#narrowing = narrowRounds(imageDirectory, transfer.imagesInRounds);
+      await this.#narrowing;
       await fetch.expect(imageDirectory, placesLater);
     });
     if (placesLater) void fetch.takeFromImages(imageDirectory);

@@ -44,6 +44,8 @@ export class HeldStart {
 
   /** Waits for something of the gate's, but not longer than the start lasts, nor than the signal allows. */
   async whileHeld<T>(gate: Promise<T>, signal: AbortSignal): Promise<T> {
+    // Nobody else may listen to it, and it may fail after this has ended.
+    gate.catch(() => undefined);
     signal.throwIfAborted();
     const calledOff = Promise.withResolvers<never>();
     const onAbort = () => calledOff.reject(signal.reason);

@@ -1,12 +1,13 @@
 /**
  * What arrives on the destination: image, layer, rounds of memory, then CRIU's
  * files with the manifest that says which these are, and beside them the
- * memory of the final dump, which is nearly all of it and comes last.
+ * memory of the final dump, which is nearly all of it and comes last; of a
+ * copy that fetches its memory, what is large of the rest.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { storeFile } from "@drayage/shared/page-stream/store-file.ts";
 import type { IncomingFile } from "@drayage/shared/page-stream/transfer-types.ts";
 import { isImageName, isSystemVMemoryImage } from "../criu/image-names.ts";
@@ -181,7 +182,11 @@ export class IncomingTransfer {
   private async receiveBundle(file: IncomingFile): Promise<void> {
     this.manifest = await unpackImages(file.content as AsyncIterable<Buffer>, (name, content) => {
       // Small, and not synced: asynchronous, each would wait for its turn behind the frames of the pages.
-      writeFileSync(join(this.sink.imageDirectory, name), content, { mode: 0o600 });
+      try {
+        writeFileSync(join(this.sink.imageDirectory, name), content, { mode: 0o600 });
+      } catch (error) {
+        throw toDrayError(error);
+      }
       this.received.set(name, content.length);
     });
     this.look();

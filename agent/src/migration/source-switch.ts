@@ -8,7 +8,7 @@
  *     ─► count-connections: on a bridge network, unless their loss was accepted
  *     ─┬─► dump, without private memory ─┬─► the images
  *      │                                 └─► send-memory: what CRIU has written, and what it has left in the processes;
- *      │                                     if the copy will fetch that, of what is written what rounds have had
+ *      │                                     if the copy will fetch that, of what is written what is large
  *      │   or, where CRIU would write most of it:
  *      ├─► dump, to the page server ─► the images
  *      ├─► send-memory: as it comes from there
@@ -169,7 +169,7 @@ async function runSwitchSteps(
       (error: unknown) => ready.pages?.end(error),
     );
     const { imageDirectory, postCopy } = target;
-    const streamed = dump.then(() => streamedImages(imageDirectory, { postCopy, hadRounds: target.known !== null }));
+    const streamed = dump.then(() => streamedImages(imageDirectory, postCopy));
     // What the dump brings is sent while it does; what it has written, or left to the processes, can only be read after it.
     const toSend: Promise<MemoryToSend> = ready.pages
       ? Promise.resolve(ready.pages)

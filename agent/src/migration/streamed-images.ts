@@ -1,16 +1,16 @@
 /**
  * Which of the images that CRIU has written travel as a memory stream, the others as the files that they are.
  *
- * Without a post-copy all memory is one stream. In a post-copy the stream is for what it can make small: images that the
- * last round has most of. The many small ones of processes whose memory is fetched go faster as files, and CRIU restores
- * them faster if it need not look for each of them in every round.
+ * Without a post-copy all memory is one stream. In a post-copy only large images are: rounds may have had most of them,
+ * and a stream has all lanes. The many small ones of processes whose memory is fetched go faster as files, and CRIU
+ * restores them faster if it need not look for each of them in every round.
  */
 import { isMemoryImage } from "../criu/image-names.ts";
 import { largeImages } from "../memory-image/large-images.ts";
 import type { ImageId } from "../memory-image/page-range.ts";
 
 /** To judge them, and to read them through the rounds, takes as long as to send so much over one Gbit/s: about 30 ms. */
-const WORTH_JUDGING_BYTES = 2 ** 22;
+const WORTH_STREAMING_BYTES = 2 ** 22;
 
 export interface StreamedImages {
   /** Null: all that there are. */
@@ -21,13 +21,10 @@ export interface StreamedImages {
   includes(name: string): boolean;
 }
 
-/** Of a dump that is complete. `hadRounds`: the destination may have some of it. Throws CORRUPT_STREAM. */
-export async function streamedImages(
-  directory: string,
-  { postCopy, hadRounds }: { readonly postCopy: boolean; readonly hadRounds: boolean },
-): Promise<StreamedImages> {
+/** Of a dump that is complete. Throws CORRUPT_STREAM. */
+export async function streamedImages(directory: string, postCopy: boolean): Promise<StreamedImages> {
   if (!postCopy) return { images: null, mostBytes: undefined, includes: isMemoryImage };
-  const large = hadRounds ? await largeImages(directory, WORTH_JUDGING_BYTES) : [];
+  const large = await largeImages(directory, WORTH_STREAMING_BYTES);
   const files = new Set(large.flatMap((each) => each.files));
   return {
     images: large.map(({ image }) => image),

@@ -14,13 +14,13 @@ export const TRANSFER_KINDS = {
   tmpfsRest: "tmpfs-rest",
   /** Memory while the container runs, a round each: a memory stream, see memory-stream/format.ts; metadata has its number. */
   memoryRound: "memory-round",
-  /** The memory that the dump has found, less what the last round has, and in a post-copy told of without what is fetched: the same. */
+  /** The memory that the dump has found, less what the last round has, or of a post-copy some of the images: the same. */
   memory: "memory",
   /** Private memory of the frozen container, as its copy wants it: a memory stream in any order; see post-copy/words.ts. */
   postCopy: "post-copy",
   /** One file of CRIU's that is large, or is sent while CRIU still writes it. */
   criuImage: "criu-image",
-  /** Manifest of all of CRIU's files but those of memory, and the small ones themselves; see image-bundle.ts. */
+  /** Manifest of all of CRIU's files that are not in `memory`, and the small ones themselves; see image-bundle.ts. */
   criuBundle: "criu-bundle",
 } as const;
 

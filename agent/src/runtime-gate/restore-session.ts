@@ -6,7 +6,7 @@ import { Serial } from "@drayage/shared/concurrency/serial.ts";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { UNREAD_PAGES } from "../criu/causes.ts";
-import { readCriuLog } from "../criu/criu-log.ts";
+import { findInCriuLog, readCriuLog } from "../criu/criu-log.ts";
 import { type Diagnosis, diagnose } from "../criu/diagnosis.ts";
 import { removeRestoreMounts } from "../criu/restore-mounts.ts";
 import { bootClockMs } from "../host/boot-clock.ts";
@@ -401,6 +401,6 @@ function refusal(state: SessionState, event: SessionEvent): DrayError {
 
 /** CRIU_RESTORE_FAILED if CRIU has gone on without some. */
 async function demandAllPages(workDirectory: string): Promise<void> {
-  const log = await readCriuLog(`${workDirectory}/restore.log`);
-  if (UNREAD_PAGES.pattern.test(log)) throw new DrayError("CRIU_RESTORE_FAILED", UNREAD_PAGES.meaning);
+  const line = await findInCriuLog(`${workDirectory}/restore.log`, UNREAD_PAGES.pattern);
+  if (line !== null) throw new DrayError("CRIU_RESTORE_FAILED", `${UNREAD_PAGES.meaning}: ${line}`);
 }
