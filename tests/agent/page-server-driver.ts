@@ -7,7 +7,7 @@ import { startPageServer } from "../../agent/src/page-server/page-server.ts";
 
 const DEADLINE_MS = 120_000;
 
-const sink = await MemoryImageWriter.create(process.argv[2] ?? "", { sync: false });
+const sink = await MemoryImageWriter.create(process.argv[2] ?? "");
 const { done } = await startPageServer({ path: process.argv[3] ?? "", sink, deadlineMs: DEADLINE_MS });
 console.log("listening");
 console.log(JSON.stringify(await done));

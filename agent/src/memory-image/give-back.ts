@@ -1,6 +1,7 @@
 /**
- * Gives back the room of what a chain of rounds holds in vain: pages that a later round has told anew, and memory that
- * is no more. Without it, the rounds of a container that writes fast add up to many times its memory.
+ * Gives back the room of what a chain of rounds holds in vain: memory that is no more, and pages that a later round has
+ * written anew, beside those of an earlier one. Without it, the rounds of a container that writes fast add up to many
+ * times its memory.
  */
 import { type FileHandle, open, readdir, readFile, rm, truncate } from "node:fs/promises";
 import { constants } from "node:os";

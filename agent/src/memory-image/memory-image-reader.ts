@@ -1,7 +1,8 @@
 /** Reads memory out of CRIU's images: a directory, and those of the rounds before it. */
-import { readdir, type FileHandle, open } from "node:fs/promises";
+import { readdir, type FileHandle, open, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { liesInMemory } from "@drayage/shared/page-stream/memory-files.ts";
 import { exists } from "../host/exists.ts";
 import { type FileRange, resolveLevel, supersededContent } from "./image-chain.ts";
 import { letGo } from "./let-go.ts";
@@ -46,6 +47,14 @@ export interface Superseded {
   readonly path: string;
   /** Once. */
   readonly ranges: Iterable<FileRange>;
+}
+
+/** A file of an image, open to be written to. */
+export interface ImageFile {
+  readonly path: string;
+  readonly file: FileHandle;
+  /** Not on a disk. */
+  readonly inMemory: boolean;
 }
 
 /** The pages image of a level, open. */
@@ -191,6 +200,22 @@ export class MemoryImage {
       const piece = into.subarray(at - vaddr, at - vaddr + pages * PAGE_BYTES);
       await this.#readPiece(segment.level, segment.offset + at - segment.vaddr, piece);
       at += pages * PAGE_BYTES;
+    }
+  }
+
+  /** The pages images that lie in memory, to be written to and closed, by level; null for those that do not, or are empty. */
+  async openInMemory(): Promise<(ImageFile | null)[]> {
+    const files: (ImageFile | null)[] = [];
+    try {
+      for (const { path, bytes } of this.#pages) {
+        // It may be a link to where they lie.
+        const inMemory = bytes > 0 && (await liesInMemory(await realpath(path)));
+        files.push(inMemory ? { path, inMemory, file: await open(path, "r+") } : null);
+      }
+      return files;
+    } catch (error) {
+      await Promise.all(files.map((each) => each?.file.close()));
+      throw error;
     }
   }
 

@@ -138,7 +138,10 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
 
-  test("give back memory that was written in rounds", async () => {
+  test.each([
+    ["beside those before", false],
+    ["over those before", true],
+  ])("give back memory that was written in rounds, %s", async (_, overwriteParent) => {
     const change = fc.oneof(
       fc.integer({ min: 1, max: 250 }),
       fc.constantFrom<Change>("absent", "keep", "keep", "keep", "lazy"),
@@ -151,7 +154,7 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
         let states: PageState[] = [];
         for (const [number, changes] of rounds.entries()) {
           const directory = await round(`${number}`, number === 0 ? undefined : `${number - 1}`);
-          const writer = await MemoryImageWriter.create(directory, { sync: false });
+          const writer = await MemoryImageWriter.create(directory, { overwriteParent });
           expect(await writer.parentHas(TASK)).toBe(number > 0);
           states = await writeRound(writer, TASK, changes, states);
           await writer.close();
@@ -165,49 +168,54 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
     );
   });
 
-  test("give back the room of what later rounds have anew, and of processes that are no more", async () => {
-    const change = fc.oneof(fc.integer({ min: 1, max: 250 }), fc.constantFrom<Change>("absent", "keep", "keep"));
-    const roundArbitrary = fc.array(change, { minLength: SPACE_PAGES, maxLength: SPACE_PAGES });
-    const short: ImageId = { kind: "task", id: 2 };
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(roundArbitrary, { minLength: 2, maxLength: 4 }),
-        fc.nat(2),
-        async (rounds, livesFor) => {
-          await rm(root, { recursive: true });
-          await mkdir(root);
-          let states: PageState[] = [];
-          for (const [number, changes] of rounds.entries()) {
-            const directory = await round(`${number}`, number === 0 ? undefined : `${number - 1}`);
-            const writer = await MemoryImageWriter.create(directory, { sync: false });
-            states = await writeRound(writer, TASK, changes, states);
-            const alive = number <= livesFor;
-            if (alive) await writeRound(writer, short, [7], []);
-            await writer.close();
-            await giveBackSuperseded(directory);
-            await expectMemory(directory, TASK, states);
-            if (alive) await expectMemory(directory, short, [7]);
-            // How much a disk takes is known when it has been written to.
-            if (place !== "/dev/shm") continue;
-            const pages = states.filter((state) => typeof state === "number").length + (alive ? 1 : 0);
-            expect(await takenBytes()).toBe(pages * PAGE_BYTES);
-          }
-        },
-      ),
-      { numRuns: 25 },
-    );
-  });
+  test.each([
+    ["beside them", false],
+    ["over them", true],
+  ])(
+    "give back the room of rounds before, written %s, and of processes that are no more",
+    async (_, overwriteParent) => {
+      const change = fc.oneof(fc.integer({ min: 1, max: 250 }), fc.constantFrom<Change>("absent", "keep", "keep"));
+      const roundArbitrary = fc.array(change, { minLength: SPACE_PAGES, maxLength: SPACE_PAGES });
+      const short: ImageId = { kind: "task", id: 2 };
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(roundArbitrary, { minLength: 2, maxLength: 4 }),
+          fc.nat(2),
+          async (rounds, livesFor) => {
+            await rm(root, { recursive: true });
+            await mkdir(root);
+            let states: PageState[] = [];
+            for (const [number, changes] of rounds.entries()) {
+              const directory = await round(`${number}`, number === 0 ? undefined : `${number - 1}`);
+              const writer = await MemoryImageWriter.create(directory, { overwriteParent });
+              states = await writeRound(writer, TASK, changes, states);
+              const alive = number <= livesFor;
+              if (alive) await writeRound(writer, short, [7], []);
+              await writer.close();
+              await giveBackSuperseded(directory);
+              await expectMemory(directory, TASK, states);
+              if (alive) await expectMemory(directory, short, [7]);
+              // How much a disk takes is known when it has been written to.
+              if (place !== "/dev/shm") continue;
+              const pages = states.filter((state) => typeof state === "number").length + (alive ? 1 : 0);
+              expect(await takenBytes()).toBe(pages * PAGE_BYTES);
+            }
+          },
+        ),
+        { numRuns: 25 },
+      );
+    },
+  );
 
   test("have their pages elsewhere where they are told to, behind a link, and those before where they were", async () => {
     const elsewhere = await round("elsewhere");
     const first = await round("0");
-    const beside = await MemoryImageWriter.create(first, { sync: false });
+    const beside = await MemoryImageWriter.create(first);
     await writeRound(beside, TASK, [1, 2, 3], []);
     await beside.close();
     const second = await round("1", "0");
     const asked: number[] = [];
     const writer = await MemoryImageWriter.create(second, {
-      sync: false,
       pagesDirectory: async (writtenBytes) => {
         asked.push(writtenBytes);
         return asked.length === 1 ? elsewhere : null;
@@ -224,7 +232,7 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
     await expectMemory(second, TASK, [1, 5, 3, 6]);
     await expectMemory(second, { kind: "task", id: 2 }, [7]);
     const third = await round("2", "1");
-    const last = await MemoryImageWriter.create(third, { sync: false });
+    const last = await MemoryImageWriter.create(third);
     await writeRound(last, { kind: "task", id: 2 }, ["keep"], [7]);
     await last.close();
     await giveBackSuperseded(third);
@@ -234,7 +242,7 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
 
   test("have pages that repeat others, of whatever image came before", async () => {
     const directory = await round("0");
-    const writer = await MemoryImageWriter.create(directory, { sync: false });
+    const writer = await MemoryImageWriter.create(directory);
     await writer.open(TASK);
     writer.entry(rangeAt(0, PRESENT, 2));
     const content = Buffer.concat([page(1), page(2)]);
@@ -249,7 +257,7 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
     await expect(writer.repeat(rangeAt(9, PRESENT, 2), 6)).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
     await writer.abandon();
     const second = await round("1");
-    const whole = await MemoryImageWriter.create(second, { sync: false });
+    const whole = await MemoryImageWriter.create(second);
     await whole.open(TASK);
     whole.entry(rangeAt(0, PRESENT, 2));
     whole.data(content);
@@ -264,13 +272,13 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
   });
 
   test("have pages that are changes of what the round before has", async () => {
-    const first = await MemoryImageWriter.create(await round("0"), { sync: false });
+    const first = await MemoryImageWriter.create(await round("0"));
     await first.open(TASK);
     first.entry(rangeAt(0, PRESENT, 2));
     first.data(Buffer.concat([page(1), page(2)]));
     await first.close();
     const directory = await round("1", "0");
-    const second = await MemoryImageWriter.create(directory, { sync: false });
+    const second = await MemoryImageWriter.create(directory);
     await second.open(TASK);
     second.entry(rangeAt(0, PARENT));
     const changed = page(2);
@@ -289,16 +297,56 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
       ["3", "1", 5],
       ["4", undefined, 1],
     ] as const) {
-      const writer = await MemoryImageWriter.create(await round(name, parent), { sync: false });
+      const writer = await MemoryImageWriter.create(await round(name, parent));
       await writer.open(TASK);
       await expect(writer.delta(rangeAt(at, PRESENT), change)).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
       await writer.abandon();
     }
   });
 
+  test("take the place of what the round before has in memory, and stay in one piece", async () => {
+    const first = await MemoryImageWriter.create(await round("0"));
+    await writeRound(first, TASK, [1, 2, 3, 4, "absent", 6], []);
+    await first.close();
+    const second = await MemoryImageWriter.create(await round("1", "0"), { overwriteParent: true });
+    await second.open(TASK);
+    second.entry(rangeAt(0, PARENT, 2));
+    const changed = page(3);
+    changed[5] = 9;
+    await second.delta(rangeAt(2, PRESENT), encodeDelta(page(3), 0, changed, 0) as Buffer);
+    second.entry(rangeAt(3, PARENT));
+    second.entry(rangeAt(5, PARENT));
+    await second.close();
+    const third = await MemoryImageWriter.create(await round("2", "1"), { overwriteParent: true });
+    await third.open(TASK);
+    third.entry(rangeAt(0, PARENT));
+    third.entry(rangeAt(1, PRESENT));
+    third.data(page(20));
+    third.entry(rangeAt(2, PARENT));
+    // Once more, over what was there, and where nothing was.
+    await third.repeat(rangeAt(3, PRESENT), 0);
+    await third.repeat(rangeAt(4, PRESENT), 0);
+    third.entry(rangeAt(5, PARENT));
+    await third.close();
+    expect(third.inParent).toEqual([TASK]);
+    const last = join(root, "2");
+    const loaded = await (await MemoryImageReader.open(last)).load(TASK);
+    const found = Buffer.alloc(6 * PAGE_BYTES);
+    await loaded.read(BASE, found);
+    await loaded.close();
+    expect(found.equals(Buffer.concat([page(1), page(20), changed, page(20), page(20), page(6)]))).toBe(true);
+    const { ranges } = parsePagemap(await readFile(join(last, "pagemap-1.img")));
+    const inMemory = place === "/dev/shm";
+    const expected = inMemory
+      ? [rangeAt(0, PARENT, 4), rangeAt(4, PRESENT), rangeAt(5, PARENT)]
+      : [rangeAt(0, PARENT), rangeAt(1, PRESENT), rangeAt(2, PARENT), rangeAt(3, PRESENT, 2), rangeAt(5, PARENT)];
+    expect([...ranges]).toEqual(expected);
+    expect((await stat(join(last, "pages-65537.img"))).size).toBe((inMemory ? 1 : 3) * PAGE_BYTES);
+  });
+
   test("are several, each in its own files", async () => {
     const directory = await round("0");
-    const writer = await MemoryImageWriter.create(directory, { sync: true });
+    const writer = await MemoryImageWriter.create(directory);
     const shared: ImageId = { kind: "shared", id: 1 };
     await writer.open(TASK);
     writer.entry(rangeAt(0, PRESENT));
@@ -321,7 +369,7 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
 
   test("may come in more pieces than one call of the kernel takes", async () => {
     const directory = await round("0");
-    const writer = await MemoryImageWriter.create(directory, { sync: false });
+    const writer = await MemoryImageWriter.create(directory);
     await writer.open(TASK);
     const content = Buffer.from(Array.from({ length: PAGE_BYTES }, (_, at) => at % 251));
     writer.entry(rangeAt(0, PRESENT));
@@ -332,7 +380,7 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
 
   test("are on their way, not in the writer", async () => {
     const directory = await round("0");
-    const writer = await MemoryImageWriter.create(directory, { sync: false });
+    const writer = await MemoryImageWriter.create(directory);
     await writer.open(TASK);
     writer.entry(rangeAt(0, PRESENT, 2));
     const piece = page(7);
@@ -355,7 +403,7 @@ describe("a writer", () => {
 
   test("joins ranges, up to what CRIU can count", async () => {
     const directory = await round("0");
-    const writer = await MemoryImageWriter.create(directory, { sync: false });
+    const writer = await MemoryImageWriter.create(directory);
     await writer.open(TASK);
     for (const index of [0, 1, 2, 5, 6]) writer.entry(rangeAt(index, LAZY));
     await writer.close();
@@ -414,7 +462,7 @@ describe("a writer", () => {
       },
     ],
   ])("refuses %s", async (message, action) => {
-    const writer = await MemoryImageWriter.create(await round("0"), { sync: false });
+    const writer = await MemoryImageWriter.create(await round("0"));
     await expect((async () => await action(writer))()).rejects.toMatchObject({
       reason: "CORRUPT_STREAM",
       message: expect.stringContaining(message) as string,
@@ -422,8 +470,18 @@ describe("a writer", () => {
     await writer.abandon();
   });
 
+  test("refuses to repeat what comes only with the range itself", async () => {
+    const parent = await MemoryImageWriter.create(await round("0"));
+    await writeRound(parent, TASK, [1, 2], []);
+    await parent.close();
+    const writer = await MemoryImageWriter.create(await round("1", "0"), { overwriteParent: true });
+    await writer.open(TASK);
+    await expect(writer.repeat(rangeAt(0, PRESENT), 0)).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
+    await writer.abandon();
+  });
+
   test("refuses a range that is only partly in the parent", async () => {
-    const parent = await MemoryImageWriter.create(await round("0"), { sync: false });
+    const parent = await MemoryImageWriter.create(await round("0"));
     await parent.open(TASK);
     for (const index of [0, 1, 3]) {
       parent.entry(rangeAt(index, PRESENT));
@@ -431,7 +489,7 @@ describe("a writer", () => {
     }
     parent.entry(rangeAt(4, LAZY));
     await parent.close();
-    const writer = await MemoryImageWriter.create(await round("1", "0"), { sync: false });
+    const writer = await MemoryImageWriter.create(await round("1", "0"));
     expect(await writer.open(TASK)).toBe(true);
     writer.entry(rangeAt(0, PARENT, 2));
     for (const range of [rangeAt(2, PARENT), rangeAt(3, PARENT, 2), rangeAt(4, PARENT), rangeAt(9, PARENT)]) {
@@ -447,7 +505,7 @@ describe("a reader", () => {
   beforeEach(async () => {
     root = await mkdtemp(join("/dev/shm", "memory-image-"));
     directory = await round("0");
-    const writer = await MemoryImageWriter.create(directory, { sync: false });
+    const writer = await MemoryImageWriter.create(directory);
     await writeRound(writer, TASK, [1, 2, "absent", 4], []);
     await writer.close();
   });
@@ -497,7 +555,7 @@ describe("a reader", () => {
   test("does not look behind a round that lacks the image", async () => {
     await round("1", "0");
     const last = await round("2", "1");
-    const writer = await MemoryImageWriter.create(last, { sync: false });
+    const writer = await MemoryImageWriter.create(last);
     expect(await writer.parentHas(TASK)).toBe(false);
     expect(await writer.open(TASK)).toBe(false);
     await writer.close();

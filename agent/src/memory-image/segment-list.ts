@@ -112,6 +112,22 @@ export class SegmentList implements Iterable<Segment> {
     }
   }
 
+  /** All of a range, piece by piece: what is in pages images, and in between, of level null, what is not. */
+  *piecesOf(range: Pick<PageRange, "vaddr" | "pages">): Generator<Segment, void, undefined> {
+    const end = endOf(range);
+    let { vaddr } = range;
+    for (let index = this.indexOf(vaddr); vaddr < end; index++) {
+      const segment = this.at(index);
+      const start = Math.min(segment?.vaddr ?? end, end);
+      if (start > vaddr) yield { vaddr, pages: (start - vaddr) / PAGE_BYTES, level: null, offset: 0 };
+      vaddr = Math.max(vaddr, start);
+      if (segment === undefined || vaddr === end) return;
+      const pages = (Math.min(endOf(segment), end) - vaddr) / PAGE_BYTES;
+      yield { ...segment, vaddr, pages, offset: segment.level === null ? 0 : segment.offset + vaddr - segment.vaddr };
+      vaddr += pages * PAGE_BYTES;
+    }
+  }
+
   #endAt(index: number): number {
     return (this.#vaddrs[index] as number) + (this.#pages[index] as number) * PAGE_BYTES;
   }

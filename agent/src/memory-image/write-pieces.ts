@@ -1,13 +1,15 @@
-/** Writes pieces of memory to the end of a file, all of them, without joining them first. Throws NO_SPACE and what else a file system says. */
+/** Writes pieces of memory one behind the other into a file, all of them, without joining them first. Throws NO_SPACE and what else a file system says. */
 import { writevSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 
 /** In the background, as disks are. */
-export async function writeOnDisk(file: FileHandle, pieces: readonly Buffer[]): Promise<void> {
+export async function writeOnDisk(file: FileHandle, offset: number, pieces: readonly Buffer[]): Promise<void> {
+  let at = offset;
   for (let rest = pieces; rest.length > 0; ) {
     try {
-      const { bytesWritten } = await file.writev(rest);
+      const { bytesWritten } = await file.writev(rest, at);
+      at += bytesWritten;
       rest = behind(rest, bytesWritten);
     } catch (error) {
       throw toDrayError(error);
@@ -16,10 +18,13 @@ export async function writeOnDisk(file: FileHandle, pieces: readonly Buffer[]): 
 }
 
 /** At once: a turn of the event loop takes longer than the copy. */
-export function writeInMemory(file: FileHandle, pieces: readonly Buffer[]): void {
+export function writeInMemory(file: FileHandle, offset: number, pieces: readonly Buffer[]): void {
+  let at = offset;
   for (let rest = pieces; rest.length > 0; ) {
     try {
-      rest = behind(rest, writevSync(file.fd, rest));
+      const written = writevSync(file.fd, rest, at);
+      at += written;
+      rest = behind(rest, written);
     } catch (error) {
       throw toDrayError(error);
     }

@@ -38,7 +38,7 @@ const pages = (letters: string) =>
 /** As CRIU leaves it behind: shared memory with a letter for each page, and of a process the first page alone. */
 async function dump(name: string, shared: string): Promise<string> {
   const path = await directory(name);
-  const writer = await MemoryImageWriter.create(path, { sync: false });
+  const writer = await MemoryImageWriter.create(path);
   await writer.open(SHARED);
   writer.entry({ vaddr: 0, pages: shared.length, flags: PRESENT });
   writer.data(pages(shared));

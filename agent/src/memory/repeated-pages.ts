@@ -5,6 +5,7 @@
  * Remembers so many digests as fit, the newer one where two fall together, and so misses some of what it could find.
  */
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { REPEAT_REACH_PAGES } from "../memory-image/written-pages.ts";
 import { DIGEST_BYTES } from "../native/addon.ts";
 
 /** Of 1 GiB; the table takes 36 bytes for each. */
@@ -36,9 +37,10 @@ export class RepeatedPages {
     const known = this.#numbers[slot] as number;
     if (
       known > 0 &&
+      number - known < REPEAT_REACH_PAGES &&
       digests.compare(this.#digests, at, at + DIGEST_BYTES, digestOffset, digestOffset + DIGEST_BYTES) === 0
     ) {
-      // The earliest stays: of a run that comes again the numbers follow each other.
+      // The earliest in reach stays: of a run that comes again the numbers follow each other.
       return known - 1;
     }
     digests.copy(this.#digests, at, digestOffset, digestOffset + DIGEST_BYTES);

@@ -1,7 +1,7 @@
 /** Writes a memory stream as CRIU's images. */
 import type { Readable } from "node:stream";
 import { MemoryImageWriter } from "../memory-image/memory-image-writer.ts";
-import { type ImageId, PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
+import { type ImageId, PAGE_BYTES, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 
 /** Who gives chunks and may use their memory again; see IncomingContent. */
@@ -14,13 +14,13 @@ export interface ReceivedMemory {
   readonly bytes: number;
   /** Of pages that have the content of others. */
   readonly repeatedBytes: number;
-  /** Images of which pages are in those of the round before. */
+  /** Images of which pages are in those of rounds before. */
   readonly inParent: readonly ImageId[];
 }
 
 /**
- * Into a directory whose link to a parent, if it has one, is there; `pagesDirectory` as MemoryImageWriter asks. Throws
- * CORRUPT_STREAM, NO_SPACE; what was written then is to be thrown away.
+ * Into a directory whose link to a parent, if it has one, is there, and over what the parent has; `pagesDirectory` as
+ * MemoryImageWriter asks. Throws CORRUPT_STREAM, NO_SPACE; what was written then is to be thrown away, with all parents.
  */
 export async function receiveMemory(
   content: Readable,
@@ -28,19 +28,16 @@ export async function receiveMemory(
   pagesDirectory: (writtenBytes: number) => Promise<string | null>,
 ): Promise<ReceivedMemory> {
   const decoder = new MemoryStreamDecoder();
-  const writer = await MemoryImageWriter.create(directory, { sync: false, pagesDirectory });
+  const writer = await MemoryImageWriter.create(directory, { pagesDirectory, overwriteParent: true });
   const recycler = "recycle" in content ? (content as Readable & Recycler) : null;
   let bytes = 0;
   let repeatedBytes = 0;
-  const inParent: ImageId[] = [];
-  let image: ImageId | undefined;
   try {
     for await (const chunk of content as AsyncIterable<Buffer>) {
       for (const event of decoder.decode(chunk)) {
         if (event.kind === "content") writer.data(event.bytes);
         else if (event.kind === "range") {
           if ((event.flags & PRESENT) !== 0) bytes += event.pages * PAGE_BYTES;
-          if ((event.flags & PARENT) !== 0 && image !== undefined && inParent.at(-1) !== image) inParent.push(image);
           writer.entry(event);
         } else if (event.kind === "repeat") {
           repeatedBytes += event.pages * PAGE_BYTES;
@@ -48,17 +45,14 @@ export async function receiveMemory(
         } else if (event.kind === "delta") {
           bytes += event.change.length;
           await writer.delta(event, event.change);
-        } else if (event.kind === "open") {
-          image = event.image;
-          await writer.open(image);
-        }
+        } else if (event.kind === "open") await writer.open(event.image);
       }
       await writer.flush();
       recycler?.recycle(chunk);
     }
     decoder.finish();
     await writer.close();
-    return { bytes, repeatedBytes, inParent };
+    return { bytes, repeatedBytes, inParent: writer.inParent };
   } catch (error) {
     await writer.abandon();
     throw error;

@@ -26,7 +26,7 @@ afterEach(() => rm(root, { recursive: true }));
 /** Two pages of each: the first as the round before has it, the other with this letter. */
 async function write(directory: string, ids: readonly ImageId[], letter: string, elsewhere: string | null = null) {
   const pagesDirectory = () => Promise.resolve(elsewhere);
-  const writer = await MemoryImageWriter.create(directory, { sync: false, pagesDirectory });
+  const writer = await MemoryImageWriter.create(directory, { pagesDirectory });
   for (const id of ids) {
     const hasParent = await writer.open(id);
     writer.entry({ vaddr: 0x1000, pages: 1, flags: hasParent ? PARENT : PRESENT });

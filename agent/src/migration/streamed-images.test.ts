@@ -14,7 +14,7 @@ let directory = "";
 /** As a lazy dump leaves it: little of a process, and much of a piece of shared memory. */
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "streamed-images-"));
-  const writer = await MemoryImageWriter.create(directory, { sync: false });
+  const writer = await MemoryImageWriter.create(directory);
   await writer.open({ kind: "task", id: 1 });
   writer.entry({ vaddr: 0x1000, pages: 2, flags: PRESENT });
   writer.data(Buffer.alloc(2 * PAGE_BYTES, 1));

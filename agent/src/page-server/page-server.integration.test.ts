@@ -128,7 +128,7 @@ test("takes a dump, and answers where CRIU waits", async () => {
 });
 
 test("writes images", async () => {
-  const writer = await MemoryImageWriter.create(root, { sync: false });
+  const writer = await MemoryImageWriter.create(root);
   const server = await start({ sink: writer });
   const criu = await client();
   send(criu, OPEN);
