@@ -1,5 +1,6 @@
 /** Runs one command line and gives its exit code. */
 import { type DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import type { Reason } from "@drayage/shared/errors/reason.ts";
 import { CommanderError } from "commander";
 import { CommandContext } from "./context.ts";
 import { findingDocument } from "./documents/finding-document.ts";
@@ -52,7 +53,10 @@ function errorDocument(error: DrayError, exitCode: number) {
   return { error: { reason, message, remedy, node, findings }, exit_code: exitCode };
 }
 
+/** Of these an error's node is only the one that has answered; what they are about is nowhere. */
+const NOWHERE: ReadonlySet<Reason> = new Set(["NOT_FOUND", "AMBIGUOUS"]);
+
 function errorLines(error: DrayError, terminal: Terminal): string[] {
-  const where = error.node === "" ? "" : `${error.node}: `;
+  const where = error.node === "" || NOWHERE.has(error.reason) ? "" : `${error.node}: `;
   return [terminal.paint("red", `dray: ${where}${error.message}`), `  remedy: ${error.remedy}`];
 }

@@ -85,6 +85,8 @@ class LoggedView implements LiveView {
         return;
       }
       if (line.state === "running") this.#once(`${line.name}: begins`);
+      // It takes no time unless it waits, and says for what.
+      if (line.state === "running" && line.name === "abort" && line.detail !== "") this.#once(`abort: ${line.detail}`);
       if (line.state === "done") this.#once(`${line.name}: done in ${line.detail}`);
       if (line.state === "failed" || line.state === "cancelled") this.#once(`${line.name}: ${line.state}`);
     }

@@ -80,6 +80,19 @@ test("a log tells the end of a phase before the beginning of the next", () => {
   expect(told.at(-1)).toBe("finish: begins");
 });
 
+test("a log tells what a roll-back waits for, once", () => {
+  const told: string[] = [];
+  const terminal = { canRedraw: false, note: (line: string) => told.push(line) } as unknown as Terminal;
+  const view = liveView(terminal);
+  const error = { reason: "TIMEOUT", phase: "sync" };
+  const at = (message: string) =>
+    view.update(Migration.fromPartial({ phase: "abort", error, progress: { step: "abort", message } }));
+  at("");
+  at("waits up to 30 s for n2");
+  at("waits up to 30 s for n2");
+  expect(told.slice(-2)).toEqual(["abort: begins", "abort: waits up to 30 s for n2"]);
+});
+
 test("a line of its own stands above what is redrawn", () => {
   let screen = "";
   const terminal: Terminal = {

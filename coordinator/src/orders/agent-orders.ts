@@ -46,7 +46,7 @@ export interface AgentOrders {
   getStatus(request: GetStatusRequest, options: OrderOptions): Promise<GetStatusResponse>;
 }
 
-/** The agents by node name. AGENT_UNAVAILABLE if the node is not registered or does not answer. */
+/** The agents by node name. AGENT_UNAVAILABLE if the node is down (not registered) or does not answer. */
 export interface Agents {
   of(node: string): AgentOrders;
 }

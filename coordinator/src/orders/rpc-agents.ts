@@ -95,7 +95,7 @@ export class RpcAgents implements Agents {
 
   async #client(node: string): Promise<MigrationServiceClient> {
     const addresses = this.#options.addressesOf(node);
-    if (addresses.length === 0) throw new DrayError("AGENT_UNAVAILABLE", `node ${node} is not registered`, { node });
+    if (addresses.length === 0) throw new DrayError("AGENT_UNAVAILABLE", `node ${node} is down`, { node });
     const joined = addresses.join(" ");
     let cached = this.#connections.get(node);
     if (cached !== undefined && (cached.addresses !== joined || !(await isUsable(cached)))) {

@@ -63,6 +63,7 @@ async function abortSource(context: SagaContext): Promise<"running" | "not-runni
         { migration_id: journal.record.id, reason: error.reason, of_node: source },
         `abort on the source: ${error.message}`,
       );
+      sayWaiting(context, `waits for ${source}, the source, to say that the container runs: ${error.message}`);
     }
     if (performance.now() - startedAt > times.graceMs) await sayUnknown(context);
     await pauseAtMost(backoffMs(attempt), leadership.lost);
@@ -95,11 +96,21 @@ async function abortDestination(context: SagaContext): Promise<void> {
         { migration_id: journal.record.id, reason: error.reason, of_node: destination },
         `abort on the destination: ${error.message}`,
       );
+      const limit = `${Math.round(times.graceMs / 1000)} s`;
+      sayWaiting(
+        context,
+        `waits up to ${limit} for ${destination} to clean up, else it does when it is back: ${error.message}`,
+      );
     }
     if (performance.now() - startedAt > times.graceMs) return;
     await pauseAtMost(backoffMs(attempt), leadership.lost);
     leadership.lost.throwIfAborted();
   }
+}
+
+/** For who looks on: a roll-back takes no time otherwise. */
+function sayWaiting({ journal }: SagaContext, message: string): void {
+  journal.progress({ step: "abort", doneBytes: 0, totalBytes: 0, message, round: undefined, decision: "" });
 }
 
 /** Tells those who wait that this will take until the source is back; the saga keeps trying. */

@@ -165,12 +165,31 @@ test("a source that stays away before the commit: unknown, and rolled back when 
     if (name === "abort" && isAway) throw new DrayError("AGENT_UNAVAILABLE", "no route to host");
   };
   const { id } = await startMigration(api);
-  const last = (await watchMigration(api, id)).at(-1);
-  expect(last).toMatchObject({ outcome: Outcome.OUTCOME_UNKNOWN, phase: "abort" });
+  const told = await watchMigration(api, id);
+  expect(told.at(-1)).toMatchObject({ outcome: Outcome.OUTCOME_UNKNOWN, phase: "abort" });
+  expect(told.map(({ progress }) => progress?.message)).toContainEqual(
+    "waits for n1, the source, to say that the container runs: no route to host",
+  );
   expect(cluster.world.running()).toEqual([]);
   isAway = false;
   await untilDone(id);
   expect((await getMigration(api, id)).outcome).toBe(Outcome.OUTCOME_ROLLED_BACK);
+  expect(cluster.world.running()).toEqual(["n1"]);
+});
+
+test("a destination that stays away when a migration goes back: waited for a while, and that is told", async () => {
+  cluster.agent("n1").onOrder = async (name) => {
+    if (name === "switch") throw new DrayError("CRIU_DUMP_FAILED", "dump failed");
+  };
+  cluster.agent("n2").onOrder = async (name) => {
+    if (name === "abort") throw new DrayError("AGENT_UNAVAILABLE", "no route to host");
+  };
+  const { id } = await startMigration(api);
+  const told = await watchMigration(api, id);
+  expect(told.at(-1)?.outcome).toBe(Outcome.OUTCOME_ROLLED_BACK);
+  expect(told.map(({ progress }) => progress?.message)).toContainEqual(
+    "waits up to 1 s for n2 to clean up, else it does when it is back: no route to host",
+  );
   expect(cluster.world.running()).toEqual(["n1"]);
 });
 

@@ -87,8 +87,7 @@ export async function switchAndCommit(context: SagaContext): Promise<OwnerRecord
   const { destination } = journal.record;
   // Read before anything of the copy exists: the commit demands the same lease, and so the same life of that agent.
   const node = await etcd.get(keys.node(destination), { signal: context.leadership.lost });
-  if (node === null)
-    throw new DrayError("AGENT_UNAVAILABLE", `node ${destination} is not registered`, { node: destination });
+  if (node === null) throw new DrayError("AGENT_UNAVAILABLE", `node ${destination} is down`, { node: destination });
   const switched = await runPhase(context, "switch", { journal: "before" }, () => freezeAndRestore(context));
   journal.note({
     lockedAtMs: switched.lockedAtMs,

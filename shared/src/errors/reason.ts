@@ -39,7 +39,7 @@ export const REASONS = {
   PREFLIGHT: {
     grpcStatus: status.FAILED_PRECONDITION,
     exitCode: 4,
-    remedy: "Mend the findings, or accept those that name a flag.",
+    remedy: "Mend the findings; one that names a flag can be accepted with it.",
   },
   NO_PLACEMENT: {
     grpcStatus: status.FAILED_PRECONDITION,
@@ -109,7 +109,7 @@ export const REASONS = {
   AGENT_UNAVAILABLE: {
     grpcStatus: status.UNAVAILABLE,
     exitCode: 5,
-    remedy: "Check the agent on that node: `systemctl status drayage-agent`.",
+    remedy: "Check that the node is up, then its agent: `systemctl status drayage-agent` there.",
   },
   PEER_UNAVAILABLE: {
     grpcStatus: status.UNAVAILABLE,
