@@ -38,7 +38,7 @@ const NEEDED = {
   "dump-to-page-server": 8,
   "source-without-room": 2,
   "unread-pages": 2,
-  "huge-pages": 1,
+  "huge-pages": 2,
 } as const satisfies Record<string, number>;
 
 export type AddressedSuite = keyof typeof NEEDED;

@@ -7,13 +7,15 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { firstConnection } from "../harness/containers.ts";
+import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
+import { FaultPoints } from "../faults/fault-points.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { Stage } from "../e2e/stage.ts";
 
 const HUGE_PAGES = "/proc/sys/vm/nr_hugepages";
-/** Of 2 MiB: three mappings of 8 MiB, on both nodes, and what the shared object of the private one takes. */
-const NEEDED = 40;
+/** Of 2 MiB: four mappings of 8 MiB, on both nodes, and what the shared object of a private one takes. */
+const NEEDED = 48;
 const PORT = 7100;
 const stage = new Stage("huge-pages", ["debian-tools"]);
 
@@ -45,6 +47,34 @@ for line in client.makefile():
     wrong = [kind for (kind, memory), content in zip(kinds.items(), noise) if memory[:] != content]
     client.sendall(("wrong: %s\\n" % ", ".join(wrong)).encode())
 `;
+
+/** Has ordinary memory, or at the same addresses huge pages; says which, and whether they are as they were written. */
+const SWAPPER = `
+import ctypes, random, socket
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+SIZE, HUGE_PAGE, READ_WRITE, PRIVATE, FIXED, ANONYMOUS, HUGE = 8 << 20, 2 << 20, 3, 2, 0x10, 0x20, 0x40000
+kinds = {"ordinary": (0, random.Random(1).randbytes(SIZE)), "huge": (HUGE, random.Random(2).randbytes(SIZE))}
+room = libc.mmap(None, SIZE + HUGE_PAGE, READ_WRITE, PRIVATE | ANONYMOUS, -1, 0)
+address = (room + HUGE_PAGE - 1) // HUGE_PAGE * HUGE_PAGE
+def become(kind):
+    flags, content = kinds[kind]
+    if libc.mmap(address, SIZE, READ_WRITE, PRIVATE | FIXED | ANONYMOUS | flags, -1, 0) != address:
+        raise OSError(ctypes.get_errno(), "mmap")
+    memory = (ctypes.c_char * SIZE).from_address(address)
+    memory[:] = content
+    return kind, memory
+kind, memory = become("ordinary")
+server = socket.create_server(("", ${PORT}))
+client = server.accept()[0]
+for line in client.makefile():
+    if line.strip() in kinds:
+        kind, memory = become(line.strip())
+    client.sendall(("%s, %s\\n" % (kind, "right" if memory[:] == kinds[kind][1] else "wrong")).encode())
+`;
+/** Rounds are over, and the container runs. */
+const AFTER_ROUNDS = "source.before-freeze";
 
 let before = "";
 
@@ -78,6 +108,38 @@ test("are right in every mode", async () => {
     }
     await stage.nothingElseLeft();
   } finally {
+    client.close();
+  }
+});
+
+test("are right where ordinary memory was in the last round", async () => {
+  const { lab, source, destination } = stage;
+  const command = ["python3", "-c", SWAPPER];
+  const place = { node: source, address: stage.address() };
+  const container = await stage.start({ ...place, name: "swapped", image: "debian-tools:latest", command });
+  const client = await firstConnection(lab, source, container, PORT);
+  const faults = await FaultPoints.open(lab);
+  try {
+    for (const [mode, from, to] of [
+      ["pre-copy", source, destination],
+      ["hybrid", destination, source],
+    ] as const) {
+      expect(await client.ask("ordinary\n")).toBe("ordinary, right");
+      await faults.set(from, [{ point: AFTER_ROUNDS, action: "hang" }]);
+      const order = ["migrate", container.name, "--to", to, "--mode", mode, "--detach"];
+      const { id } = (await lab.dray<{ id: string }>(order)).document;
+      await faults.firing(AFTER_ROUNDS, 60_000);
+      expect(await client.ask("huge\n")).toBe("huge, right");
+      await faults.clear();
+      const { document } = await lab.dray<MigrationDocument>(["migration", "watch", id]);
+      expect(document).toMatchObject({ outcome: "completed", mode });
+      expect(await client.ask("check\n")).toBe("huge, right");
+      await assertOneCopy(lab, container, to);
+    }
+    await stage.nothingElseLeft();
+  } finally {
+    await faults.clear();
+    faults.close();
     client.close();
   }
 });

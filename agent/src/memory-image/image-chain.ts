@@ -1,6 +1,6 @@
 /**
- * Where the pages of an image are that was dumped in rounds: each round's pagemap has the pages that changed, and leads
- * to the round before it for the others. Pure.
+ * Where the pages of an image are that was dumped in rounds: each round's pagemap has the pages that it has brought
+ * beside those before, and leads to the round before it for the others. Pure.
  *
  * ```
  *  level 0, the last round   ░░░██──██░░      █ present: in the pages image of its level

@@ -4,8 +4,8 @@
  * What `entry` and `data` are given is written by the next `flush`, all of it at once; until then the caller keeps the
  * memory of the pieces as it is.
  *
- * A round may take the place of the one before (`overwriteParent`): what that has of a page is overwritten, and the page
- * is in the parent as if it had not changed. However often pages change here and there, an image stays in few pieces.
+ * A round may take the place of the one before (`overwrites`): what that has of a page is overwritten, and the page is in
+ * the parent as if it had not changed. However often pages change here and there, an image stays in few pieces.
  *
  * ```
  *  pagemap of round 1   ░░░░░░░░░██      ░ in the parent, whether it has changed or not
@@ -45,15 +45,17 @@ const REPEATED_AT_A_TIME = 128;
 
 export interface WriterOptions {
   /**
-   * Asked for each image where its pages are to lie, given how many bytes of pages have been written by then. Null, as
-   * without this: beside the page map, which otherwise gets a link to them there.
+   * Asked for each image where its pages are to lie, given how many bytes of pages have been written by then, but for
+   * those that took the place of others. Null, as without this: beside the page map, which otherwise gets a link to them
+   * there.
    */
   readonly pagesDirectory?: (writtenBytes: number) => Promise<string | null>;
   /**
-   * Nobody reads the rounds before but through this one, and if this one is not completed, nobody reads any of them. On
-   * disks, which are written to from front to back, it has no effect. Default false.
+   * Of which pages, by their image and the flags of their range, those of the round before are overwritten: nobody wants
+   * these as they were, not even if this round is never complete. On disks, which are written to from front to back, none
+   * are. Default none.
    */
-  readonly overwriteParent?: boolean;
+  readonly overwrites?: (image: ImageId, flags: number) => boolean;
 }
 
 interface OpenImage {
@@ -62,7 +64,7 @@ interface OpenImage {
   readonly pages: ImageFile;
   /** Of the round before; null if it does not have this image. */
   readonly parent: MemoryImage | null;
-  /** What of its pages images may be overwritten, by level. */
+  /** Its pages images that can be overwritten, by level. */
   readonly parentFiles: readonly (ImageFile | null)[];
 }
 
@@ -147,7 +149,7 @@ export class MemoryImageWriter {
     }
     this.#imageEnd = endOf(range);
     if ((range.flags & PRESENT) === 0) this.#tell(range);
-    else if (open.parentFiles.length > 0) this.#expectOverParent(range, open);
+    else if (this.#options.overwrites?.(open.image, range.flags) === true) this.#expectOverParent(range, open);
     else this.#expectBeside(range);
   }
 
@@ -247,7 +249,11 @@ export class MemoryImageWriter {
 
   /** What the parent has of it in memory is overwritten there. */
   #expectOverParent({ vaddr, pages, flags }: PageRange, { parent, parentFiles }: OpenImage): void {
-    for (const piece of parent?.segments.piecesOf({ vaddr, pages }) ?? []) {
+    if (parent === null) {
+      this.#expectBeside({ vaddr, pages, flags });
+      return;
+    }
+    for (const piece of parent.segments.piecesOf({ vaddr, pages })) {
       const file = piece.level === null ? null : (parentFiles[piece.level] ?? null);
       const part = { vaddr: piece.vaddr, pages: piece.pages };
       if (file === null) this.#expectBeside({ ...part, flags });
@@ -306,7 +312,7 @@ export class MemoryImageWriter {
     let parentFiles: readonly (ImageFile | null)[] = [];
     let pagemap: ImageFile | null = null;
     try {
-      if (parent !== null && this.#options.overwriteParent === true) parentFiles = await parent.openInMemory();
+      if (parent !== null && this.#options.overwrites !== undefined) parentFiles = await parent.openInMemory();
       pagemap = await this.#create(join(this.#directory, pagemapName(image)), this.#inMemory);
       return { image, pagemap, pages: await this.#createPages(pagesName(pagesId)), parent, parentFiles };
     } catch (error) {

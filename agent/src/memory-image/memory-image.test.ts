@@ -139,9 +139,9 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
   afterEach(() => rm(root, { recursive: true, force: true }));
 
   test.each([
-    ["beside those before", false],
-    ["over those before", true],
-  ])("give back memory that was written in rounds, %s", async (_, overwriteParent) => {
+    ["beside those before", {}],
+    ["over those before", { overwrites: () => true }],
+  ])("give back memory that was written in rounds, %s", async (_, options) => {
     const change = fc.oneof(
       fc.integer({ min: 1, max: 250 }),
       fc.constantFrom<Change>("absent", "keep", "keep", "keep", "lazy"),
@@ -154,7 +154,7 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
         let states: PageState[] = [];
         for (const [number, changes] of rounds.entries()) {
           const directory = await round(`${number}`, number === 0 ? undefined : `${number - 1}`);
-          const writer = await MemoryImageWriter.create(directory, { overwriteParent });
+          const writer = await MemoryImageWriter.create(directory, options);
           expect(await writer.parentHas(TASK)).toBe(number > 0);
           states = await writeRound(writer, TASK, changes, states);
           await writer.close();
@@ -169,43 +169,40 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
   });
 
   test.each([
-    ["beside them", false],
-    ["over them", true],
-  ])(
-    "give back the room of rounds before, written %s, and of processes that are no more",
-    async (_, overwriteParent) => {
-      const change = fc.oneof(fc.integer({ min: 1, max: 250 }), fc.constantFrom<Change>("absent", "keep", "keep"));
-      const roundArbitrary = fc.array(change, { minLength: SPACE_PAGES, maxLength: SPACE_PAGES });
-      const short: ImageId = { kind: "task", id: 2 };
-      await fc.assert(
-        fc.asyncProperty(
-          fc.array(roundArbitrary, { minLength: 2, maxLength: 4 }),
-          fc.nat(2),
-          async (rounds, livesFor) => {
-            await rm(root, { recursive: true });
-            await mkdir(root);
-            let states: PageState[] = [];
-            for (const [number, changes] of rounds.entries()) {
-              const directory = await round(`${number}`, number === 0 ? undefined : `${number - 1}`);
-              const writer = await MemoryImageWriter.create(directory, { overwriteParent });
-              states = await writeRound(writer, TASK, changes, states);
-              const alive = number <= livesFor;
-              if (alive) await writeRound(writer, short, [7], []);
-              await writer.close();
-              await giveBackSuperseded(directory);
-              await expectMemory(directory, TASK, states);
-              if (alive) await expectMemory(directory, short, [7]);
-              // How much a disk takes is known when it has been written to.
-              if (place !== "/dev/shm") continue;
-              const pages = states.filter((state) => typeof state === "number").length + (alive ? 1 : 0);
-              expect(await takenBytes()).toBe(pages * PAGE_BYTES);
-            }
-          },
-        ),
-        { numRuns: 25 },
-      );
-    },
-  );
+    ["beside them", {}],
+    ["over them", { overwrites: () => true }],
+  ])("give back the room of rounds before, written %s, and of processes that are no more", async (_, options) => {
+    const change = fc.oneof(fc.integer({ min: 1, max: 250 }), fc.constantFrom<Change>("absent", "keep", "keep"));
+    const roundArbitrary = fc.array(change, { minLength: SPACE_PAGES, maxLength: SPACE_PAGES });
+    const short: ImageId = { kind: "task", id: 2 };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(roundArbitrary, { minLength: 2, maxLength: 4 }),
+        fc.nat(2),
+        async (rounds, livesFor) => {
+          await rm(root, { recursive: true });
+          await mkdir(root);
+          let states: PageState[] = [];
+          for (const [number, changes] of rounds.entries()) {
+            const directory = await round(`${number}`, number === 0 ? undefined : `${number - 1}`);
+            const writer = await MemoryImageWriter.create(directory, options);
+            states = await writeRound(writer, TASK, changes, states);
+            const alive = number <= livesFor;
+            if (alive) await writeRound(writer, short, [7], []);
+            await writer.close();
+            await giveBackSuperseded(directory);
+            await expectMemory(directory, TASK, states);
+            if (alive) await expectMemory(directory, short, [7]);
+            // How much a disk takes is known when it has been written to.
+            if (place !== "/dev/shm") continue;
+            const pages = states.filter((state) => typeof state === "number").length + (alive ? 1 : 0);
+            expect(await takenBytes()).toBe(pages * PAGE_BYTES);
+          }
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
 
   test("have their pages elsewhere where they are told to, behind a link, and those before where they were", async () => {
     const elsewhere = await round("elsewhere");
@@ -308,7 +305,7 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
     const first = await MemoryImageWriter.create(await round("0"));
     await writeRound(first, TASK, [1, 2, 3, 4, "absent", 6], []);
     await first.close();
-    const second = await MemoryImageWriter.create(await round("1", "0"), { overwriteParent: true });
+    const second = await MemoryImageWriter.create(await round("1", "0"), { overwrites: () => true });
     await second.open(TASK);
     second.entry(rangeAt(0, PARENT, 2));
     const changed = page(3);
@@ -317,7 +314,7 @@ describe.each(["/dev/shm", tmpdir()])("images in %s", (place) => {
     second.entry(rangeAt(3, PARENT));
     second.entry(rangeAt(5, PARENT));
     await second.close();
-    const third = await MemoryImageWriter.create(await round("2", "1"), { overwriteParent: true });
+    const third = await MemoryImageWriter.create(await round("2", "1"), { overwrites: () => true });
     await third.open(TASK);
     third.entry(rangeAt(0, PARENT));
     third.entry(rangeAt(1, PRESENT));
@@ -474,7 +471,7 @@ describe("a writer", () => {
     const parent = await MemoryImageWriter.create(await round("0"));
     await writeRound(parent, TASK, [1, 2], []);
     await parent.close();
-    const writer = await MemoryImageWriter.create(await round("1", "0"), { overwriteParent: true });
+    const writer = await MemoryImageWriter.create(await round("1", "0"), { overwrites: () => true });
     await writer.open(TASK);
     await expect(writer.repeat(rangeAt(0, PRESENT), 0)).rejects.toMatchObject({ reason: "CORRUPT_STREAM" });
     await writer.abandon();

@@ -8,6 +8,8 @@ export const REPEAT_REACH_PAGES = 2 ** 19;
 /** Of pages that lie together in a file. With the pages of the largest range, what is in reach is in no more. */
 const MOST_RUNS = 2 * REPEAT_REACH_PAGES;
 const FORGOTTEN_RUNS = REPEAT_REACH_PAGES / 2;
+/** Files: pages that are repeated lie in a few of them. */
+const MOST_OPEN = 16;
 
 export class WrittenPages {
   readonly #paths: string[] = [];
@@ -18,8 +20,8 @@ export class WrittenPages {
   #offsets = new Float64Array(64);
   #runs = 0;
   #count = 0;
-  /** The file that was read last. */
-  #open: { readonly path: string; readonly handle: FileHandle } | undefined;
+  /** Files that are open to be read, by path, in the order in which they were opened. */
+  readonly #handles = new Map<string, FileHandle>();
 
   /** How many were added. */
   get pages(): number {
@@ -52,9 +54,9 @@ export class WrittenPages {
   }
 
   async close(): Promise<void> {
-    const open = this.#open;
-    this.#open = undefined;
-    await open?.handle.close();
+    const handles = [...this.#handles.values()];
+    this.#handles.clear();
+    await Promise.all(handles.map((handle) => handle.close()));
   }
 
   #begin(path: string, offset: number): void {
@@ -93,11 +95,12 @@ export class WrittenPages {
   }
 
   async #handleOf(path: string): Promise<FileHandle> {
-    if (this.#open?.path === path) return this.#open.handle;
-    await this.close();
+    const known = this.#handles.get(path);
+    if (known !== undefined) return known;
     try {
+      if (this.#handles.size === MOST_OPEN) await this.close();
       const handle = await open(path, "r");
-      this.#open = { path, handle };
+      this.#handles.set(path, handle);
       return handle;
     } catch (thrown) {
       throw toDrayError(thrown);

@@ -55,7 +55,7 @@ async function send(imageDirectory: string, into: string, known: Known | null, i
   const { signal } = new AbortController();
   const memory = frozenMemory({ imageDirectory, images, known, processes: null, signal });
   const content = Readable.from(copies(memory.chunks), { objectMode: false });
-  await receiveMemory(content, into, () => Promise.resolve(null));
+  await receiveMemory(content, into, { pagesDirectory: () => Promise.resolve(null), isFinal: true });
   return memory;
 }
 

@@ -149,7 +149,7 @@ export class IncomingTransfer {
       throw new DrayError("CORRUPT_STREAM", `round ${JSON.stringify(round)} of memory where ${this.rounds} must come`);
     this.rounds++;
     const directory = await this.sink.roundDirectory(round);
-    const received = await this.receivePages(content, directory, undefined);
+    const received = await this.receivePages(content, directory, { mostBytes: undefined, isFinal: false });
     this.firstRound ??= received;
     this.memoryBytes += received.bytes;
     this.sink.roundComplete(directory);
@@ -157,17 +157,20 @@ export class IncomingTransfer {
 
   private async receiveMemory({ metadata, content }: IncomingFile): Promise<void> {
     const mostBytes = typeof metadata["mostBytes"] === "number" ? metadata["mostBytes"] : undefined;
-    const received = await this.receivePages(content, this.sink.imageDirectory, mostBytes);
+    const received = await this.receivePages(content, this.sink.imageDirectory, { mostBytes, isFinal: true });
     this.memoryBytes += received.bytes;
     this.inRounds = received.inParent;
     this.memoryDone = true;
     this.look();
   }
 
-  private receivePages(content: Readable, directory: string, mostBytes: number | undefined): Promise<ReceivedMemory> {
-    return receiveMemory(content, directory, (writtenBytes) =>
-      this.sink.pagesDirectory(directory, writtenBytes, mostBytes),
-    );
+  private receivePages(
+    content: Readable,
+    directory: string,
+    { mostBytes, isFinal }: { mostBytes: number | undefined; isFinal: boolean },
+  ): Promise<ReceivedMemory> {
+    const pagesDirectory = (writtenBytes: number) => this.sink.pagesDirectory(directory, writtenBytes, mostBytes);
+    return receiveMemory(content, directory, { pagesDirectory, isFinal });
   }
 
   private async receiveCriuFile(file: IncomingFile): Promise<void> {

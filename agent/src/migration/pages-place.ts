@@ -1,7 +1,8 @@
 /**
  * Where the content of memory lies that arrives: in the transit directory, beside its page maps, as long as all that
  * may still come fits there; else on disk, and a link in its place. The room for one copy of the memory was found
- * before anything was sent; each round of pre-copy, and the switch, may bring as much once more, at other addresses.
+ * before anything was sent; each round of pre-copy, and the switch, may bring as much once more, at other addresses, or
+ * because what they change lies on disk.
  */
 import { lstat, mkdir, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";

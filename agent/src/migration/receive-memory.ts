@@ -1,7 +1,7 @@
 /** Writes a memory stream as CRIU's images. */
 import type { Readable } from "node:stream";
 import { MemoryImageWriter } from "../memory-image/memory-image-writer.ts";
-import { type ImageId, PAGE_BYTES, PRESENT } from "../memory-image/page-range.ts";
+import { type ImageId, LAZY, PAGE_BYTES, PRESENT } from "../memory-image/page-range.ts";
 import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 
 /** Who gives chunks and may use their memory again; see IncomingContent. */
@@ -18,17 +18,25 @@ export interface ReceivedMemory {
   readonly inParent: readonly ImageId[];
 }
 
+export interface ReceiveOptions {
+  /** As MemoryImageWriter asks. */
+  readonly pagesDirectory: (writtenBytes: number) => Promise<string | null>;
+  /** What comes is the final dump, of which CRIU looks at some pages in no other round. */
+  readonly isFinal: boolean;
+}
+
 /**
- * Into a directory whose link to a parent, if it has one, is there, and over what the parent has; `pagesDirectory` as
- * MemoryImageWriter asks. Throws CORRUPT_STREAM, NO_SPACE; what was written then is to be thrown away, with all parents.
+ * Into a directory whose link to a parent, if it has one, is there. What changed pages were in the rounds before is lost.
+ * Throws CORRUPT_STREAM, NO_SPACE; what was written then is to be thrown away, with the rounds before.
  */
 export async function receiveMemory(
   content: Readable,
   directory: string,
-  pagesDirectory: (writtenBytes: number) => Promise<string | null>,
+  { pagesDirectory, isFinal }: ReceiveOptions,
 ): Promise<ReceivedMemory> {
   const decoder = new MemoryStreamDecoder();
-  const writer = await MemoryImageWriter.create(directory, { pagesDirectory, overwriteParent: true });
+  const overwrites = isFinal ? mayLieInAnyRound : () => true;
+  const writer = await MemoryImageWriter.create(directory, { pagesDirectory, overwrites });
   const recycler = "recycle" in content ? (content as Readable & Recycler) : null;
   let bytes = 0;
   let repeatedBytes = 0;
@@ -57,4 +65,12 @@ export async function receiveMemory(
     await writer.abandon();
     throw error;
   }
+}
+
+/**
+ * Of a process CRIU reads some mappings from the final dump alone (FROM_THE_FINAL_DUMP in memory/mappings.ts), and would
+ * take other pages for theirs. None of them can be left out of a restore, so what can be is in none of them.
+ */
+function mayLieInAnyRound({ kind }: ImageId, flags: number): boolean {
+  return kind === "shared" || (flags & LAZY) !== 0;
 }
