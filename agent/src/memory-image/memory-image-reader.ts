@@ -1,8 +1,9 @@
 /** Reads memory out of CRIU's images: a directory, and those of the rounds before it. */
-import { readdir, type FileHandle, open, realpath } from "node:fs/promises";
+import { readSync } from "node:fs";
+import { readdir, type FileHandle, open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { liesInMemory } from "@drayage/shared/page-stream/memory-files.ts";
+import { isInMemory } from "@drayage/shared/page-stream/memory-files.ts";
 import { exists } from "../host/exists.ts";
 import { type FileRange, resolveLevel, supersededContent } from "./image-chain.ts";
 import { letGo } from "./let-go.ts";
@@ -49,19 +50,17 @@ export interface Superseded {
   readonly ranges: Iterable<FileRange>;
 }
 
-/** A file of an image, open to be written to. */
+/** A file of an image, open. */
 export interface ImageFile {
   readonly path: string;
   readonly file: FileHandle;
-  /** Not on a disk. */
+  /** Not on a disk: read and written at once. */
   readonly inMemory: boolean;
 }
 
-/** The pages image of a level, open. */
-interface Pages {
-  readonly path: string;
+/** The pages image of a level. */
+interface Pages extends ImageFile {
   readonly bytes: number;
-  readonly file: FileHandle;
 }
 
 /** A directory of images with its chain of parents. */
@@ -207,11 +206,8 @@ export class MemoryImage {
   async openInMemory(): Promise<(ImageFile | null)[]> {
     const files: (ImageFile | null)[] = [];
     try {
-      for (const { path, bytes } of this.#pages) {
-        // It may be a link to where they lie.
-        const inMemory = bytes > 0 && (await liesInMemory(await realpath(path)));
-        files.push(inMemory ? { path, inMemory, file: await open(path, "r+") } : null);
-      }
+      for (const { path, inMemory, bytes } of this.#pages)
+        files.push(inMemory && bytes > 0 ? { path, inMemory, file: await open(path, "r+") } : null);
       return files;
     } catch (error) {
       await Promise.all(files.map((each) => each?.file.close()));
@@ -234,9 +230,12 @@ export class MemoryImage {
   }
 
   async #readPiece(level: number, offset: number, into: Buffer): Promise<void> {
-    const { file } = this.#pages[level] as Pages;
+    const { file, inMemory } = this.#pages[level] as Pages;
     for (let done = 0; done < into.length; ) {
-      const { bytesRead } = await file.read(into, done, into.length - done, offset + done);
+      const left = into.length - done;
+      const bytesRead = inMemory
+        ? readSync(file.fd, into, done, left, offset + done)
+        : (await file.read(into, done, left, offset + done)).bytesRead;
       if (bytesRead === 0) throw new DrayError("CORRUPT_STREAM", "a pages image has become shorter");
       done += bytesRead;
     }
@@ -272,7 +271,7 @@ async function openPages(path: string, ranges: RangeList): Promise<Pages> {
   try {
     const { size } = await file.stat();
     const expected = contentBytes(ranges);
-    if (size === expected) return { path, bytes: expected, file };
+    if (size === expected) return { path, bytes: expected, file, inMemory: isInMemory(path) };
     throw new DrayError("CORRUPT_STREAM", `${path} has ${size} bytes, its pagemap tells of ${expected}`);
   } catch (error) {
     await file.close();

@@ -19,7 +19,8 @@ import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
 import { FaultServer, type FaultServerEvents, type FaultServerState } from "./fault-server.ts";
 import { lazyRanges } from "./lazy-ranges.ts";
 import { PageSource } from "./page-source.ts";
-import { type FaultProgress, MAX_PAGES_PER_FRAME, type PageRange } from "./protocol.ts";
+import { PageRun } from "./page-run.ts";
+import type { FaultProgress, PageRange } from "./protocol.ts";
 import { type FaultServerPlace, type FaultServerStart, forgetOutcome, stopServerUnit } from "./server-unit.ts";
 import { type PageTriple, TRIPLES_AT_A_TIME, type Word } from "./words.ts";
 
@@ -238,47 +239,35 @@ export class PageFetch {
 
   async #take({ content }: PageStream, server: FaultServer): Promise<void> {
     const decoder = new MemoryStreamDecoder();
-    const pages = Buffer.allocUnsafeSlow(MAX_PAGES_PER_FRAME * PAGE_BYTES);
+    const run = new PageRun((task, address, pages) => this.#place(server, task, address, pages));
     let task = 0;
-    /** Address of the first page in `pages`, bytes there, and bytes of the range that are still to come. */
-    let at = 0;
-    let filled = 0;
-    let expected = 0;
-    const place = async () => {
-      if (filled === 0) return;
-      await this.#place(server, task, at, pages.subarray(0, filled));
-      at += filled;
-      filled = 0;
-    };
     for await (const chunk of content) {
       for (const event of decoder.decode(chunk)) {
         if (event.kind === "open") {
           if (event.image.kind !== "task") throw new DrayError("CORRUPT_STREAM", "pages that are of no process");
           task = event.image.id;
-        } else if (event.kind === "range" && (event.flags & PARENT) !== 0)
-          await this.#placeFromImages(server, task, event);
+        } else if (event.kind === "range" && (event.flags & PARENT) !== 0) await this.#takeFromImages(run, task, event);
         else if (event.kind === "range" && (event.flags & PRESENT) !== 0) {
-          at = event.vaddr;
           this.#receivedPages += event.pages;
-          expected = event.pages * PAGE_BYTES;
+          await run.begin(task, event.vaddr);
         } else if (event.kind === "repeat" || event.kind === "delta") {
           throw new DrayError("CORRUPT_STREAM", "a page that was asked for comes without its content");
         } else if (event.kind === "content") {
           for (let done = 0; done < event.bytes.length; ) {
-            const taken = event.bytes.copy(pages, filled, done);
+            const taken = event.bytes.copy(await run.space(event.bytes.length - done), 0, done);
+            run.add(taken);
             done += taken;
-            filled += taken;
-            expected -= taken;
-            if (filled === pages.length || expected === 0) await place();
           }
         }
       }
+      // Somebody may wait for them, and the next chunk may be long in coming.
+      await run.settle();
     }
     decoder.finish();
   }
 
-  async #placeFromImages(
-    server: FaultServer,
+  async #takeFromImages(
+    run: PageRun,
     task: number,
     { vaddr, pages }: { readonly vaddr: number; readonly pages: number },
   ): Promise<void> {
@@ -286,13 +275,12 @@ export class PageFetch {
     if (!image.segments.hasContent({ vaddr, pages })) {
       throw new DrayError("CORRUPT_STREAM", "the images do not have all the pages that they should");
     }
-    const space = Buffer.allocUnsafe(Math.min(pages, MAX_PAGES_PER_FRAME) * PAGE_BYTES);
-    for (let done = 0; done < pages; ) {
-      const part = space.subarray(0, Math.min(pages - done, MAX_PAGES_PER_FRAME) * PAGE_BYTES);
-      const address = vaddr + done * PAGE_BYTES;
-      await image.read(address, part);
-      await this.#place(server, task, address, part);
-      done += part.length / PAGE_BYTES;
+    await run.begin(task, vaddr);
+    for (let done = 0; done < pages * PAGE_BYTES; ) {
+      const space = await run.space(pages * PAGE_BYTES - done);
+      await image.read(vaddr + done, space);
+      run.add(space.length);
+      done += space.length;
     }
   }
 
