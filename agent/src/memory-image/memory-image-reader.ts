@@ -161,6 +161,11 @@ export class MemoryImage {
     }
   }
 
+  /** Whether reading it never waits for a disk. */
+  get isInMemory(): boolean {
+    return this.#pages.every(({ inMemory, bytes }) => inMemory || bytes === 0);
+  }
+
   locate(vaddr: number): Location {
     const segment = this.segments.at(this.segments.indexOf(vaddr));
     if (segment === undefined || vaddr < segment.vaddr) return { kind: "absent" };

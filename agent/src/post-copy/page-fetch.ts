@@ -14,14 +14,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type MemoryImage, MemoryImageReader } from "../memory-image/memory-image-reader.ts";
-import { PAGE_BYTES, PARENT, PRESENT } from "../memory-image/page-range.ts";
-import { MemoryStreamDecoder } from "../memory-stream/decoder.ts";
+import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { FaultServer, type FaultServerEvents, type FaultServerState } from "./fault-server.ts";
 import { lazyRanges } from "./lazy-ranges.ts";
 import { PageSource } from "./page-source.ts";
-import { PageRun } from "./page-run.ts";
 import type { FaultProgress, PageRange } from "./protocol.ts";
 import { type FaultServerPlace, type FaultServerStart, forgetOutcome, stopServerUnit } from "./server-unit.ts";
+import { takePages } from "./take-pages.ts";
 import { type PageTriple, TRIPLES_AT_A_TIME, type Word } from "./words.ts";
 
 /** Whether the copy may run without its memory. */
@@ -211,7 +210,11 @@ export class PageFetch {
       () => this.#say({ complete: true }),
       () => undefined,
     );
-    await this.#take(stream, server);
+    await takePages(stream.content, {
+      place: (task, address, pages) => this.#place(server, task, address, pages),
+      imageOf: (task) => this.#imageOf(task),
+      onReceived: (pages) => (this.#receivedPages += pages),
+    });
   }
 
   /** Ends the fault server of a copy that never ran; nothing happens to one that a copy needs. */
@@ -235,53 +238,6 @@ export class PageFetch {
   async forget(): Promise<void> {
     await this.close();
     await forgetOutcome(this.#options.place);
-  }
-
-  async #take({ content }: PageStream, server: FaultServer): Promise<void> {
-    const decoder = new MemoryStreamDecoder();
-    const run = new PageRun((task, address, pages) => this.#place(server, task, address, pages));
-    let task = 0;
-    for await (const chunk of content) {
-      for (const event of decoder.decode(chunk)) {
-        if (event.kind === "open") {
-          if (event.image.kind !== "task") throw new DrayError("CORRUPT_STREAM", "pages that are of no process");
-          task = event.image.id;
-        } else if (event.kind === "range" && (event.flags & PARENT) !== 0) await this.#takeFromImages(run, task, event);
-        else if (event.kind === "range" && (event.flags & PRESENT) !== 0) {
-          this.#receivedPages += event.pages;
-          await run.begin(task, event.vaddr);
-        } else if (event.kind === "repeat" || event.kind === "delta") {
-          throw new DrayError("CORRUPT_STREAM", "a page that was asked for comes without its content");
-        } else if (event.kind === "content") {
-          for (let done = 0; done < event.bytes.length; ) {
-            const taken = event.bytes.copy(await run.space(event.bytes.length - done), 0, done);
-            run.add(taken);
-            done += taken;
-          }
-        }
-      }
-      // Somebody may wait for them, and the next chunk may be long in coming.
-      await run.settle();
-    }
-    decoder.finish();
-  }
-
-  async #takeFromImages(
-    run: PageRun,
-    task: number,
-    { vaddr, pages }: { readonly vaddr: number; readonly pages: number },
-  ): Promise<void> {
-    const image = await this.#imageOf(task);
-    if (!image.segments.hasContent({ vaddr, pages })) {
-      throw new DrayError("CORRUPT_STREAM", "the images do not have all the pages that they should");
-    }
-    await run.begin(task, vaddr);
-    for (let done = 0; done < pages * PAGE_BYTES; ) {
-      const space = await run.space(pages * PAGE_BYTES - done);
-      await image.read(vaddr + done, space);
-      run.add(space.length);
-      done += space.length;
-    }
   }
 
   async #place(server: FaultServer, task: number, address: number, pages: Buffer): Promise<void> {

@@ -15,7 +15,7 @@ export async function liesInMemory(path: string): Promise<boolean> {
   return isMemory(type);
 }
 
-/** The same of a file that is there, or to which a link leads; at once, since no disk is asked for it. */
+/** The same of a file that is open, or to which a link leads; at once: whoever has opened it has waited for its disk. */
 export function isInMemory(path: string): boolean {
   return isMemory(statfsSync(path).type);
 }
