@@ -1,6 +1,7 @@
 /** Ended in the middle of a dump that brings the memory through the page server: the source runs on, with all of it. */
-import { beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { runsAll } from "../faults/choice.ts";
+import { ClusterState } from "../faults/cluster-state.ts";
 import { appearance, isAgent, killOnAppearance } from "../faults/node-processes.ts";
 import { eventually } from "../harness/eventually.ts";
 import { importProver } from "../harness/memory-prover.ts";
@@ -15,9 +16,12 @@ const WELL_INTO_IT_BYTES = 8e6;
 const SETTLE_MS = 120_000;
 const stage = new Stage("dump-to-page-server", []);
 
+let state: ClusterState;
 beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);
+  state = await ClusterState.open(stage.lab);
 });
+afterAll(() => state?.close());
 
 const isDumpingCriu = ([title = ""]: readonly string[]) => title.startsWith("criu: dump");
 
@@ -42,11 +46,10 @@ test.each(runsAll ? [...DEEDS, CUT_OFF] : DEEDS)("%s", async (_what, reason, dee
   await lab.ready();
   const { container, prover } = await stage.startProver("brought", "--mb", String(MEGABYTES), "--shared", "1");
   await lab.link(source, LINK);
+  let id = "";
   try {
-    const accepted = await lab.dray<{ id: string }>([
-      ...["migrate", container.name, "--to", destination, "--mode", "stop-copy", "--detach"],
-    ]);
-    const { id } = accepted.document;
+    const order = ["migrate", container.name, "--to", destination, "--mode", "stop-copy", "--detach"];
+    ({ id } = (await lab.dray<{ id: string }>(order)).document);
     await sendsItsMemory();
     await deed(id);
     const ended = await lab.dray<{ outcome: string; error: { reason: string } }>(["migration", "watch", id]);
@@ -56,6 +59,8 @@ test.each(runsAll ? [...DEEDS, CUT_OFF] : DEEDS)("%s", async (_what, reason, dee
     await lab.link(source, "none");
     await lab.control("heal", destination);
   }
+  // A destination that was away cleans up when it is back.
+  await state.ended(id, lab.nodes, SETTLE_MS);
   expect(await prover.check()).toBeGreaterThan(MEGABYTES * 0.9 * 2 ** 20);
   await assertOneCopy(lab, container, source, { settleMs: SETTLE_MS });
   await lab.ready();
