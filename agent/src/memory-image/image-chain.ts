@@ -35,7 +35,7 @@ export function resolveLevel(ranges: RangeList, level: number, below: SegmentLis
       if (!below.hasContent({ vaddr, pages })) {
         throw new DrayError("CORRUPT_STREAM", `the parent does not have all of ${describeRange({ vaddr, pages })}`);
       }
-      for (const piece of below.contentOf({ vaddr, pages })) segments.push(piece);
+      for (const piece of below.piecesOf({ vaddr, pages })) segments.push(piece);
     } else {
       segments.push({ vaddr, pages, level: null, offset: 0 });
     }

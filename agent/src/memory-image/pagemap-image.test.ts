@@ -158,7 +158,7 @@ describe("a chain of pagemaps", () => {
         for (const range of levels[0] ?? []) {
           expect(segments.hasContent(range)).toBe(range.flags !== LAZY);
           if (range.flags === LAZY) continue;
-          const content = [...segments.contentOf(range)];
+          const content = [...segments.piecesOf(range)];
           expect(pagesOf(content)).toBe(range.pages);
           if ((range.flags & PRESENT) !== 0) expect(content.map(({ level }) => level)).toEqual([0]);
         }

@@ -100,18 +100,6 @@ export class SegmentList implements Iterable<Segment> {
     return true;
   }
 
-  /** The content of a range of which all is in pages images, piece by piece. */
-  *contentOf(range: Pick<PageRange, "vaddr" | "pages">): Generator<Segment, void, undefined> {
-    const end = endOf(range);
-    let { vaddr } = range;
-    for (let index = this.indexOf(vaddr); vaddr < end; index++) {
-      const segment = this.at(index) as Segment;
-      const pages = (Math.min(endOf(segment), end) - vaddr) / PAGE_BYTES;
-      yield { ...segment, vaddr, pages, offset: segment.offset + vaddr - segment.vaddr };
-      vaddr += pages * PAGE_BYTES;
-    }
-  }
-
   /** All of a range, piece by piece: what is in pages images, and in between, of level null, what is not. */
   *piecesOf(range: Pick<PageRange, "vaddr" | "pages">): Generator<Segment, void, undefined> {
     const end = endOf(range);

@@ -7,8 +7,8 @@ const TMPFS = 0x01021994;
 const RAMFS = 0x858458f6;
 
 /**
- * True where a file of this name would lie in tmpfs or ramfs. A read or write of one frame there is a copy of a tenth of a millisecond; handing it to the
- * thread pool and waking up again costs as much as the copy itself.
+ * True where a file of this name would lie in tmpfs or ramfs. A read or write of one frame there is a copy of a tenth of
+ * a millisecond; handing it to the thread pool and waking up again costs as much as the copy itself.
  */
 export async function liesInMemory(path: string): Promise<boolean> {
   const { type } = await statfs(dirname(path));
