@@ -29,7 +29,9 @@ export async function installResourceLimits(root: string, signal?: AbortSignal):
   await mkdir(join(root, dirname(LIBRARY)), { recursive: true });
   await copyFile(library, join(root, LIBRARY));
   await mkdir(join(root, dirname(WRAPPER)), { recursive: true });
-  await writeFile(join(root, WRAPPER), `#!/bin/sh\nLD_PRELOAD=${LIBRARY} exec /usr/sbin/criu "$@"\n`);
+  // With what its caller has it load.
+  const load = `LD_PRELOAD=${LIBRARY}\${LD_PRELOAD:+:$LD_PRELOAD}`;
+  await writeFile(join(root, WRAPPER), `#!/bin/sh\n${load} exec /usr/sbin/criu "$@"\n`);
   await chmod(join(root, WRAPPER), 0o755);
 }
 
