@@ -19,13 +19,10 @@
  * container's cgroup directory. Without a guard (nobody may trace, say) CRIU runs all the same:
  * what is lost is the protection against its violent end.
  *
- * A dump that is to leave private memory where it is (`lazy-pages`) would have
- * CRIU serve that memory on a TCP port, to whoever comes first, and hold the
- * processes by ptrace meanwhile. The agent reads it from the frozen processes
- * themselves, so DRAYAGE_PAGE_SOCKET names the descriptor on which CRIU finds
- * its client at once (`ps-socket`), who says that nothing is wanted. A dump that
- * is to bring all memory (`page-server`) finds the agent there instead, at the
- * Unix socket that DRAYAGE_PAGE_SERVER names.
+ * The memory that a dump does not leave where it is CRIU brings to the agent: it finds it on the descriptor that
+ * DRAYAGE_PAGE_SOCKET names, connected to the Unix socket that DRAYAGE_PAGE_SERVER names. On the same descriptor it
+ * offers what it has left; nothing of that is wanted, the agent reads it from the frozen processes themselves. For that
+ * the descriptor must outlast what CRIU does to it: see keep-page-socket.c.
  *
  * Before that, the dump waits for the word if DRAYAGE_WORD_FROM names a process
  * whose standard input brings it (agent/src/host/waiting-unit.ts): what runc
@@ -53,6 +50,7 @@
 #include "task-control.h"
 #include "true-criu.h"
 
+#define KEEP_PAGE_SOCKET "keep-page-socket.so"
 #define STANDS 1
 /* Where the guard says that it stands. */
 #define REPORT_FD 3
@@ -195,22 +193,6 @@ static bool wait_for_word(pid_t from)
 	return !memcmp(text, word, sizeof(word) - 1);
 }
 
-/*
- * PS_IOV_CLOSE of criu/page-xfer.c, in the longer of its two layouts: of the
- * shorter one the rest stays unread. The client's end stays open in CRIU, which
- * answers it.
- */
-static bool provide_page_client(int fd)
-{
-	static const uint32_t close_command[8] = {0x1023};
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
-		return false;
-	return write(ends[0], close_command, sizeof(close_command)) == sizeof(close_command) &&
-	       ends[1] != fd && dup2(ends[1], fd) == fd && !close(ends[1]);
-}
-
 static bool connect_page_server(const char *path, int fd)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -225,16 +207,24 @@ static bool connect_page_server(const char *path, int fd)
 	       dup2(server, fd) == fd && !close(server);
 }
 
-static bool provide_page_socket(const char *fd)
+/* Beside this program. Before what others want to have loaded. */
+static bool load_keep_page_socket(void)
 {
-	const char *server = getenv("DRAYAGE_PAGE_SERVER");
+	char self[PATH_MAX], list[2 * PATH_MAX];
+	const char *others = getenv("LD_PRELOAD");
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-	return server ? connect_page_server(server, atoi(fd)) : provide_page_client(atoi(fd));
+	if (length <= 0)
+		return false;
+	self[length] = '\0';
+	*strrchr(self, '/') = '\0';
+	int written = snprintf(list, sizeof(list), "%s/" KEEP_PAGE_SOCKET "%s%s", self, others ? ":" : "", others ? others : "");
+	return written < (int)sizeof(list) && !setenv("LD_PRELOAD", list, 1);
 }
 
 static int as_criu(int argc, char *argv[])
 {
-	const char *page_socket = getenv("DRAYAGE_PAGE_SOCKET");
+	const char *page_socket = getenv("DRAYAGE_PAGE_SOCKET"), *page_server = getenv("DRAYAGE_PAGE_SERVER");
 	const char *cgroup = getenv("DRAYAGE_DUMP_CGROUP"), *word_from = getenv("DRAYAGE_WORD_FROM");
 	int request = criu_request(argc, argv);
 
@@ -245,10 +235,14 @@ static int as_criu(int argc, char *argv[])
 	}
 	if (request != CRIU_REQUEST_DUMP)
 		return become_true_criu(argv);
+	if (page_socket && is_static_criu()) {
+		fprintf(stderr, "drayage-dump-guard: criu is linked statically, nothing can be loaded into it\n");
+		return 125;
+	}
 	/* Before there is a guard, which would freeze the container of a dump that is called off. */
 	if (word_from && !wait_for_word(atoi(word_from)))
 		return 125;
-	if (page_socket && !provide_page_socket(page_socket)) {
+	if (page_socket && (!page_server || !connect_page_server(page_server, atoi(page_socket)) || !load_keep_page_socket())) {
 		fprintf(stderr, "drayage-dump-guard: no socket for CRIU's pages: %s\n", strerror(errno));
 		return 125;
 	}

@@ -1,6 +1,7 @@
 /* See true-criu.h. */
 #include "true-criu.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -88,21 +89,62 @@ int criu_request(int argc, char *const argv[])
 	return request_type((struct bytes){message, message + length});
 }
 
-int become_true_criu(char *const argv[])
+/* The first in the PATH that can be run and is not this program. */
+static bool find_true_criu(char path[PATH_MAX])
 {
 	struct stat self, candidate;
-	char path[PATH_MAX];
 	const char *all = getenv("PATH");
-	char *rest = strdup(all ? all : ""), *directory;
+	char *list = strdup(all ? all : ""), *rest = list, *directory;
+	bool found = false;
 
-	if (!rest || stat("/proc/self/exe", &self))
-		return 127;
-	while ((directory = strsep(&rest, ":"))) {
-		snprintf(path, sizeof(path), "%s/criu", directory);
-		if (stat(path, &candidate) || (candidate.st_dev == self.st_dev && candidate.st_ino == self.st_ino))
-			continue;
-		execv(path, argv);
+	if (list && !stat("/proc/self/exe", &self)) {
+		while (!found && (directory = strsep(&rest, ":"))) {
+			snprintf(path, PATH_MAX, "%s/criu", directory);
+			found = !stat(path, &candidate) && S_ISREG(candidate.st_mode) && !access(path, X_OK) &&
+				(candidate.st_dev != self.st_dev || candidate.st_ino != self.st_ino);
+		}
 	}
+	free(list);
+	return found;
+}
+
+int become_true_criu(char *const argv[])
+{
+	char path[PATH_MAX];
+
+	errno = ENOENT;
+	if (find_true_criu(path))
+		execv(path, argv);
 	fprintf(stderr, "cannot run criu: %s\n", strerror(errno));
 	return 127;
+}
+
+/* An ELF file without a program interpreter: elf(5). */
+static bool is_static(FILE *program)
+{
+	Elf64_Ehdr header;
+	Elf64_Phdr segment;
+
+	if (fread(&header, sizeof(header), 1, program) != 1 || memcmp(header.e_ident, ELFMAG, SELFMAG) ||
+	    header.e_ident[EI_CLASS] != ELFCLASS64)
+		return false;
+	for (int index = 0; index < header.e_phnum; index++) {
+		if (fseek(program, header.e_phoff + (long)index * header.e_phentsize, SEEK_SET) ||
+		    fread(&segment, sizeof(segment), 1, program) != 1)
+			return false;
+		if (segment.p_type == PT_INTERP)
+			return false;
+	}
+	return true;
+}
+
+bool is_static_criu(void)
+{
+	char path[PATH_MAX];
+	FILE *program = find_true_criu(path) ? fopen(path, "re") : NULL;
+	bool result = program && is_static(program);
+
+	if (program)
+		fclose(program);
+	return result;
 }

@@ -5,7 +5,7 @@
  *
  *   lazy-restore-driver ORIGINAL_ID COPY_ID MIGRATION_ID
  */
-import { open, readdir, readFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile } from "node:fs/promises";
 import { processesWithAlignedStack } from "../../agent/src/criu/aligned-stacks.ts";
 import { dumpContainer } from "../../agent/src/criu/dump-container.ts";
 import { numberOf, readFields, readRecords } from "../../agent/src/criu/protobuf-fields.ts";
@@ -14,7 +14,9 @@ import { runCommand } from "../../agent/src/host/run-command.ts";
 import { DOCKER_RUNC_ROOT, runcContainer } from "../../agent/src/host/runc-state.ts";
 import { destinationFiles } from "../../agent/src/network-lock/destination-files.ts";
 import { FaultServer } from "../../agent/src/post-copy/fault-server.ts";
+import { MemoryImageWriter } from "../../agent/src/memory-image/memory-image-writer.ts";
 import { PAGE_BYTES } from "../../agent/src/memory-image/page-range.ts";
+import { startPageServer } from "../../agent/src/page-server/page-server.ts";
 import { MAX_PAGES_PER_FRAME, type PageRange } from "../../agent/src/post-copy/protocol.ts";
 import { openRuntimeGate } from "../../agent/src/runtime-gate/open-runtime-gate.ts";
 
@@ -75,14 +77,18 @@ if ((await processesWithAlignedStack(original.cgroup)).length > 0) {
   console.log(JSON.stringify({ aligned: true }));
   process.exit(0);
 }
+await mkdir(imageDirectory, { recursive: true, mode: 0o700 });
+const pages = { path: `${directory}/pages.socket`, sink: await MemoryImageWriter.create(imageDirectory) };
+const { done } = await startPageServer({ ...pages, offersRest: true, deadlineMs: LIMIT_MS });
 await dumpContainer({
   dockerId: originalId,
   migrationId,
   imageDirectory,
   workDirectory: `${directory}/dump`,
-  memory: "lazy",
+  pageServerPath: pages.path,
   deadlineMs: LIMIT_MS,
 });
+await done;
 const tasks = await lazyRanges();
 const read = await openMemories(original.cgroup);
 /** What the kernel says of each thread of the original, which stands still: its stack pointer is the word before the last. */

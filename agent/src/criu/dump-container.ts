@@ -27,10 +27,10 @@ export interface DumpOptions {
   /** Largest deleted file that is carried, bytes. Default 1 GiB. */
   readonly ghostLimitBytes?: number;
   /**
-   * Where memory goes: to the page server at this path, or nowhere as far as it may be fetched later (private memory; the
-   * images then say which). By default into imageDirectory.
+   * The page server to which memory goes, but for private memory: that stays where it is, and the server is only told of
+   * it (LAZY). By default all memory goes into imageDirectory.
    */
-  readonly memory?: { readonly pageServerPath: string } | "lazy";
+  readonly pageServerPath?: string;
   /** Paths in the container that its processes watch with inotify. Default none. */
   readonly watchedPaths?: readonly string[];
   /** Mount points in the container of which CRIU carries no content; see tmpfs/external-mount.ts. Default none. */
@@ -105,7 +105,7 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
   if (container === null) throw new DrayError("NOT_FOUND", `runc has no container ${dockerId.slice(0, 12)}`);
   for (const directory of [imageDirectory, workDirectory]) await mkdir(directory, { recursive: true, mode: 0o700 });
   const config = join(workDirectory, "criu.conf");
-  const pages = pageSocketOf(options.memory);
+  const pages = pageSocketOf(options.pageServerPath);
   await writeFile(config, `${criuDumpConfig(options)}${pages.config}`, { mode: 0o600 });
 
   const cgroupMode = knowsIgnoreCgroups(await runcVersion(runcPath)) ? ["--manage-cgroups-mode", "ignore"] : [];
@@ -151,15 +151,13 @@ interface PageSocket {
   readonly env: Readonly<Record<string, string>>;
 }
 
-function pageSocketOf(memory: DumpOptions["memory"]): PageSocket {
-  if (memory === undefined) return { flags: [], config: "", env: {} };
-  const socket = { config: `ps-socket ${PAGE_SOCKET}\n`, env: { DRAYAGE_PAGE_SOCKET: String(PAGE_SOCKET) } };
-  if (memory === "lazy") return { flags: ["--lazy-pages"], ...socket };
-  // Not by runc's flag, which names an address.
+function pageSocketOf(pageServerPath: string | undefined): PageSocket {
+  if (pageServerPath === undefined) return { flags: [], config: "", env: {} };
   return {
-    flags: [],
-    config: `page-server\n${socket.config}`,
-    env: { ...socket.env, DRAYAGE_PAGE_SERVER: memory.pageServerPath },
+    flags: ["--lazy-pages"],
+    // Not by runc's flag, which names an address, and which CRIU takes for that of its clients if pages are lazy.
+    config: `page-server\nps-socket ${PAGE_SOCKET}\n`,
+    env: { DRAYAGE_PAGE_SOCKET: String(PAGE_SOCKET), DRAYAGE_PAGE_SERVER: pageServerPath },
   };
 }
 

@@ -1,20 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { isImageName, isMemoryImage, isSystemVMemoryImage } from "./image-names.ts";
+import { isImageName, isSystemVMemoryImage } from "./image-names.ts";
 
 describe("names of CRIU's images", () => {
-  test.each([
-    ["pages-1.img", true],
-    ["pages-4294967295.img", true],
-    ["pagemap-1.img", true],
-    ["pagemap-shmem-1.img", true],
-    ["pagemap-.img", false],
-    ["pages-1.img.part", false],
-    ["pages-.img", false],
-    ["../pages-1.img", false],
-  ])("%s is of the memory: %s", (name, expected) => {
-    expect(isMemoryImage(name)).toBe(expected);
-  });
-
   test.each([
     ["ipcns-shm-9.img", true],
     ["ipcns-sem-9.img", false],

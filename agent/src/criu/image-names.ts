@@ -4,8 +4,6 @@
  */
 
 const IMAGE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
-const PAGES = /^pages-\d+\.img$/;
-const PAGEMAP = /^pagemap-(shmem-)?\d+\.img$/;
 const SYSTEM_V_MEMORY = /^ipcns-shm-\d+\.img$/;
 
 /** runc's own among CRIU's: where the first descriptors of the container's init lead. */
@@ -14,11 +12,6 @@ export const DESCRIPTORS_IMAGE = "descriptors.json";
 /** A name that an image may have; nothing that could leave the directory. Those of tmpfs contents end in `.tar.gz`. */
 export function isImageName(name: string): boolean {
   return IMAGE_NAME.test(name);
-}
-
-/** Pages of memory, or a map of them. */
-export function isMemoryImage(name: string): boolean {
-  return PAGES.test(name) || PAGEMAP.test(name);
 }
 
 /** System V shared memory: the one content of memory that is not with the pages. */

@@ -23,11 +23,11 @@ export function addPages(batch: PageBatch, vaddr: number, pages: number, source:
   const { written, isLazy = false } = source;
   const next = batch.next(vaddr, pages, written);
   if (next.isSame) {
-    batch.addSame(vaddr, next.pages, isLazy);
+    batch.addSame(vaddr, next.pages, { isLazy });
     return { pages: next.pages, isCut: false };
   }
   const space = batch.space(vaddr, next.pages);
   const bytes = source.read(vaddr, space);
-  batch.add(vaddr, bytes / PAGE_BYTES, isLazy);
+  batch.add(vaddr, bytes / PAGE_BYTES, { isLazy });
   return { pages: bytes / PAGE_BYTES, isCut: bytes < space.length };
 }

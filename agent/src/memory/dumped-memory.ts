@@ -1,33 +1,112 @@
 /**
- * All memory of a frozen container as CRIU brings it while it dumps: from the page server straight to the peer, without
- * a file in between. For containers of which CRIU would write most into its images otherwise; private memory alone is
- * read faster from the processes themselves (frozen-memory.ts).
+ * The memory of a frozen container, from its dump straight to the peer: no file of it is written here.
+ *
+ * ```
+ *                             shared memory              memory of a process
+ *  the copy will fetch it     as CRIU brings it          as CRIU brings it; what CRIU leaves there is told of
+ *  it goes in the switch      as CRIU brings it          from the process itself, when the dump is over
+ * ```
+ *
+ * CRIU leaves private memory where it is, but for little: pages with a stack, locked memory. To have it bring all would
+ * copy every page once more, one process at a time. And an image goes in one piece, by ascending addresses, while a
+ * process on which CRIU is at work cannot be read: CRIU writes code of its own into it, and takes it back. So all of its
+ * image waits until the dump is over, and what CRIU has brought of it is dropped: it is still there.
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { type ImageId, PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
+import { type ImageId, LAZY, PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
+import { RangeList } from "../memory-image/range-list.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import type { PageSink } from "../page-server/page-server.ts";
-import { type FrozenMemory, memoryOf } from "./frozen-memory.ts";
+import { type FrozenProcesses, type ImageOfProcess, readImages } from "./frozen-processes.ts";
 import { Handoff } from "./handoff.ts";
 import { PageBatch } from "./page-batch.ts";
 import type { Known } from "./page-judge.ts";
 
+/**
+ * So much of each process goes whole in a post-copy, whatever the last round has: of each there is a little, and for an
+ * image with pages in rounds before CRIU has to look through all of these. 1 MiB.
+ */
+const WHOLE_PAGES = 256;
+
+export interface DumpedMemoryOptions {
+  /** Pages that the last round has are told without their content; null if there was none. */
+  readonly known: Known | null;
+  /** To read them; null if what CRIU leaves there is to stay there. */
+  readonly processes: (() => Promise<FrozenProcesses>) | null;
+  readonly signal: AbortSignal;
+}
+
+/** What the switch has of memory so far. */
+export interface SwitchedMemory {
+  /** Chunks of the memory stream, each to be used before the next is asked for. Once. */
+  readonly chunks: AsyncIterable<Buffer>;
+  /** Pages, but for those that stay where they are. */
+  readonly seenPages: number;
+  /** Those that stay. */
+  readonly leftPages: number;
+  /** Of those that were seen, those that were sent. */
+  readonly sentPages: number;
+  /** And those that had changed since they were sent, whole or in part, or have the content of another. */
+  readonly dirtyPages: number;
+  /** Of them, those that had changed in part, and what was told of these, bytes. */
+  readonly changedPages: number;
+  readonly changeBytes: number;
+}
+
 export interface DumpedMemory {
   /** For the page server. It holds CRIU back as long as nobody asks for the next chunk. */
   readonly sink: PageSink;
-  readonly memory: FrozenMemory;
-  /** The dump has failed, or will never come: whoever asks for chunks is told so. */
+  readonly memory: SwitchedMemory;
+  /** The dump has gone well, and nobody is at work in the processes any more. */
+  complete(): void;
+  /** The dump has failed, or will never come: whoever asks for chunks is told so, if there are more. */
   fail(error: unknown): void;
 }
 
-/** Pages that the last round has (`known`) are told without their content; null if there was none. */
-export function dumpedMemory(known: Known | null): DumpedMemory {
+export function dumpedMemory({ known, processes, signal }: DumpedMemoryOptions): DumpedMemory {
   const batch = new PageBatch(new MemoryStreamEncoder(), known);
-  const chunks = new Handoff<Buffer>();
+  const brought = new Handoff<Buffer>();
+  const sink = new BatchSink(batch, brought, { leavesRest: processes === null });
+  const over = Promise.withResolvers<void>();
+  // Whoever asks for chunks may not have come so far.
+  over.promise.catch(() => undefined);
+  async function* chunks(): AsyncGenerator<Buffer> {
+    yield* brought.taken();
+    await over.promise;
+    if (processes !== null) yield* readImages(sink.waiting, processes, batch, signal);
+    yield* batch.end();
+  }
   return {
-    sink: new BatchSink(batch, chunks),
-    memory: memoryOf(batch, chunks.taken()),
-    fail: (error) => chunks.fail(error),
+    sink,
+    memory: {
+      chunks: chunks(),
+      get seenPages() {
+        return batch.seenPages;
+      },
+      get leftPages() {
+        return sink.leftPages;
+      },
+      get sentPages() {
+        return batch.sentPages;
+      },
+      get dirtyPages() {
+        return batch.sentPages + batch.repeatedPages + batch.changedPages;
+      },
+      get changedPages() {
+        return batch.changedPages;
+      },
+      get changeBytes() {
+        return batch.changeBytes;
+      },
+    },
+    complete: () => {
+      brought.fail(new DrayError("CRIU_DUMP_FAILED", "CRIU has dumped without bringing the memory"));
+      over.resolve();
+    },
+    fail: (error) => {
+      brought.fail(error);
+      over.reject(error);
+    },
   };
 }
 
@@ -35,19 +114,28 @@ export function dumpedMemory(known: Known | null): DumpedMemory {
 class BatchSink implements PageSink {
   readonly #batch: PageBatch;
   readonly #chunks: Handoff<Buffer>;
+  readonly #leavesRest: boolean;
+  /** Images of processes, which are to be read from these. */
+  readonly waiting: ImageOfProcess[] = [];
+  /** Pages that CRIU has left where they stay. */
+  leftPages = 0;
+  /** The ranges of the open image, if it waits. */
+  #ranges: RangeList | undefined;
+  /** Pages of the open image that go whole, whatever is known of them. */
+  #wholePages = 0;
   /** What has come since the last flush, in its order. */
   #arrived: (PageRange | Buffer)[] = [];
   /** What is missing of the last range. */
   #vaddr = 0;
   #pages = 0;
-  #flags = 0;
   /** Where its next pages go, and how far that is filled; undefined if that is not decided yet. */
   #space: Buffer | undefined;
   #filled = 0;
 
-  constructor(batch: PageBatch, chunks: Handoff<Buffer>) {
+  constructor(batch: PageBatch, chunks: Handoff<Buffer>, { leavesRest }: { readonly leavesRest: boolean }) {
     this.#batch = batch;
     this.#chunks = chunks;
+    this.#leavesRest = leavesRest;
   }
 
   /** There are no parents for CRIU: what the peer has already is judged here. */
@@ -57,17 +145,25 @@ class BatchSink implements PageSink {
 
   async open(image: ImageId): Promise<boolean> {
     await this.flush();
-    await this.#send(this.#batch.open(image));
+    this.#ranges = undefined;
+    if (image.kind === "task" && !this.#leavesRest) {
+      this.#ranges = new RangeList();
+      this.waiting.push({ image, ranges: this.#ranges });
+    } else {
+      this.#wholePages = image.kind === "task" ? WHOLE_PAGES : 0;
+      await this.#send(this.#batch.open(image));
+    }
     return false;
   }
 
   entry(range: PageRange): void {
-    if ((range.flags & PRESENT) === 0) throw new DrayError("CORRUPT_STREAM", "CRIU's dump leaves out pages");
-    this.#arrived.push(range);
+    if ((range.flags & (PRESENT | LAZY)) === 0) throw new DrayError("CORRUPT_STREAM", "CRIU's dump leaves out pages");
+    if (this.#ranges === undefined) this.#arrived.push(range);
+    else this.#ranges.push(range);
   }
 
   data(bytes: Buffer): void {
-    this.#arrived.push(bytes);
+    if (this.#ranges === undefined) this.#arrived.push(bytes);
   }
 
   async flush(): Promise<void> {
@@ -75,23 +171,27 @@ class BatchSink implements PageSink {
     this.#arrived = [];
     for (const one of arrived) {
       if (Buffer.isBuffer(one)) await this.#fill(one);
-      else {
-        this.#vaddr = one.vaddr;
-        this.#pages = one.pages;
-        this.#flags = one.flags & ~PRESENT;
-      }
+      else await this.#begin(one);
     }
   }
 
   async close(): Promise<void> {
     await this.flush();
-    await this.#send(this.#batch.end());
+    await this.#send(this.#batch.settle());
     this.#chunks.end();
+  }
+
+  async #begin({ vaddr, pages, flags }: PageRange): Promise<void> {
+    this.#vaddr = vaddr;
+    this.#pages = pages;
+    if ((flags & PRESENT) !== 0) return;
+    this.leftPages += pages;
+    await this.#send(this.#batch.range(vaddr, pages, flags));
   }
 
   async #fill(bytes: Buffer): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
-      this.#space ??= this.#batch.space(this.#vaddr, this.#pages);
+      this.#space ??= this.#batch.space(this.#vaddr, Math.min(this.#pages, this.#wholePages || Infinity));
       const copied = bytes.copy(this.#space, this.#filled, done);
       done += copied;
       this.#filled += copied;
@@ -100,7 +200,9 @@ class BatchSink implements PageSink {
   }
 
   async #add(pages: number): Promise<void> {
-    this.#batch.add(this.#vaddr, pages, this.#flags !== 0);
+    const isWhole = this.#wholePages > 0;
+    if (isWhole) this.#wholePages -= pages;
+    this.#batch.add(this.#vaddr, pages, { isWhole });
     this.#vaddr += pages * PAGE_BYTES;
     this.#pages -= pages;
     this.#space = undefined;

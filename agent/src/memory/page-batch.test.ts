@@ -24,7 +24,7 @@ function ranges(digests: DigestTable, round: number, pages: readonly (readonly [
   for (const [index, [letter, lazy]] of pages.entries()) {
     const address = BASE + index * PAGE_BYTES;
     batch.space(address, 1).fill(letter);
-    batch.add(address, 1, lazy);
+    batch.add(address, 1, { isLazy: lazy });
   }
   read(batch.drain());
   read(batch.end());

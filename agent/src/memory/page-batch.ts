@@ -10,6 +10,13 @@ import { PieceWriter } from "./piece-writer.ts";
 /** Of a batch that has no content yet, but might go on forever. */
 const PIECE_LIMIT = 1024;
 
+export interface AddOptions {
+  /** A restore may leave them out and have them brought later. */
+  readonly isLazy?: boolean;
+  /** They go with their content even if the last round has it. */
+  readonly isWhole?: boolean;
+}
+
 export class PageBatch {
   readonly #known: Known | null;
   readonly #window = new PageWindow();
@@ -64,10 +71,11 @@ export class PageBatch {
     return this.#window.content.subarray(from, from + fitting * PAGE_BYTES);
   }
 
-  /** The first pages of the space have been filled. `lazy`: a restore may leave them out and have them brought later. */
-  add(vaddr: number, pages: number, lazy = false): void {
+  /** The first pages of the space have been filled. */
+  add(vaddr: number, pages: number, { isLazy = false, isWhole = false }: AddOptions = {}): void {
     if (pages === 0) return;
-    this.#pieces.push({ vaddr, firstPage: this.#filledPages, pages, flags: lazy ? LAZY : 0, isSame: false });
+    const flags = isLazy ? LAZY : 0;
+    this.#pieces.push({ vaddr, firstPage: this.#filledPages, pages, flags, isSame: false, isWhole });
     this.#filledPages += pages;
   }
 
@@ -81,8 +89,8 @@ export class PageBatch {
   }
 
   /** Pages of which `next` says that they are the same. */
-  addSame(vaddr: number, pages: number, lazy = false): void {
-    this.#pieces.push({ vaddr, firstPage: 0, pages, flags: lazy ? LAZY : 0, isSame: true });
+  addSame(vaddr: number, pages: number, { isLazy = false }: Pick<AddOptions, "isLazy"> = {}): void {
+    this.#pieces.push({ vaddr, firstPage: 0, pages, flags: isLazy ? LAZY : 0, isSame: true, isWhole: false });
   }
 
   get isFull(): boolean {

@@ -48,12 +48,14 @@ export class PageJudge {
       digests.tell(image, round, vaddr, pages);
       return;
     }
-    // Nothing is kept of the first round.
-    const keeping = round > 0 ? changing : null;
+    // Nothing is kept of the first round, and what has changed is of no interest in what goes whole.
+    const keeping = round > 0 && !piece.isWhole ? changing : null;
     if (keeping !== null) this.#lookForKept(image, piece, keeping);
     const { content, fates } = this.#window;
     const verdicts = fates.subarray(firstPage, firstPage + pages);
-    this.sentPages += digests.compare(image, round, vaddr, content, firstPage * PAGE_BYTES, pages, verdicts);
+    const toSend = digests.compare(image, round, vaddr, content, firstPage * PAGE_BYTES, pages, verdicts);
+    if (piece.isWhole) verdicts.fill(SENT);
+    this.sentPages += piece.isWhole ? pages : toSend;
     if (repeated !== null) this.#findRepeated(image, piece, repeated);
     if (keeping !== null) this.#findChanged(image, piece, keeping);
   }

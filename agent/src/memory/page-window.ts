@@ -23,6 +23,8 @@ export interface Piece {
   readonly flags: number;
   /** The round before has it, which needs no look at its content: it is not in the window. */
   readonly isSame: boolean;
+  /** It goes with its content, whatever the round before has. */
+  readonly isWhole: boolean;
 }
 
 export class PageWindow {

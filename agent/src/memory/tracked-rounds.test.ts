@@ -246,10 +246,10 @@ test("pages that a restore may leave out stay apart from the others, read or not
     batch.add(BASE, 4);
   });
   const seen = flagsOf(1, (batch) => {
-    batch.addSame(BASE, 1, true);
+    batch.addSame(BASE, 1, { isLazy: true });
     batch.addSame(addressOf(1), 1);
     batch.space(addressOf(2), 1).fill(2);
-    batch.add(addressOf(2), 1, true);
+    batch.add(addressOf(2), 1, { isLazy: true });
     batch.addSame(addressOf(3), 1);
   });
   expect(seen).toEqual([

@@ -15,12 +15,7 @@ import type { WriteTracking } from "../memory/write-tracking.ts";
 import type { SentTmpfs } from "../tmpfs/sent-tmpfs.ts";
 import { TransitMounts } from "../tmpfs/transit-mounts.ts";
 import type { AgentHost } from "./agent-host.ts";
-import {
-  findTransitRoom,
-  makeTransitDirectory,
-  removeTransitDirectory,
-  transitOptionsOf,
-} from "./transit-directory.ts";
+import { makeTransitDirectory, removeTransitDirectory, transitOptionsOf } from "./transit-directory.ts";
 
 /** How a destination's page socket is reached. */
 export type TransferAddress = Pick<SyncRequest, "transferToken" | "pageAddresses" | "bandwidthBytesPerSecond">;
@@ -120,15 +115,10 @@ export class OutgoingTransfer {
   }
 
   /** Whether CRIU's images have room, with so much of the memory as CRIU may write there. */
-  async hasRoom(memoryBytes: number): Promise<boolean> {
-    const room = await findTransitRoom(transitOptionsOf(this.#host.config), { memoryBytes, besideBytes: 0 });
-    return room.base !== null;
-  }
-
-  /** For CRIU's images, as `hasRoom`. NO_SPACE if there is no room. */
-  async makeDirectories(memoryBytes: number): Promise<{ imageDirectory: string; workDirectory: string }> {
+  /** For CRIU's images, which have no memory in them. NO_SPACE if there is no room. */
+  async makeDirectories(): Promise<{ imageDirectory: string; workDirectory: string }> {
     const name = `${this.#migrationId}-source`;
-    const demand = { memoryBytes, besideBytes: 0 };
+    const demand = { memoryBytes: 0, besideBytes: 0 };
     const imageDirectory = await makeTransitDirectory(transitOptionsOf(this.#host.config), name, demand);
     return { imageDirectory, workDirectory: `${imageDirectory}-work` };
   }

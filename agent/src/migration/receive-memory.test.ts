@@ -50,7 +50,7 @@ function* stream(batch: PageBatch, memory: Memory, lazy: boolean): Generator<Buf
     yield* batch.open(image);
     for (const [number, letter] of [...pages].sort(([one], [other]) => one - other)) {
       page(letter).copy(batch.space(number * PAGE_BYTES, 1));
-      batch.add(number * PAGE_BYTES, 1, lazy);
+      batch.add(number * PAGE_BYTES, 1, { isLazy: lazy });
       if (batch.isFull) yield* batch.drain();
     }
     yield* batch.drain();

@@ -1,4 +1,4 @@
-/** Sends what CRIU has written as the files that it is: small images in one stream. */
+/** Sends the images that CRIU has written, which are of everything but memory: small ones in one stream. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -6,14 +6,13 @@ import type { TransferConnection } from "@drayage/shared/page-stream/transfer-ty
 import { BUNDLED_LIMIT_BYTES, packImages } from "./image-bundle.ts";
 import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
-/** But for what travels otherwise. Resolves when everything has been delivered. The files must not change any more. */
+/** Resolves when everything has been delivered. The files must not change any more. */
 export async function sendImages(
   connection: TransferConnection,
   directory: string,
-  travelsOtherwise: (name: string) => boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  const manifest = await imageManifest(directory, travelsOtherwise);
+  const manifest = await imageManifest(directory);
   const content = Readable.from(packImages(directory, manifest), { objectMode: false });
   const large = manifest.files.filter(({ bundled }) => !bundled);
   await Promise.all([
@@ -24,8 +23,8 @@ export async function sendImages(
   ]);
 }
 
-async function imageManifest(directory: string, travelsOtherwise: (name: string) => boolean): Promise<ImageManifest> {
-  const names = (await readdir(directory)).filter((name) => !travelsOtherwise(name)).sort();
+async function imageManifest(directory: string): Promise<ImageManifest> {
+  const names = (await readdir(directory)).sort();
   const files = await Promise.all(
     names.map(async (name) => {
       const { size } = await stat(join(directory, name));

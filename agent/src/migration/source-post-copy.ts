@@ -9,7 +9,7 @@
 import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
-import { openMemories } from "../memory/container-memory.ts";
+import { openFrozenProcesses } from "../memory/frozen-processes.ts";
 import { PageSource } from "../post-copy/page-source.ts";
 import { parseWord } from "../post-copy/words.ts";
 import type { SourceContext } from "./source-context.ts";
@@ -50,15 +50,10 @@ async function serveOver(
   signal: AbortSignal,
 ): Promise<void> {
   const initPid = record.entry.frozen?.pid ?? 0;
-  const memories = await openMemories(await container.cgroup(), initPid);
-  const written = transfer.sentMemory?.tracking?.writtenOf(memories);
-  const served = memories.map((memory) => ({
-    pid: memory.task.innerPid,
-    read: (address: number, space: Buffer) => memory.read(address, space),
-    written: written?.of(memory) ?? null,
-  }));
-  const { known } = transfer;
-  const source = new PageSource(served, known && { ...known, repeated: null, changing: null });
+  const { known, sentMemory } = transfer;
+  const cgroup = await container.cgroup();
+  const processes = await openFrozenProcesses({ cgroup, initPid, tracking: sentMemory?.tracking ?? null });
+  const source = new PageSource(processes.all, known && { ...known, repeated: null, changing: null });
   try {
     await connection.sendChunks({ kind: TRANSFER_KINDS.postCopy, name: "pages" }, source.chunks(), {
       signal,
@@ -68,6 +63,6 @@ async function serveOver(
     source.fail(toDrayError(thrown));
     throw thrown;
   } finally {
-    for (const memory of memories) memory.close();
+    processes.close();
   }
 }

@@ -6,12 +6,9 @@
  *     ─► freeze ─┬─► lock-network
  *                └─► settle-files: what it has on shared storage, if any
  *     ─► count-connections: on a bridge network, unless their loss was accepted
- *     ─┬─► dump, without private memory ─┬─► the images
- *      │                                 └─► send-memory: what CRIU has written, and what it has left in the processes;
- *      │                                     if the copy will fetch that, of what is written what is large
- *      │   or, where CRIU would write most of it:
- *      ├─► dump, to the page server ─► the images
- *      ├─► send-memory: as it comes from there
+ *     ─┬─► dump ─► the images
+ *      ├─► send-memory: as CRIU brings it while it dumps; what it leaves in the processes when the dump is over, unless
+ *      │                the copy will fetch that
  *      ├─► send-layer-rest
  *      └─► send-tmpfs-rest
  *
@@ -30,9 +27,8 @@ import { restartPolicyOf } from "../docker/restart-policy.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
 import { goFirst } from "../host/go-first.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
-import { pagesInImages } from "../memory-image/pages-in-images.ts";
+import type { SwitchedMemory } from "../memory/dumped-memory.ts";
 import { forgetFinalDumpOnly } from "../memory/final-dump-only.ts";
-import { type FrozenMemory, type FrozenSource, frozenMemory } from "../memory/frozen-memory.ts";
 import { drainAcceptQueues, holdNewConnections, type LockTarget } from "../network-lock/source-lock.ts";
 import { settleSharedFiles } from "../shared-storage/settle.ts";
 import type { AgentHost } from "./agent-host.ts";
@@ -44,7 +40,6 @@ import { type PhaseContext, runPhase } from "./run-phase.ts";
 import { sendImages } from "./send-images.ts";
 import { FREEZE_DEADLINE_MS } from "./source-container.ts";
 import type { SourceContext } from "./source-context.ts";
-import { type StreamedImages, streamedImages } from "./streamed-images.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
 import { makeReady } from "./switch-ready.ts";
 import { demandSameTmpfs, findTarget, type SwitchOrder, type SwitchTarget } from "./switch-target.ts";
@@ -58,13 +53,6 @@ interface SwitchOutcome {
   readonly memoryBytes: number;
   readonly wireBytes: number;
   readonly lockedAtMs: number;
-}
-
-/** What goes as a memory stream. */
-interface MemoryToSend {
-  readonly memory: FrozenMemory;
-  /** The most that it can be; undefined if it is all memory. */
-  readonly mostBytes?: number | undefined;
 }
 
 /**
@@ -121,21 +109,23 @@ async function runSwitchSteps(
     return runPhase(phases, name, body);
   };
   const lock = { pid: target.pid, migrationId: target.migrationId };
-  const send = ({ memory, mostBytes }: MemoryToSend) =>
-    connection.sendChunks(
-      { kind: TRANSFER_KINDS.memory, name: "memory", metadata: mostBytes === undefined ? {} : { mostBytes } },
+  const send = (memory: SwitchedMemory) => {
+    const mostBytes = target.postCopy ? target.broughtBytes : target.memoryBytes;
+    return connection.sendChunks(
+      { kind: TRANSFER_KINDS.memory, name: "memory", metadata: { mostBytes } },
       memory.chunks,
       {
         signal,
         striped: true,
         onProgress: () => {
           const doneBytes = memory.seenPages * PAGE_BYTES;
-          const totalBytes = Math.max(doneBytes, mostBytes ?? target.memoryBytes);
           const sent = `${((memory.sentPages * PAGE_BYTES + memory.changeBytes) / 1e6).toFixed(1)} MB sent`;
-          report({ step: "send-memory", doneBytes, totalBytes, message: target.known === null ? "" : sent });
+          const message = target.known === null ? "" : sent;
+          report({ step: "send-memory", doneBytes, totalBytes: Math.max(doneBytes, mostBytes), message });
         },
       },
     );
+  };
   const ready = await step("prepare-switch", () => makeReady(context, target, signal));
   try {
     // It is to accept what has arrived, and whatever slows it down opens the freezer now and then.
@@ -165,17 +155,12 @@ async function runSwitchSteps(
     const startedMs = performance.now();
     const dump = step("dump", () => runDump(host, target, ready.dump));
     dump.then(
-      () => ready.pages?.end(),
-      (error: unknown) => ready.pages?.end(error),
+      () => ready.pages.complete(),
+      (error: unknown) => ready.pages.fail(error),
     );
-    const { imageDirectory, postCopy } = target;
-    const streamed = dump.then(() => streamedImages(imageDirectory, postCopy));
-    // What the dump brings is sent while it does; what it has written, or left to the processes, can only be read after it.
-    const toSend: Promise<MemoryToSend> = ready.pages
-      ? Promise.resolve(ready.pages)
-      : streamed.then((some) => ({ memory: frozenMemory(frozenSource(target, some, signal)), ...some }));
-    const sendMemory = toSend.then((some) => step("send-memory", () => send(some)));
-    const images = streamed.then(({ includes }) => sendImages(connection, imageDirectory, includes, signal));
+    const { memory } = ready.pages;
+    const sendMemory = step("send-memory", () => send(memory));
+    const images = dump.then(() => sendImages(connection, target.imageDirectory, signal));
     const layerRest = step("send-layer-rest", () => sendLayerRest(host, connection, target, report, signal));
     const tmpfsRest = step("send-tmpfs-rest", () => sendTmpfsRest(host, connection, target, report, signal));
     const account = dump.then(() => accountForDump(ready.dump, target.imageDirectory, phases));
@@ -183,39 +168,18 @@ async function runSwitchSteps(
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
     const wireBytes = connection.wireBytes - wireBytesBefore;
-    const { seenPages, sentPages, changedPages, dirtyPages, changeBytes } = await switchedMemory(
-      (await toSend).memory,
-      target,
-    );
+    const { seenPages, leftPages, sentPages, changedPages, dirtyPages, changeBytes } = memory;
     const bytes = sentPages * PAGE_BYTES + changeBytes;
     const pages = sentPages + changedPages;
     return {
       rounds: [{ bytes, pages, durationMs, dirtyBytes: dirtyPages * PAGE_BYTES, wireBytes }],
-      memoryBytes: seenPages * PAGE_BYTES,
+      memoryBytes: (seenPages + leftPages) * PAGE_BYTES,
       wireBytes,
       lockedAtMs,
     };
   } finally {
     ready.discard();
   }
-}
-
-/** Private memory stays where it is if the copy will fetch it. */
-function frozenSource(target: SwitchTarget, { images }: StreamedImages, signal: AbortSignal): FrozenSource {
-  const { imageDirectory, known, cgroup, pid, tracking, postCopy } = target;
-  return { imageDirectory, images, known, processes: postCopy ? null : { cgroup, initPid: pid, tracking }, signal };
-}
-
-/** What the switch has had of memory, in whatever form it went. */
-async function switchedMemory(
-  streamed: FrozenMemory,
-  { postCopy, imageDirectory }: SwitchTarget,
-): Promise<Omit<FrozenMemory, "chunks">> {
-  if (!postCopy) return streamed;
-  const { seenPages, writtenPages } = await pagesInImages(imageDirectory);
-  const asFiles = writtenPages - streamed.seenPages;
-  const { sentPages, dirtyPages, changedPages, changeBytes } = streamed;
-  return { seenPages, sentPages: asFiles + sentPages, dirtyPages: asFiles + dirtyPages, changedPages, changeBytes };
 }
 
 async function runDump(host: AgentHost, target: SwitchTarget, dump: PreparedDump): Promise<void> {

@@ -1,5 +1,7 @@
 /** What of a switch is prepared while the container still runs. */
 import { type PreparedDump, prepareDump } from "../criu/dump-container.ts";
+import { openFrozenProcesses } from "../memory/frozen-processes.ts";
+import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { prepareMacBlocks } from "../network-lock/mac-block.ts";
 import type { PreparedRules } from "../network-lock/prepared-rules.ts";
 import { prepareDropAll } from "../network-lock/source-lock.ts";
@@ -22,8 +24,7 @@ export interface Ready {
   readonly drop: PreparedRules;
   readonly block: PreparedRules;
   readonly dump: PreparedDump;
-  /** What the dump brings of memory; null if that is read from the processes, or stays with them. */
-  readonly pages: PagesOfDump | null;
+  readonly pages: PagesOfDump;
   /** The container has files on storage that the destination has, too. */
   readonly sharedStorage: boolean;
   discard(): void;
@@ -40,30 +41,30 @@ export async function makeReady(
   target: SwitchTarget,
   signal: AbortSignal,
 ): Promise<Ready> {
-  const { migrationId, pid, known } = target;
+  const { migrationId, pid, cgroup, known, tracking, workDirectory } = target;
   const watched = await watchedPaths(pid, signal);
   const sharedStorage = await hasSharedStorage(pid);
   if (sharedStorage) await flushSharedFiles(pid, signal);
   const blocks = [...target.parents].map(([parent, macs]) => ({ migrationId, parent, macs }));
   const block = await prepareMacBlocks(blocks, signal);
   const drop = await prepareDropAll({ pid, migrationId });
-  let pages: PagesOfDump | null = null;
+  let pages: PagesOfDump | undefined;
   const discardOthers = () => {
-    pages?.end();
+    pages?.fail(new DrayError("CANCELLED", "the container is not dumped"));
     block.discard();
     drop.discard();
   };
   try {
-    const deadlineMs = DUMP_DEADLINE_MS + (target.dumpBringsMemory ? longestSendMs(target) : 0);
-    if (target.dumpBringsMemory)
-      pages = await pagesOfDump({ workDirectory: target.workDirectory, known, logger, deadlineMs, signal });
+    const deadlineMs = DUMP_DEADLINE_MS + longestSendMs(target);
+    const processes = target.postCopy ? null : () => openFrozenProcesses({ cgroup, initPid: pid, tracking });
+    pages = await pagesOfDump({ known, processes, workDirectory, logger, deadlineMs, signal });
     const dump = await prepareDump({
       dockerId: target.dockerId,
       migrationId,
       imageDirectory: target.imageDirectory,
-      workDirectory: target.workDirectory,
+      workDirectory,
       runcRoot: host.config.runcRoot,
-      memory: pages ?? "lazy",
+      pageServerPath: pages.pageServerPath,
       watchedPaths: watched,
       leftOutMounts: target.tmpfs.map(({ mount }) => mount.mountPoint),
       deadlineMs: deadlineMs + CRIU_END_MS,

@@ -42,8 +42,8 @@ export interface SwitchTarget {
   readonly throttle: Throttle | undefined;
   /** Private memory stays where it is: the copy will fetch it. */
   readonly postCopy: boolean;
-  /** CRIU brings all memory to a page server: otherwise it would write most of it into its images, or lacks the room. */
-  readonly dumpBringsMemory: boolean;
+  /** What CRIU brings of it even where private memory stays, about. */
+  readonly broughtBytes: number;
   /** Cap of the transfer; 0 if there is none. */
   readonly bandwidthBytesPerSecond: number;
   readonly imageDirectory: string;
@@ -79,10 +79,8 @@ export async function findTarget(
     logger.info({ pids: aligned }, message);
   }
   const memoryBytes = await dumpBytesLimitOf(cgroup);
-  const writtenBytes = (await sharedBytesLimitOf(cgroup)) + (await privateBytesOf(aligned));
-  const isMostWritten = writtenBytes > memoryBytes / 2;
-  const dumpBringsMemory = !postCopy && (isMostWritten || !(await transfer.hasRoom(writtenBytes)));
-  const directories = await transfer.makeDirectories(dumpBringsMemory ? 0 : writtenBytes);
+  const broughtBytes = (await sharedBytesLimitOf(cgroup)) + (await privateBytesOf(aligned));
+  const directories = await transfer.makeDirectories();
   return {
     dockerId,
     migrationId,
@@ -97,7 +95,7 @@ export async function findTarget(
     tracking: transfer.sentMemory?.tracking ?? null,
     throttle: transfer.throttle,
     postCopy,
-    dumpBringsMemory,
+    broughtBytes,
     bandwidthBytesPerSecond: transfer.target?.bandwidthBytesPerSecond ?? 0,
     ...directories,
   };

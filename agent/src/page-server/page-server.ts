@@ -10,12 +10,15 @@
  * On a Unix socket, which CRIU is given connected (`ps-socket`). CRIU authenticates no one, and a port would be open to
  * every process of the host; and of a TCP connection CRIU corks its end and never takes that back, so that the last bytes
  * of a dump would wait for the kernel's timer, a fifth of a second, while the container stands still.
+ *
+ * A CRIU that leaves private memory where it is (`lazy-pages`) offers that on the same socket when it has closed, and the
+ * two change roles: it is told at once that nothing is wanted.
  */
 import { createServer, type Server, type Socket } from "node:net";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type ImageId, LAZY, type PageRange, PARENT, PRESENT } from "../memory-image/page-range.ts";
 import { withLargeReads } from "./large-reads.ts";
-import { encodeCloseAnswer, encodeOpenAnswer, encodeParentAnswer } from "./protocol.ts";
+import { encodeCloseAnswer, encodeCommand, encodeOpenAnswer, encodeParentAnswer } from "./protocol.ts";
 import { type PageEvent, PageStreamDecoder } from "./stream-decoder.ts";
 
 const LINGER_MS = 1000;
@@ -40,6 +43,8 @@ export interface PageServerOptions {
   /** Of the socket, in a directory that is root's alone. Nothing is there yet, or any more when CRIU has come. */
   readonly path: string;
   readonly sink: PageSink;
+  /** CRIU offers what it has left when it has closed. */
+  readonly offersRest?: boolean;
   /** Until CRIU has closed, from now on. */
   readonly deadlineMs: number;
   readonly signal?: AbortSignal | undefined;
@@ -118,7 +123,7 @@ class Reception {
       return;
     }
     this.#server.close();
-    this.#client = new Client(socket, this.#options.sink);
+    this.#client = new Client(socket, this.#options);
     this.#client.done.then(
       (totals) => this.#outcome.resolve(totals),
       (error: unknown) => this.#end(error),
@@ -135,6 +140,7 @@ class Reception {
 class Client {
   readonly #socket: Socket;
   readonly #sink: PageSink;
+  readonly #offersRest: boolean;
   readonly #decoder = new PageStreamDecoder();
   readonly #outcome = Promise.withResolvers<PageTotals>();
   readonly #startedAt = performance.now();
@@ -149,12 +155,15 @@ class Client {
   };
   /** What the sink is doing. */
   #pending: Promise<void> | undefined;
+  /** It has been answered: what comes now is its answer to what it was told, if it was told something. */
+  #answered = false;
   #closed = false;
   #failure: unknown;
 
-  constructor(socket: Socket, sink: PageSink) {
+  constructor(socket: Socket, { sink, offersRest = false }: PageServerOptions) {
     this.#socket = withLargeReads(socket, (bytes) => this.#take(bytes));
     this.#sink = sink;
+    this.#offersRest = offersRest;
     this.#socket.on("end", () => this.#guard(() => this.#decoder.finish()));
     this.#socket.on("error", (cause) => {
       this.fail(new DrayError("CORRUPT_STREAM", `CRIU's page stream: broken off: ${cause.message}`, { cause }));
@@ -187,6 +196,7 @@ class Client {
 
   /** A promise, which does not fail, as long as the bytes are in use. */
   #take(bytes: Buffer): Promise<void> | undefined {
+    if (this.#answered && this.#offersRest) return undefined;
     this.#guard(() => {
       const waiting = this.#handOn(this.#decoder.decode(bytes));
       if (waiting === undefined) return;
@@ -259,7 +269,8 @@ class Client {
     await this.#sink.close();
     if (this.#failure !== undefined) return;
     const left = Promise.withResolvers<void>();
-    this.#socket.end(encodeCloseAnswer(), () => left.resolve());
+    this.#answered = true;
+    this.#socket.end(this.#lastWords(), () => left.resolve());
     this.#socket.once("close", () => left.resolve());
     await left.promise;
     if (this.#failure !== undefined) return;
@@ -269,6 +280,13 @@ class Client {
     // CRIU ends its side on its own. One that leaves its end open is not waited for, only given the time to read.
     this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
     this.#socket.resume();
+  }
+
+  #lastWords(): Buffer {
+    const answer = encodeCloseAnswer();
+    if (!this.#offersRest) return answer;
+    // Where nothing has shown which header it is, the longer one: of the shorter one the rest stays unread.
+    return Buffer.concat([answer, encodeCommand({ operation: "close" }, this.#decoder.headerBytes ?? 32)]);
   }
 
   #count({ pages, flags }: PageRange): void {
