@@ -24,7 +24,7 @@
  * offers what it has left; nothing of that is wanted, the agent reads it from the frozen processes themselves. For that
  * the descriptor must outlast what CRIU does to it: see keep-page-socket.c.
  *
- * Before that, the dump waits for the word if DRAYAGE_WORD_FROM names a process
+ * Before it is connected, the dump waits for the word if DRAYAGE_WORD_FROM names a process
  * whose standard input brings it (agent/src/host/waiting-unit.ts): what runc
  * does before it needs CRIU is done by then, while the container still runs.
  */
@@ -193,38 +193,45 @@ static bool wait_for_word(pid_t from)
 	return !memcmp(text, word, sizeof(word) - 1);
 }
 
-static bool connect_page_server(const char *path, int fd)
+/* Returns why it could not be done, or NULL. */
+static const char *connect_page_server(const char *path, int fd)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int server = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	if (server < 0 || strlen(path) >= sizeof(address.sun_path)) {
-		errno = server < 0 ? errno : ENAMETOOLONG;
-		return false;
-	}
+	if (!path || strlen(path) >= sizeof(address.sun_path))
+		return "its path is missing, or too long";
 	strcpy(address.sun_path, path);
-	return !connect(server, (struct sockaddr *)&address, sizeof(address)) && server != fd &&
-	       dup2(server, fd) == fd && !close(server);
+	if (server < 0 || connect(server, (struct sockaddr *)&address, sizeof(address)) || dup2(server, fd) != fd)
+		return strerror(errno);
+	if (server != fd)
+		close(server);
+	return NULL;
 }
 
-/* Beside this program. Before what others want to have loaded. */
-static bool load_keep_page_socket(void)
+/* Into CRIU, before what others want to have loaded. Returns why that cannot be, or NULL. */
+static const char *load_keep_page_socket(void)
 {
-	char self[PATH_MAX], list[2 * PATH_MAX];
+	char path[PATH_MAX], list[2 * PATH_MAX];
 	const char *others = getenv("LD_PRELOAD");
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	char *slash = length > 0 ? memrchr(path, '/', length) : NULL;
 
-	if (length <= 0)
-		return false;
-	self[length] = '\0';
-	*strrchr(self, '/') = '\0';
-	int written = snprintf(list, sizeof(list), "%s/" KEEP_PAGE_SOCKET "%s%s", self, others ? ":" : "", others ? others : "");
-	return written < (int)sizeof(list) && !setenv("LD_PRELOAD", list, 1);
+	if (is_static_criu())
+		return "criu is linked statically";
+	if (!slash || slash + sizeof("/" KEEP_PAGE_SOCKET) > path + sizeof(path))
+		return "there is no place for it";
+	strcpy(slash, "/" KEEP_PAGE_SOCKET);
+	if (access(path, R_OK))
+		return strerror(errno);
+	if (snprintf(list, sizeof(list), "%s%s%s", path, others ? ":" : "", others ? others : "") >= (int)sizeof(list))
+		return "LD_PRELOAD is too long";
+	return setenv("LD_PRELOAD", list, 1) ? strerror(errno) : NULL;
 }
 
 static int as_criu(int argc, char *argv[])
 {
-	const char *page_socket = getenv("DRAYAGE_PAGE_SOCKET"), *page_server = getenv("DRAYAGE_PAGE_SERVER");
+	const char *page_socket = getenv("DRAYAGE_PAGE_SOCKET"), *problem;
 	const char *cgroup = getenv("DRAYAGE_DUMP_CGROUP"), *word_from = getenv("DRAYAGE_WORD_FROM");
 	int request = criu_request(argc, argv);
 
@@ -235,15 +242,16 @@ static int as_criu(int argc, char *argv[])
 	}
 	if (request != CRIU_REQUEST_DUMP)
 		return become_true_criu(argv);
-	if (page_socket && is_static_criu()) {
-		fprintf(stderr, "drayage-dump-guard: criu is linked statically, nothing can be loaded into it\n");
+	/* While the container still runs. */
+	if (page_socket && (problem = load_keep_page_socket())) {
+		fprintf(stderr, "drayage-dump-guard: cannot load " KEEP_PAGE_SOCKET " into CRIU: %s\n", problem);
 		return 125;
 	}
 	/* Before there is a guard, which would freeze the container of a dump that is called off. */
 	if (word_from && !wait_for_word(atoi(word_from)))
 		return 125;
-	if (page_socket && (!page_server || !connect_page_server(page_server, atoi(page_socket)) || !load_keep_page_socket())) {
-		fprintf(stderr, "drayage-dump-guard: no socket for CRIU's pages: %s\n", strerror(errno));
+	if (page_socket && (problem = connect_page_server(getenv("DRAYAGE_PAGE_SERVER"), atoi(page_socket)))) {
+		fprintf(stderr, "drayage-dump-guard: no socket for CRIU's pages: %s\n", problem);
 		return 125;
 	}
 	if (cgroup)

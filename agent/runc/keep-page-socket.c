@@ -25,5 +25,5 @@ __attribute__((constructor)) static void find_page_socket(void)
 
 int close(int fd)
 {
-	return fd == page_socket ? 0 : (int)syscall(SYS_close, fd);
+	return fd >= 0 && fd == page_socket ? 0 : (int)syscall(SYS_close, fd);
 }

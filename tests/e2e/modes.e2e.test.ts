@@ -51,7 +51,7 @@ async function dumpOf(node: string, migrationId: string) {
   const said = lines.filter((line) => line.includes(migrationId)).map((line) => JSON.parse(line) as DumpAccount);
   return {
     isAligned: said.some(({ msg }) => msg.startsWith("a stack pointer is at the beginning of a page")),
-    imageBytes: said.find(({ msg }) => msg === "CRIU has dumped")?.image_bytes ?? 0,
+    imageBytes: said.find(({ msg }) => msg === "CRIU's images have been sent")?.image_bytes ?? 0,
     broughtBytes: said.find(({ msg }) => msg === "CRIU has brought the memory")?.contentBytes ?? 0,
   };
 }

@@ -35,7 +35,7 @@ const NEEDED = {
   "rounds-on-disk": 4,
   convergence: 4,
   lanes: 4,
-  "dump-to-page-server": 8,
+  "dump-to-page-server": 10,
   "source-without-room": 2,
   "unread-pages": 2,
   "huge-pages": 2,

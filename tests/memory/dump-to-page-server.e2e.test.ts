@@ -1,4 +1,4 @@
-/** Ended in the middle of a dump that brings the memory through the page server: the source runs on, with all of it. */
+/** Ended in the middle of a dump that brings much memory to the page server: the source runs on, with all of it. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runsAll } from "../faults/choice.ts";
 import { ClusterState } from "../faults/cluster-state.ts";
@@ -41,14 +41,24 @@ const CUT_OFF: Deed = [
   () => stage.lab.control("partition", stage.destination),
 ];
 
+/** Both with everything (DRAYAGE_FAULTS=all), else one, and the other on the next suite. */
+function modes(): readonly string[] {
+  const both = ["stop-copy", "post-copy"];
+  return runsAll ? both : [stage.lab.suite === "forky" ? "post-copy" : "stop-copy"];
+}
+
 test.each(runsAll ? [...DEEDS, CUT_OFF] : DEEDS)("%s", async (_what, reason, deed) => {
+  for (const mode of modes()) await endedInTheMiddle(mode, reason, deed);
+});
+
+async function endedInTheMiddle(mode: string, reason: Deed[1], deed: Deed[2]): Promise<void> {
   const { lab, source, destination } = stage;
   await lab.ready();
-  const { container, prover } = await stage.startProver("brought", "--mb", String(MEGABYTES), "--shared", "1");
+  const { container, prover } = await stage.startProver(`brought-${mode}`, "--mb", String(MEGABYTES), "--shared", "1");
   await lab.link(source, LINK);
   let id = "";
   try {
-    const order = ["migrate", container.name, "--to", destination, "--mode", "stop-copy", "--detach"];
+    const order = ["migrate", container.name, "--to", destination, "--mode", mode, "--detach"];
     ({ id } = (await lab.dray<{ id: string }>(order)).document);
     await sendsItsMemory();
     await deed(id);
@@ -64,11 +74,11 @@ test.each(runsAll ? [...DEEDS, CUT_OFF] : DEEDS)("%s", async (_what, reason, dee
   expect(await prover.check()).toBeGreaterThan(MEGABYTES * 0.9 * 2 ** 20);
   await assertOneCopy(lab, container, source, { settleMs: SETTLE_MS });
   await lab.ready();
-  await migrate(lab, container.name, destination, "--mode", "stop-copy");
+  await migrate(lab, container.name, destination, "--mode", mode);
   await prover.check();
   prover.close();
   await stage.nothingElseLeft();
-});
+}
 
 /** CRIU dumps, and part of what it brings is on its way. */
 async function sendsItsMemory(): Promise<void> {

@@ -258,6 +258,14 @@ export const CAUSES: readonly Cause[] = [
     remedy: "Install CRIU 4.2 or newer; see `criu check --all` on that node.",
   },
   {
+    code: "page_socket",
+    pattern: /cannot load keep-page-socket\.so|Can't read pagemap from socket: Bad file descriptor/,
+    meaning: "CRIU does not load the library that keeps the socket of its pages open (LD_PRELOAD)",
+    remedy:
+      "Use the CRIU of the distribution: one that is linked statically loads none. A script before it in the PATH " +
+      "must leave LD_PRELOAD as it is. If the file is missing, install the package drayage again.",
+  },
+  {
     code: "criu_missing",
     pattern: /exec: \\?"criu\\?": executable file not found|criu: not found/,
     meaning: "CRIU is not installed",

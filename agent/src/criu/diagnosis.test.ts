@@ -34,6 +34,8 @@ const LINES: Readonly<Record<string, string>> = {
   cpu_mismatch: "(00.002100) Error (criu/arch/x86/cpu.c:297): cpu: CPU capabilities do not match run time",
   seccomp: "(00.012100) Error (compel/src/lib/infect.c:412): Suspending seccomp failed: Operation not permitted",
   no_space: "(00.512100) Error (criu/image.c:611): Can't write to pages-1.img: No space left on device",
+  page_socket:
+    "(00.078418) Error (criu/page-xfer.c:1223): page-xfer: Can't read pagemap from socket: Bad file descriptor",
   criu_missing: 'runc ended with 1: time="..." level=error msg="exec: \\"criu\\": executable file not found in $PATH"',
 };
 

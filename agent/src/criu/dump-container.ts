@@ -1,5 +1,5 @@
 /** The dump of a container through runc and CRIU. */
-import { access, constants, mkdir, readFile, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { freezeCgroup, isFrozen } from "../host/cgroup.ts";
@@ -9,7 +9,6 @@ import { WaitingUnit } from "../host/waiting-unit.ts";
 import { leftOut } from "../tmpfs/external-mount.ts";
 import { readCriuLog } from "./criu-log.ts";
 import { diagnose } from "./diagnosis.ts";
-import { type DumpStats, parseDumpStats } from "./dump-stats.ts";
 import { knowsIgnoreCgroups, runcVersion } from "./versions.ts";
 
 export interface DumpOptions {
@@ -92,8 +91,6 @@ export interface PreparedDump {
    * remedy), FREEZE_FAILED (it could not be verified frozen), TIMEOUT, CANCELLED.
    */
   run(): Promise<void>;
-  /** What CRIU says of the dump that has run. Throws DrayError CORRUPT_STREAM. */
-  stats(): Promise<DumpStats>;
   /** Releases what was prepared and not used. */
   discard(): void;
 }
@@ -137,7 +134,6 @@ export async function prepareDump(options: DumpOptions): Promise<PreparedDump> {
         await freezeCgroup(container.cgroup, { deadlineMs: REFREEZE_LIMIT_MS });
       }
     },
-    stats: async () => parseDumpStats(await readFile(join(workDirectory, "stats-dump"))),
     discard: () => unit.discard(),
   };
 }

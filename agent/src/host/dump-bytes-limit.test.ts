@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import {
+  broughtBytes,
   dumpBytesLimit,
   sharedBytesLimit,
   sharedBytesOn,
@@ -35,11 +36,28 @@ test("a process that has ended has nothing", () => {
 });
 
 test("what all share counts once, as far as it reaches", () => {
-  const backend: ProcessMemory = { privateBytes: 10, sharedBytes: 800, extents: new Map([["00:01 77", 1000]]) };
+  const backend: ProcessMemory = {
+    privateBytes: 10,
+    lockedBytes: 0,
+    sharedBytes: 800,
+    extents: new Map([["00:01 77", 1000]]),
+  };
   expect(dumpBytesLimit([backend])).toBe(810);
   // Without the private 10 of each.
   expect(sharedBytesLimit([backend])).toBe(800);
   expect(dumpBytesLimit(Array.from({ length: 100 }, () => backend))).toBe(100 * 10 + 1000);
+});
+
+test("what a dump brings in any case: what is shared, what is locked, and all of some processes", () => {
+  const plain: ProcessMemory = {
+    privateBytes: 100,
+    lockedBytes: 0,
+    sharedBytes: 800,
+    extents: new Map([["00:01 77", 1000]]),
+  };
+  const locked = { ...plain, lockedBytes: 30 };
+  const allLocked = { ...plain, lockedBytes: 900 };
+  expect(broughtBytes([plain, locked, allLocked, plain], (index) => index === 3)).toBe(1000 + 30 + 100 + 100);
 });
 
 test("of what is shared, what lies on a file system", () => {
@@ -47,7 +65,7 @@ test("of what is shared, what lies on a file system", () => {
     ["00:39 5", 300],
     ["00:01 77", 400],
   ]);
-  const process: ProcessMemory = { privateBytes: 10, sharedBytes: 650, extents };
+  const process: ProcessMemory = { privateBytes: 10, lockedBytes: 0, sharedBytes: 650, extents };
   expect(sharedBytesOn([process, process], new Set(["0:57"]))).toBe(300);
   expect(sharedBytesOn([{ ...process, sharedBytes: 100 }], new Set(["0:57"]))).toBe(100);
   expect(sharedBytesOn([process], new Set(["0:39"]))).toBe(0);

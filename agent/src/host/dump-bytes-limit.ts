@@ -6,6 +6,8 @@ import { unlessGone } from "./unless-gone.ts";
 export interface ProcessMemory {
   /** Private pages, in memory or swapped out, bytes: a dump writes them for each process, shared by a fork or not. */
   readonly privateBytes: number;
+  /** What of its memory is locked, private or not, bytes. */
+  readonly lockedBytes: number;
   /** Pages of shared memory that it has mapped, and huge pages of hugetlbfs, bytes. */
   readonly sharedBytes: number;
   /** By device and inode of what it has mapped: how far that reaches at least, bytes. */
@@ -27,6 +29,7 @@ export function processMemory(status: string, maps: string): ProcessMemory {
   }
   return {
     privateBytes: field("RssAnon") + field("VmSwap"),
+    lockedBytes: field("VmLck"),
     sharedBytes: field("RssShmem") + field("HugetlbPages"),
     extents,
   };
@@ -77,14 +80,22 @@ export async function dumpBytesLimitOf(cgroup: string): Promise<number> {
   return dumpBytesLimit(await memoriesOf(cgroup));
 }
 
-/** The same of `sharedBytesLimit`. */
-export async function sharedBytesLimitOf(cgroup: string): Promise<number> {
-  return sharedBytesLimit(await memoriesOf(cgroup));
+/**
+ * What a dump of this cgroup's processes brings even where private memory stays where it is, about, bytes: what is
+ * shared, what is locked, and all of those of which it leaves nothing (host pids).
+ */
+export async function broughtBytesOf(cgroup: string, whole: readonly number[]): Promise<number> {
+  const pids = await cgroupPids(cgroup);
+  const memories = await Promise.all(pids.map(memoryOf));
+  return broughtBytes(memories, (index) => whole.includes(pids[index] as number));
 }
 
-/** Of these processes: what a dump writes of each even where it shares nothing. Those that end meanwhile count nothing. */
-export async function privateBytesOf(pids: readonly number[]): Promise<number> {
-  return sum((await Promise.all(pids.map(memoryOf))).map(({ privateBytes }) => privateBytes));
+/** The same of these processes, by their index. Pure. */
+export function broughtBytes(processes: readonly ProcessMemory[], isWhole: (index: number) => boolean): number {
+  const own = processes.map(({ privateBytes, lockedBytes }, index) =>
+    isWhole(index) ? privateBytes : Math.min(privateBytes, lockedBytes),
+  );
+  return sharedBytesLimit(processes) + sum(own);
 }
 
 /** Of this cgroup's processes. Those that end meanwhile have nothing. */

@@ -3,21 +3,20 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { letGo } from "./let-go.ts";
 import type { PageRange } from "./page-range.ts";
 
-const FIRST_ROOM = 256;
 /** A length. */
 const LET_GO = -1;
 
 export class RangeList implements Iterable<PageRange> {
-  #vaddrs: Float64Array<ArrayBuffer>;
-  #pages: Uint32Array<ArrayBuffer>;
-  #flags: Uint8Array<ArrayBuffer>;
+  readonly #vaddrs: Float64Array<ArrayBuffer>;
+  readonly #pages: Uint32Array<ArrayBuffer>;
+  readonly #flags: Uint8Array<ArrayBuffer>;
   #length = 0;
 
-  /** With room for so many, and for half as many again each time that it does not suffice; what is not used takes no memory. */
-  constructor(room = FIRST_ROOM) {
-    this.#vaddrs = new Float64Array(room);
-    this.#pages = new Uint32Array(room);
-    this.#flags = new Uint8Array(room);
+  /** Of so many at most; what is not used takes no memory. */
+  constructor(most: number) {
+    this.#vaddrs = new Float64Array(most);
+    this.#pages = new Uint32Array(most);
+    this.#flags = new Uint8Array(most);
   }
 
   /** Throws INTERNAL, as reading it, once it was let go. */
@@ -27,23 +26,11 @@ export class RangeList implements Iterable<PageRange> {
   }
 
   push({ vaddr, pages, flags }: PageRange): void {
-    if (this.length === this.#vaddrs.length) this.#grow();
+    if (this.length === this.#vaddrs.length) throw new DrayError("INTERNAL", "there are more ranges than there can be");
     const index = this.#length++;
     this.#vaddrs[index] = vaddr;
     this.#pages[index] = pages;
     this.#flags[index] = flags;
-  }
-
-  #grow(): void {
-    const old = [this.#vaddrs, this.#pages, this.#flags] as const;
-    const room = Math.max(FIRST_ROOM, Math.ceil(this.#length * 1.5));
-    this.#vaddrs = new Float64Array(room);
-    this.#pages = new Uint32Array(room);
-    this.#flags = new Uint8Array(room);
-    this.#vaddrs.set(old[0]);
-    this.#pages.set(old[1]);
-    this.#flags.set(old[2]);
-    letGo(...old);
   }
 
   /** It is not used any more. */

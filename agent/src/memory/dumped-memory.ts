@@ -14,17 +14,17 @@
  */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type ImageId, LAZY, PAGE_BYTES, type PageRange, PRESENT } from "../memory-image/page-range.ts";
-import { RangeList } from "../memory-image/range-list.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import type { PageSink } from "../page-server/page-server.ts";
 import { type FrozenProcesses, type ImageOfProcess, readImages } from "./frozen-processes.ts";
 import { Handoff } from "./handoff.ts";
+import { NotedRanges } from "./noted-ranges.ts";
 import { PageBatch } from "./page-batch.ts";
 import type { Known } from "./page-judge.ts";
 
 /**
- * So much of each process goes whole in a post-copy, whatever the last round has: of each there is a little, and for an
- * image with pages in rounds before CRIU has to look through all of these. 1 MiB.
+ * So much of each process goes whole in a post-copy, whatever the last round has, 1 MiB: a little there is of every one,
+ * and if one page of an image is in the rounds before, CRIU has to look through all of these for it.
  */
 const WHOLE_PAGES = 256;
 
@@ -66,7 +66,7 @@ export interface DumpedMemory {
 export function dumpedMemory({ known, processes, signal }: DumpedMemoryOptions): DumpedMemory {
   const batch = new PageBatch(new MemoryStreamEncoder(), known);
   const brought = new Handoff<Buffer>();
-  const sink = new BatchSink(batch, brought, { leavesRest: processes === null });
+  const sink = new BatchSink(batch, brought, { processesWait: processes !== null });
   const over = Promise.withResolvers<void>();
   // Whoever asks for chunks may not have come so far.
   over.promise.catch(() => undefined);
@@ -100,6 +100,7 @@ export function dumpedMemory({ known, processes, signal }: DumpedMemoryOptions):
       },
     },
     complete: () => {
+      // Nothing if CRIU has closed.
       brought.fail(new DrayError("CRIU_DUMP_FAILED", "CRIU has dumped without bringing the memory"));
       over.resolve();
     },
@@ -114,13 +115,13 @@ export function dumpedMemory({ known, processes, signal }: DumpedMemoryOptions):
 class BatchSink implements PageSink {
   readonly #batch: PageBatch;
   readonly #chunks: Handoff<Buffer>;
-  readonly #leavesRest: boolean;
-  /** Images of processes, which are to be read from these. */
+  readonly #processesWait: boolean;
+  /** Images that are to be read from their processes when the dump is over. */
   readonly waiting: ImageOfProcess[] = [];
   /** Pages that CRIU has left where they stay. */
   leftPages = 0;
   /** The ranges of the open image, if it waits. */
-  #ranges: RangeList | undefined;
+  #ranges: NotedRanges | undefined;
   /** Pages of the open image that go whole, whatever is known of them. */
   #wholePages = 0;
   /** What has come since the last flush, in its order. */
@@ -132,10 +133,10 @@ class BatchSink implements PageSink {
   #space: Buffer | undefined;
   #filled = 0;
 
-  constructor(batch: PageBatch, chunks: Handoff<Buffer>, { leavesRest }: { readonly leavesRest: boolean }) {
+  constructor(batch: PageBatch, chunks: Handoff<Buffer>, { processesWait }: { readonly processesWait: boolean }) {
     this.#batch = batch;
     this.#chunks = chunks;
-    this.#leavesRest = leavesRest;
+    this.#processesWait = processesWait;
   }
 
   /** There are no parents for CRIU: what the peer has already is judged here. */
@@ -146,8 +147,8 @@ class BatchSink implements PageSink {
   async open(image: ImageId): Promise<boolean> {
     await this.flush();
     this.#ranges = undefined;
-    if (image.kind === "task" && !this.#leavesRest) {
-      this.#ranges = new RangeList();
+    if (image.kind === "task" && this.#processesWait) {
+      this.#ranges = new NotedRanges();
       this.waiting.push({ image, ranges: this.#ranges });
     } else {
       this.#wholePages = image.kind === "task" ? WHOLE_PAGES : 0;

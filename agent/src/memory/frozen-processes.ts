@@ -1,9 +1,9 @@
 /** The processes of a container that stands frozen, and their memory, read from outside. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { type ImageId, LAZY, PAGE_BYTES, type PageRange } from "../memory-image/page-range.ts";
-import type { RangeList } from "../memory-image/range-list.ts";
 import { addPages } from "./add-pages.ts";
 import { openMemories } from "./container-memory.ts";
+import type { NotedRanges } from "./noted-ranges.ts";
 import type { PageBatch } from "./page-batch.ts";
 import type { PageSet } from "./page-set.ts";
 import type { WriteTracking } from "./write-tracking.ts";
@@ -49,7 +49,7 @@ export async function openFrozenProcesses(container: FrozenContainer): Promise<F
 /** What an image of a process is to have. Those that are LAZY a restore may leave out and have brought later. */
 export interface ImageOfProcess {
   readonly image: ImageId;
-  readonly ranges: RangeList;
+  readonly ranges: NotedRanges;
 }
 
 /** Reads these images into the batch. Throws INTERNAL if there is something that cannot be read. */
@@ -66,9 +66,8 @@ export async function* readImages(
       const process = byPid.get(image.id);
       if (process === undefined) throw new DrayError("INTERNAL", `process ${image.id} was dumped, and is not there`);
       yield* batch.open(image);
-      for (const range of ranges) yield* readRange(range, process, batch, signal);
+      for (const range of ranges.take()) yield* readRange(range, process, batch, signal);
       yield* batch.drain();
-      ranges.letGo();
     }
   } finally {
     processes.close();

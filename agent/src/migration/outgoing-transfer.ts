@@ -114,7 +114,6 @@ export class OutgoingTransfer {
     await connection?.close().catch((thrown: unknown) => this.#logger.debug({ err: thrown }, "closing the transfer"));
   }
 
-  /** Whether CRIU's images have room, with so much of the memory as CRIU may write there. */
   /** For CRIU's images, which have no memory in them. NO_SPACE if there is no room. */
   async makeDirectories(): Promise<{ imageDirectory: string; workDirectory: string }> {
     const name = `${this.#migrationId}-source`;

@@ -6,12 +6,12 @@ import type { TransferConnection } from "@drayage/shared/page-stream/transfer-ty
 import { BUNDLED_LIMIT_BYTES, packImages } from "./image-bundle.ts";
 import { type ImageManifest, TRANSFER_KINDS } from "./transfer-kinds.ts";
 
-/** Resolves when everything has been delivered. The files must not change any more. */
+/** Resolves when everything has been delivered, to how many bytes that were. The files must not change any more. */
 export async function sendImages(
   connection: TransferConnection,
   directory: string,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   const manifest = await imageManifest(directory);
   const content = Readable.from(packImages(directory, manifest), { objectMode: false });
   const large = manifest.files.filter(({ bundled }) => !bundled);
@@ -21,6 +21,7 @@ export async function sendImages(
       connection.send({ kind: TRANSFER_KINDS.criuImage, name }, { path: join(directory, name) }, { signal }),
     ),
   ]);
+  return manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 async function imageManifest(directory: string): Promise<ImageManifest> {

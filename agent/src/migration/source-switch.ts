@@ -14,7 +14,6 @@
  *
  * A failure in any step leaves undoing to the caller; nothing here thaws.
  */
-import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
@@ -22,7 +21,6 @@ import type { SwitchResult } from "@drayage/shared/gen/drayage/agent/v1/agent.ts
 import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import type { PreparedDump } from "../criu/dump-container.ts";
-import type { DumpStats } from "../criu/dump-stats.ts";
 import { restartPolicyOf } from "../docker/restart-policy.ts";
 import { freezeCgroup } from "../host/cgroup.ts";
 import { goFirst } from "../host/go-first.ts";
@@ -36,7 +34,7 @@ import { allSettled } from "./all-settled.ts";
 import { withKeptLog } from "./criu-failure.ts";
 import type { Report } from "./joinable-run.ts";
 import { demandNoLostConnections } from "./lost-connections.ts";
-import { type PhaseContext, runPhase } from "./run-phase.ts";
+import { runPhase } from "./run-phase.ts";
 import { sendImages } from "./send-images.ts";
 import { FREEZE_DEADLINE_MS } from "./source-container.ts";
 import type { SourceContext } from "./source-context.ts";
@@ -161,9 +159,9 @@ async function runSwitchSteps(
     const { memory } = ready.pages;
     const sendMemory = step("send-memory", () => send(memory));
     const images = dump.then(() => sendImages(connection, target.imageDirectory, signal));
+    const account = images.then((bytes) => phases.logger.info({ image_bytes: bytes }, "CRIU's images have been sent"));
     const layerRest = step("send-layer-rest", () => sendLayerRest(host, connection, target, report, signal));
     const tmpfsRest = step("send-tmpfs-rest", () => sendTmpfsRest(host, connection, target, report, signal));
-    const account = dump.then(() => accountForDump(ready.dump, target.imageDirectory, phases));
     await allSettled([dump, sendMemory, images, layerRest, tmpfsRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
@@ -190,35 +188,6 @@ async function runDump(host: AgentHost, target: SwitchTarget, dump: PreparedDump
     const { migrationId, workDirectory } = target;
     throw await withKeptLog(host, error, { logPath: join(workDirectory, "dump.log"), name: `${migrationId}-dump` });
   }
-}
-
-/** What CRIU says of its own work, for logs and metrics: no reason to fail if it cannot be read. */
-async function accountForDump(
-  dump: PreparedDump,
-  imageDirectory: string,
-  { logger, metrics }: PhaseContext,
-): Promise<void> {
-  let stats: DumpStats;
-  let imageBytes: number;
-  try {
-    [stats, imageBytes] = await Promise.all([dump.stats(), bytesIn(imageDirectory)]);
-  } catch (thrown) {
-    logger.warn({ err: toDrayError(thrown) }, "CRIU's account of the dump cannot be read");
-    return;
-  }
-  const { memdumpUs, memwriteUs, pagesScanned, pagesWritten } = stats;
-  const account = { pages_scanned: pagesScanned, pages_written: pagesWritten, image_bytes: imageBytes };
-  logger.info(account, "CRIU has dumped");
-  metrics.criuDurationSeconds.observe({ operation: "dump-memory" }, memdumpUs / 1e6);
-  metrics.criuDurationSeconds.observe({ operation: "write-memory" }, memwriteUs / 1e6);
-}
-
-/** Of the files that lie there. */
-async function bytesIn(directory: string): Promise<number> {
-  const sizes = await Promise.all(
-    (await readdir(directory)).map(async (name) => (await stat(join(directory, name))).size),
-  );
-  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 async function holdConnections(host: AgentHost, lock: LockTarget, signal: AbortSignal): Promise<void> {

@@ -3,7 +3,7 @@ import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { SwitchRequest } from "@drayage/shared/gen/drayage/agent/v1/agent.ts";
 import { processesWithAlignedStack } from "../criu/aligned-stacks.ts";
 import type { ContainerInspect } from "../docker/types.ts";
-import { dumpBytesLimitOf, privateBytesOf, sharedBytesLimitOf } from "../host/dump-bytes-limit.ts";
+import { broughtBytesOf, dumpBytesLimitOf } from "../host/dump-bytes-limit.ts";
 import { mountsOf } from "../host/mountinfo.ts";
 import { layerDirectory, SentTree } from "../layer/layer.ts";
 import type { Known } from "../memory/page-judge.ts";
@@ -79,7 +79,7 @@ export async function findTarget(
     logger.info({ pids: aligned }, message);
   }
   const memoryBytes = await dumpBytesLimitOf(cgroup);
-  const broughtBytes = (await sharedBytesLimitOf(cgroup)) + (await privateBytesOf(aligned));
+  const broughtBytes = await broughtBytesOf(cgroup, aligned);
   const directories = await transfer.makeDirectories();
   return {
     dockerId,

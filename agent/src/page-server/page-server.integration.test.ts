@@ -12,6 +12,8 @@ import { type PageServer, type PageServerOptions, type PageSink, startPageServer
 import { type Command, destinationOf, encodeCommand } from "./protocol.ts";
 
 const NOBODY = 65_534;
+/** Than the server gives a CRIU that has nothing more to say. */
+const LONGER_THAN_LINGER_MS = 1500;
 const TASK: ImageId = { kind: "task", id: 1 };
 const DESTINATION = destinationOf(TASK);
 const OPEN: Command = { operation: "openAnswered", destination: DESTINATION };
@@ -75,8 +77,8 @@ function pathOf(): string {
   return join(root, "socket");
 }
 
-async function client(): Promise<Socket> {
-  const socket = connect(pathOf());
+async function client({ allowHalfOpen = false } = {}): Promise<Socket> {
+  const socket = connect({ path: pathOf(), allowHalfOpen });
   sockets.push(socket);
   socket.on("error", () => undefined);
   await once(socket, "connect");
@@ -125,6 +127,37 @@ test("takes a dump, and answers where CRIU waits", async () => {
   expect(await server.done).toMatchObject({
     ...{ images: 1, ranges: 3, presentPages: 1, lazyPages: 1, parentPages: 3, contentBytes: 4096 },
   });
+});
+
+test("tells a CRIU that offers what it has left that nothing of it is wanted", async () => {
+  const server = await start({ offersRest: true });
+  const criu = await client({ allowHalfOpen: true });
+  send(criu, OPEN);
+  await answer(criu);
+  send(criu, add(0x5000, LAZY, 9), { operation: "forceClose" });
+  expect(await answer(criu)).toBe(`00000000${encodeCommand(CLOSE, 32).toString("hex")}`);
+  expect(await server.done).toMatchObject({ lazyPages: 9, contentBytes: 0 });
+  // CRIU has work to do before it answers, and fails if nobody hears it. That is no part of its stream any more.
+  await new Promise((resolve) => setTimeout(resolve, LONGER_THAN_LINGER_MS));
+  const written = Promise.withResolvers<Error | null | undefined>();
+  criu.write(Buffer.alloc(4), written.resolve);
+  expect(await written.promise).toBeFalsy();
+  criu.end();
+  await once(criu, "close");
+});
+
+test("lets go of a CRIU that has nothing left to say and leaves its end open", async () => {
+  const controller = new AbortController();
+  const server = await start({ offersRest: true, signal: controller.signal });
+  const criu = await client({ allowHalfOpen: true });
+  send(criu, CLOSE);
+  criu.resume();
+  await server.done;
+  controller.abort();
+  const failure = once(criu, "error");
+  // What it writes finds nobody any more.
+  criu.write(Buffer.alloc(4), () => criu.write(Buffer.alloc(4)));
+  expect(await failure).toMatchObject([{ code: "EPIPE" }]);
 });
 
 test("writes images", async () => {

@@ -22,6 +22,8 @@ import { encodeCloseAnswer, encodeCommand, encodeOpenAnswer, encodeParentAnswer 
 import { type PageEvent, PageStreamDecoder } from "./stream-decoder.ts";
 
 const LINGER_MS = 1000;
+/** Of a Unix socket, unix(7). */
+const LONGEST_PATH_BYTES = 107;
 
 /** Where the memory goes. What it throws ends the dump. */
 export interface PageSink {
@@ -43,7 +45,10 @@ export interface PageServerOptions {
   /** Of the socket, in a directory that is root's alone. Nothing is there yet, or any more when CRIU has come. */
   readonly path: string;
   readonly sink: PageSink;
-  /** CRIU offers what it has left when it has closed. */
+  /**
+   * CRIU offers what it has left when it has closed, however long that takes it, and fails if nobody hears its answer:
+   * until it has ended its side the connection stays, as long as the signal lets it.
+   */
   readonly offersRest?: boolean;
   /** Until CRIU has closed, from now on. */
   readonly deadlineMs: number;
@@ -104,9 +109,15 @@ class Reception {
 
   async listen(): Promise<void> {
     this.#signal.throwIfAborted();
+    const { path } = this.#options;
+    if (Buffer.byteLength(path) > LONGEST_PATH_BYTES) {
+      throw new DrayError("BAD_CONFIG", `the path of a socket is too long: ${path}`, {
+        remedy: "Choose shorter directories in the agent's configuration.",
+      });
+    }
     const listening = Promise.withResolvers<void>();
     this.#server.once("error", listening.reject);
-    this.#server.listen(this.#options.path, listening.resolve);
+    this.#server.listen(path, listening.resolve);
     await listening.promise;
     this.#signal.addEventListener("abort", () => this.#abort(), { once: true });
   }
@@ -114,7 +125,7 @@ class Reception {
   #abort(): void {
     const error = toDrayError(this.#signal.reason, "CANCELLED");
     if (this.#client === undefined) this.#end(error);
-    else this.#client.fail(error);
+    else this.#client.abort(error);
   }
 
   #take(socket: Socket): void {
@@ -155,7 +166,7 @@ class Client {
   };
   /** What the sink is doing. */
   #pending: Promise<void> | undefined;
-  /** It has been answered: what comes now is its answer to what it was told, if it was told something. */
+  /** It has the answer to its close: what comes now is its own answer to ours. */
   #answered = false;
   #closed = false;
   #failure: unknown;
@@ -173,6 +184,12 @@ class Client {
 
   get done(): Promise<PageTotals> {
     return this.#outcome.promise;
+  }
+
+  /** Nothing more is waited for, not even the end of a connection of which everything has come. */
+  abort(error: unknown): void {
+    if (this.#closed) this.#socket.destroy();
+    else this.fail(error);
   }
 
   /** Nothing more is taken; `done` fails with this once the sink has come to rest. */
@@ -277,9 +294,10 @@ class Client {
     this.#closed = true;
     const { sinkMs, ...totals } = this.#totals;
     this.#outcome.resolve({ ...totals, sinkMs, durationMs: performance.now() - this.#startedAt });
-    // CRIU ends its side on its own. One that leaves its end open is not waited for, only given the time to read.
-    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
     this.#socket.resume();
+    // CRIU ends its side on its own. One that has nothing more to say and leaves its end open is not waited for, only
+    // given the time to read.
+    if (!this.#offersRest) this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
   }
 
   #lastWords(): Buffer {
