@@ -31,13 +31,19 @@ export async function ensureVmBase(recipe: VmRecipe, progress: Progress, signal?
       await buildTree(recipe.root, root, scratch, signal);
       await buildTree(recipe.boot, boot, scratch, signal);
       const version = await moveModules(boot, root, signal);
-      await copyFile(join(boot, "boot", `vmlinuz-${version}`), join(target, BASE_FILES.kernel));
+      await copyFile(await kernelIn(boot, version), join(target, BASE_FILES.kernel));
       const modules = await modulesInOrder(recipe.firstModules, { root, version, scratch }, signal);
       await writeFile(join(target, BASE_FILES.initramfs), await firstRoot(recipe, boot, modules));
       await makeDisk(join(target, BASE_FILES.disk), root, recipe.diskBytes, signal);
       progress.step(`${recipe.name} is built`);
     },
   });
+}
+
+/** Packages of Linux 7.2 and later have it beside its modules. */
+async function kernelIn(boot: string, version: string): Promise<string> {
+  const beside = join(boot, "usr/lib/modules", version, "vmlinuz");
+  return (await exists(beside)) ? beside : join(boot, "boot", `vmlinuz-${version}`);
 }
 
 /** Puts the kernel's modules into the root; gives the kernel's version. */
