@@ -69,7 +69,7 @@ async function measure(lab: TestLab, mode: Sample["mode"], address: string): Pro
   await load.end();
   return {
     frozenMs: endOf(report, "send-memory") - startOf(report, "freeze"),
-    memoryMs: endOf(report, "send-memory") - startOf(report, "send-memory"),
+    memoryMs: endOf(report, "send-memory") - endOf(report, "dump"),
     switchBytes: report.rounds.at(-1)?.bytes ?? 0,
     memoryBytes: report.memory_bytes,
     downtimeMs: report.downtime_ms,
