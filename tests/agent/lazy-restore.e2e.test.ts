@@ -1,10 +1,9 @@
 /** A lazily restored copy whose memory comes through drayage-fault-server, with the true CRIU, runc and Docker. */
 import { randomBytes } from "node:crypto";
-import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { COMMONJS_GLOBALS } from "../../deploy/build/bundle.ts";
 import { Stage } from "../e2e/stage.ts";
 import { eventually } from "../harness/eventually.ts";
+import { buildNodeProgram, NODE } from "../harness/node-program.ts";
 import { importProver, PROVER_IMAGE } from "../harness/memory-prover.ts";
 
 const MEGABYTES = 256;
@@ -14,7 +13,6 @@ const AGENT_READY_MS = 60_000;
 const PROGRAM = "/var/lib/lazy-restore-driver.mjs";
 /** Port 7000, as the kernel shows it. */
 const LISTENER = ":1B58 ";
-const NODE = "/usr/lib/drayage/node";
 const stage = new Stage("lazy-restore", []);
 const migrationId = randomBytes(6).toString("hex");
 
@@ -31,17 +29,7 @@ interface Told {
 beforeAll(async () => {
   const { lab, source } = stage;
   await importProver(lab, [source]);
-  const { outputFiles } = await build({
-    entryPoints: [`${import.meta.dirname}/lazy-restore-driver.ts`],
-    bundle: true,
-    write: false,
-    platform: "node",
-    format: "esm",
-    target: "node24",
-    banner: { js: COMMONJS_GLOBALS },
-    logLevel: "silent",
-  });
-  await lab.writeFile(source, PROGRAM, outputFiles[0]?.text ?? "");
+  await lab.writeFile(source, PROGRAM, await buildNodeProgram(`${import.meta.dirname}/lazy-restore-driver.ts`));
   await lab.exec(source, ["systemctl", "stop", "drayage-agent"]);
 });
 

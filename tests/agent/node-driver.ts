@@ -1,8 +1,7 @@
 /** A test's hand in a node: runs gate-driver there, sends orders, kills it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { build } from "esbuild";
-import { COMMONJS_GLOBALS } from "../../deploy/build/bundle.ts";
+import { buildNodeProgram, NODE } from "../harness/node-program.ts";
 import type { TestLab } from "../harness/test-lab.ts";
 
 export interface Answer {
@@ -11,7 +10,6 @@ export interface Answer {
 }
 
 const PROGRAM = "/var/lib/gate-driver.mjs";
-const NODE = "/usr/lib/drayage/node";
 
 export class NodeDriver {
   readonly #lab: TestLab;
@@ -28,17 +26,7 @@ export class NodeDriver {
 
   /** Puts gate-driver into the nodes, as one file. */
   static async install(lab: TestLab, nodes: readonly string[]): Promise<void> {
-    const { outputFiles } = await build({
-      entryPoints: [`${import.meta.dirname}/gate-driver.ts`],
-      bundle: true,
-      write: false,
-      platform: "node",
-      format: "esm",
-      target: "node24",
-      banner: { js: COMMONJS_GLOBALS },
-      logLevel: "silent",
-    });
-    const program = outputFiles[0]?.text ?? "";
+    const program = await buildNodeProgram(`${import.meta.dirname}/gate-driver.ts`);
     await Promise.all(nodes.map((node) => lab.writeFile(node, PROGRAM, program)));
   }
 

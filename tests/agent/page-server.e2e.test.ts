@@ -2,17 +2,15 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { build } from "esbuild";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { PageRange } from "../../agent/src/memory-image/page-range.ts";
 import { joinRanges, parsePagemap } from "../../agent/src/memory-image/pagemap-image.ts";
 import type { PageTotals } from "../../agent/src/page-server/page-server.ts";
-import { COMMONJS_GLOBALS } from "../../deploy/build/bundle.ts";
 import { Stage } from "../e2e/stage.ts";
+import { buildNodeProgram, NODE } from "../harness/node-program.ts";
 import { importProver, Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
 
 const PROGRAM = "/var/lib/page-server-driver.mjs";
-const NODE = "/usr/lib/drayage/node";
 const RUNC_ROOT = "/run/docker/runtime-runc/moby";
 const ROOT = "/run/page-server-test";
 const OF_CRIU = `${ROOT}/of-criu`;
@@ -32,17 +30,11 @@ let prover: Prover;
 
 beforeAll(async () => {
   await importProver(stage.lab, [stage.source]);
-  const { outputFiles } = await build({
-    entryPoints: [`${import.meta.dirname}/page-server-driver.ts`],
-    bundle: true,
-    write: false,
-    platform: "node",
-    format: "esm",
-    target: "node24",
-    banner: { js: COMMONJS_GLOBALS },
-    logLevel: "silent",
-  });
-  await stage.lab.writeFile(stage.source, PROGRAM, outputFiles[0]?.text ?? "");
+  await stage.lab.writeFile(
+    stage.source,
+    PROGRAM,
+    await buildNodeProgram(`${import.meta.dirname}/page-server-driver.ts`),
+  );
 });
 
 afterAll(async () => {

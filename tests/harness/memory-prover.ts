@@ -88,6 +88,21 @@ export class Prover {
     await this.#demand(`dirty ${pagesPerSecond}`);
   }
 
+  /** Waits until `dirty` has rewritten so many pages more. */
+  async rewritten(pages: number): Promise<void> {
+    const written = async () => {
+      const answer = await this.connection.ask("info\n");
+      const number = / written=(\d+) /.exec(answer)?.[1];
+      if (number === undefined) throw new Error(`memory-prover: info: ${answer}`);
+      return Number(number);
+    };
+    const before = await written();
+    await eventually(async () => ((await written()) >= before + pages ? true : undefined), {
+      what: `the prover has rewritten ${pages} pages`,
+      deadlineMs: LISTEN_DEADLINE_MS,
+    });
+  }
+
   async openFiles(deletedMegabytes = 1): Promise<void> {
     await this.#demand(`files ${deletedMegabytes}`);
   }

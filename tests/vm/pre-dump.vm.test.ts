@@ -1,0 +1,155 @@
+/**
+ * CRIU's own rounds (`runc checkpoint --pre-dump`), brought to the agent's page server: where the kernel notes what is
+ * written to, they leave out what the round before has, and what is read through all of them is the memory.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { PageTotals } from "../../agent/src/page-server/page-server.ts";
+import { removeContainer, startContainer } from "../harness/containers.ts";
+import { importProver, Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
+import { buildNodeProgram, NODE } from "../harness/node-program.ts";
+import { TestLab } from "../harness/test-lab.ts";
+import type { Comparison } from "./compare-images-driver.ts";
+
+const NAME = "vm-pre-dump";
+const MEGABYTES = 64;
+/** Few: a huge page has one mark, and there are 32 of them. */
+const REWRITTEN_PAGES = 4;
+const PAGES_PER_SECOND = 10;
+const RUNC_ROOT = "/run/docker/runtime-runc/moby";
+const ROOT = "/run/pre-dump-test";
+const SERVER = "/var/lib/page-server-driver.mjs";
+const COMPARE = "/var/lib/compare-images-driver.mjs";
+const PORT = 27_314;
+/** struct rseq of include/uapi/linux/rseq.h: the kernel tells each thread there on which processor it runs. */
+const RSEQ_BYTES = 32;
+const THREADS = 1;
+/** The threads of the prover that answer, and its first one. */
+const OTHER_THREADS = 3;
+
+let lab: TestLab;
+let node = "";
+let dockerId = "";
+let prover: Prover;
+
+beforeAll(async () => {
+  lab = await TestLab.open(process.env["DRAYAGE_LAB"] ?? "vm");
+  node = lab.nodes[0] ?? "";
+  await importProver(lab, [node]);
+  const agentTests = `${import.meta.dirname}/../agent`;
+  await lab.writeFile(node, SERVER, await buildNodeProgram(`${agentTests}/page-server-driver.ts`));
+  await lab.writeFile(node, COMPARE, await buildNodeProgram(`${import.meta.dirname}/compare-images-driver.ts`));
+});
+
+beforeEach(async () => {
+  await lab.exec(node, ["rm", "--recursive", "--force", ROOT]);
+  const address = lab.freeAddress(1);
+  const command = ["--mb", String(MEGABYTES), "--threads", String(THREADS), "--seed", "11"];
+  const options = ["--security-opt", "apparmor=unconfined"];
+  ({ dockerId } = await startContainer(lab, { node, name: NAME, address, image: PROVER_IMAGE, command, options }));
+  prover = await Prover.open(address);
+});
+
+afterEach(async () => {
+  prover.close();
+  await removeContainer(lab, NAME);
+  await lab.exec(node, ["rm", "--recursive", "--force", ROOT]);
+});
+
+interface Checkpoint {
+  /** Of its images but those of memory, and of memory on the server's side, each below a directory of its own. */
+  readonly name: string;
+  /** That of the one before. */
+  readonly parent?: string;
+  readonly isPreDump?: boolean;
+}
+
+/** `--pre-dump`, or a dump that leaves the container as it is, to whatever listens on the port. */
+async function checkpoint({ name, parent, isPreDump = false }: Checkpoint): Promise<void> {
+  const flags = isPreDump ? ["--pre-dump"] : ["--leave-running", "--tcp-established", "--file-locks", "--ext-unix-sk"];
+  const chain = parent === undefined ? [] : ["--parent-path", `../${parent}`];
+  await lab.shell(
+    node,
+    `directory="$1" id="$2"; shift 2
+     mkdir --parents "$directory" "$directory-work"
+     printf '%s\\n' 'network-lock skip' manage-cgroups=ignore >"$directory.conf"
+     CRIU_CONFIG_FILE="$directory.conf" runc --root ${RUNC_ROOT} checkpoint --image-path "$directory" \
+       --work-path "$directory-work" --page-server 127.0.0.1:${PORT} "$@" "$id" || {
+       grep Error "$directory-work/dump.log" >&2
+       exit 1
+     }`,
+    ...[`${ROOT}/client/${name}`, dockerId, ...flags, ...chain],
+  );
+}
+
+/** To CRIU's own page server. Gives the directory of what has come. */
+async function toCriu(how: Checkpoint): Promise<string> {
+  const directory = `${ROOT}/of-criu/${how.name}`;
+  await lab.shell(
+    node,
+    `mkdir --parents "$1"
+     criu page-server --daemon --pidfile "$1.pid" --images-dir "$1" --address 127.0.0.1 --port ${PORT} \
+       --log-file log >"$1.stdout" 2>&1`,
+    directory,
+  );
+  await checkpoint(how);
+  await lab.shell(node, `tail --pid="$(cat "$1.pid")" --follow /dev/null`, directory);
+  return directory;
+}
+
+/** To the agent's. */
+async function toUs(how: Checkpoint): Promise<{ readonly directory: string; readonly totals: PageTotals }> {
+  const directory = `${ROOT}/ours/${how.name}`;
+  await lab.exec(node, ["mkdir", "--parents", directory]);
+  if (how.parent !== undefined) await lab.exec(node, ["ln", "--symbolic", `../${how.parent}`, `${directory}/parent`]);
+  const socket = `${ROOT}/ours/socket`;
+  const [file = "", ...args] = await lab.command(node, [NODE, SERVER, directory, socket, String(PORT)]);
+  const server = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = once(server, "close");
+  const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
+  const said = async () => String((await lines.next()).value);
+  expect(await said()).toBe("listening");
+  await checkpoint(how);
+  const totals = JSON.parse(await said()) as PageTotals;
+  await ended;
+  return { directory, totals };
+}
+
+/** That the memory in both is the same, and how many pages that is. */
+async function demandSame(ours: string, ofCriu: string): Promise<number> {
+  const said = await lab.exec(node, [NODE, COMPARE, ours, ofCriu], { deadlineMs: 120_000 });
+  const { pages, missing, differing } = JSON.parse(said) as Comparison;
+  expect(missing).toEqual([]);
+  const places = new Set(differing.map((address) => Math.floor(address / RSEQ_BYTES)));
+  expect(places.size).toBeLessThanOrEqual(THREADS + OTHER_THREADS);
+  const ofKernel = (offset: number) => offset < 8 || (offset >= 20 && offset < 28);
+  expect(differing.filter((address) => !ofKernel(address % RSEQ_BYTES))).toEqual([]);
+  return pages;
+}
+
+test("the first round has all, the next what was written to, and the dump after them is the memory", async () => {
+  await lab.docker(node, "pause", dockerId);
+  const ofCriu = await toCriu({ name: "first-of-criu", isPreDump: true });
+  const first = await toUs({ name: "first", isPreDump: true });
+  await lab.docker(node, "unpause", dockerId);
+  const pages = await demandSame(first.directory, ofCriu);
+  expect(pages).toBeGreaterThan((MEGABYTES - 2) * 256);
+  expect(first.totals).toMatchObject({ presentPages: pages, parentPages: 0, lazyPages: 0 });
+
+  await prover.dirty(PAGES_PER_SECOND);
+  await prover.rewritten(REWRITTEN_PAGES);
+  await prover.dirty(0);
+  await lab.docker(node, "pause", dockerId);
+  const second = await toUs({ name: "second", parent: "first", isPreDump: true });
+  const last = await toUs({ name: "last", parent: "second" });
+  const whole = await toCriu({ name: "whole" });
+  await lab.docker(node, "unpause", dockerId);
+  expect(second.totals.parentPages).toBeGreaterThan(pages / 2);
+  expect(second.totals.presentPages).toBeGreaterThan(REWRITTEN_PAGES);
+  expect(second.totals.presentPages).toBeLessThan(pages / 2);
+  expect(last.totals.parentPages).toBeGreaterThan(pages / 2);
+  expect(await demandSame(last.directory, whole)).toBeGreaterThanOrEqual(pages);
+  await prover.check();
+});
