@@ -25,33 +25,54 @@ afterAll(() => state?.close());
 
 const isDumpingCriu = ([title = ""]: readonly string[]) => title.startsWith("criu: dump");
 
-type Deed = readonly [what: string, reason: string | null, deed: (id: string) => Promise<unknown>];
+const MODES = ["stop-copy", "post-copy"] as const;
+
+interface Deed {
+  readonly what: string;
+  /** With everything (DRAYAGE_FAULTS=all) in both. */
+  readonly mode: (typeof MODES)[number];
+  readonly reason: string | null;
+  readonly does: (id: string) => Promise<unknown>;
+}
 
 const DEEDS: readonly Deed[] = [
-  ["CRIU is killed", "CRIU_DUMP_FAILED", () => killOnAppearance(stage.lab, stage.source, isDumpingCriu, SETTLE_MS)],
-  ["the source's agent is killed", null, () => killOnAppearance(stage.lab, stage.source, isAgent, SETTLE_MS)],
-  ["the destination's agent is killed", null, () => killOnAppearance(stage.lab, stage.destination, isAgent, SETTLE_MS)],
-  ["it is cancelled", "CANCELLED", (id) => stage.lab.dray(["migration", "cancel", id])],
+  {
+    what: "CRIU is killed",
+    mode: "post-copy",
+    reason: "CRIU_DUMP_FAILED",
+    does: () => killOnAppearance(stage.lab, stage.source, isDumpingCriu, SETTLE_MS),
+  },
+  {
+    what: "the source's agent is killed",
+    mode: "stop-copy",
+    reason: null,
+    does: () => killOnAppearance(stage.lab, stage.source, isAgent, SETTLE_MS),
+  },
+  {
+    what: "the destination's agent is killed",
+    mode: "post-copy",
+    reason: null,
+    does: () => killOnAppearance(stage.lab, stage.destination, isAgent, SETTLE_MS),
+  },
+  {
+    what: "it is cancelled",
+    mode: "stop-copy",
+    reason: "CANCELLED",
+    does: (id) => stage.lab.dray(["migration", "cancel", id]),
+  },
 ];
 
 /** Takes long: until a host that does not answer is given up. */
-const CUT_OFF: Deed = [
-  "the destination is cut off",
-  "AGENT_UNAVAILABLE",
-  () => stage.lab.control("partition", stage.destination),
-];
+const CUT_OFF: Deed = {
+  what: "the destination is cut off",
+  mode: "stop-copy",
+  reason: "AGENT_UNAVAILABLE",
+  does: () => stage.lab.control("partition", stage.destination),
+};
 
-/** Both with everything (DRAYAGE_FAULTS=all), else one, and the other on the next suite. */
-function modes(): readonly string[] {
-  const both = ["stop-copy", "post-copy"];
-  return runsAll ? both : [stage.lab.suite === "forky" ? "post-copy" : "stop-copy"];
-}
+const CASES = runsAll ? [...DEEDS, CUT_OFF].flatMap((deed) => MODES.map((mode) => ({ ...deed, mode }))) : DEEDS;
 
-test.each(runsAll ? [...DEEDS, CUT_OFF] : DEEDS)("%s", async (_what, reason, deed) => {
-  for (const mode of modes()) await endedInTheMiddle(mode, reason, deed);
-});
-
-async function endedInTheMiddle(mode: string, reason: Deed[1], deed: Deed[2]): Promise<void> {
+test.each(CASES)("$mode: $what", async ({ mode, reason, does }) => {
   const { lab, source, destination } = stage;
   await lab.ready();
   const { container, prover } = await stage.startProver(`brought-${mode}`, "--mb", String(MEGABYTES), "--shared", "1");
@@ -61,7 +82,7 @@ async function endedInTheMiddle(mode: string, reason: Deed[1], deed: Deed[2]): P
     const order = ["migrate", container.name, "--to", destination, "--mode", mode, "--detach"];
     ({ id } = (await lab.dray<{ id: string }>(order)).document);
     await sendsItsMemory();
-    await deed(id);
+    await does(id);
     const ended = await lab.dray<{ outcome: string; error: { reason: string } }>(["migration", "watch", id]);
     expect(ended.document.outcome).toBe("rolled_back");
     if (reason !== null) expect(ended.document.error.reason).toBe(reason);
@@ -78,7 +99,7 @@ async function endedInTheMiddle(mode: string, reason: Deed[1], deed: Deed[2]): P
   await prover.check();
   prover.close();
   await stage.nothingElseLeft();
-}
+});
 
 /** CRIU dumps, and part of what it brings is on its way. */
 async function sendsItsMemory(): Promise<void> {
