@@ -1,7 +1,8 @@
 /**
  * The switch where the kernel notes what is written to (soft-dirty): a Redis under light load, moved between virtual
  * machines by stop-copy, whose switch takes all of the memory, and by pre-copy, whose switch takes what was written to
- * since the last round, in turns. The machines' processors are emulated: what takes a fixed time takes long.
+ * since the last round, in turns; and how long it stands still for a round before that, beside a round of CRIU's own. The
+ * machines' processors are emulated: what takes a fixed time takes long.
  *
  * usage: soft-dirty.ts [--lab NAME] [--runs 3] [--megabytes 512] [--writes-per-second 20] [--output DIR]
  *
@@ -15,6 +16,7 @@ import type { TestLab } from "../harness/test-lab.ts";
 import { keepFindings, printFindings, RESULTS } from "./findings.ts";
 import { inLab, MACHINES } from "./lab-benchmark.ts";
 import { Load } from "./soft-dirty/load.ts";
+import { preDumpStillMs } from "./soft-dirty/pre-dump.ts";
 import { chart, judge, markdown, type Sample, summarise } from "./soft-dirty/report.ts";
 
 const NAME = "bench-soft-dirty";
@@ -62,9 +64,16 @@ async function measure(lab: TestLab, mode: Sample["mode"], address: string): Pro
   await removeContainer(lab, NAME);
   // The kernel has AppArmor, but nobody has loaded Docker's profile, although Docker names it.
   const options = ["--security-opt", "apparmor=unconfined"];
-  await startRedis(lab, { node: source, name: NAME, address, options, megabytes: Number(values.megabytes) });
+  const { dockerId } = await startRedis(lab, {
+    node: source,
+    name: NAME,
+    address,
+    options,
+    megabytes: Number(values.megabytes),
+  });
   await knownToCluster(lab, NAME);
   const load = await Load.begin(address, Number(values["writes-per-second"]));
+  const preDumpMs = mode === "pre-copy" ? await preDumpStillMs(lab, source, dockerId) : null;
   const report = await migrate(lab, NAME, destination, "--mode", mode);
   await load.end();
   return {
@@ -73,6 +82,9 @@ async function measure(lab: TestLab, mode: Sample["mode"], address: string): Pro
     switchBytes: report.rounds.at(-1)?.bytes ?? 0,
     memoryBytes: report.memory_bytes,
     downtimeMs: report.downtime_ms,
+    // The last one is the switch.
+    stillMs: mode === "pre-copy" ? Math.max(...report.rounds.slice(0, -1).map((round) => round.still_ms)) : null,
+    preDumpStillMs: preDumpMs,
   };
 }
 

@@ -77,6 +77,8 @@ test.each(["pre-copy", "hybrid"])("%s reads again what the kernel has seen writt
       expect(decisions[0]).toBe("pages that change are found by what the kernel notes of writes (soft-dirty)");
       expect(rounds.length).toBeGreaterThan(1);
       const [first, ...later] = rounds;
+      // The last one is the switch.
+      for (const { still_ms: stillMs } of rounds.slice(0, -1)) expect(stillMs).toBeGreaterThan(0);
       expect(first?.bytes).toBeGreaterThan((PRE_COPIED_MEGABYTES - 2) * 2 ** 20);
       for (const { bytes } of later) expect(bytes).toBeLessThan((first?.bytes ?? 0) / 5);
       expect(await prover.check()).toBeGreaterThan((PRE_COPIED_MEGABYTES - 2) * 2 ** 20);

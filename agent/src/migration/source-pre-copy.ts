@@ -153,7 +153,9 @@ async function sendRound(
   // The first has to guess.
   const memoryBytes = number === 0 ? await dumpBytesLimitOf(cgroup) : sent.pages * PAGE_BYTES;
   const { tracking } = sent;
+  const askedAt = performance.now();
   const written = tracking === null ? null : await askWhileStill(context, cgroup, () => tracking.renew());
+  const stillMs = tracking === null ? 0 : performance.now() - askedAt;
   const content = contentRound({
     cgroup,
     initPid: inspect.State.Pid,
@@ -189,6 +191,7 @@ async function sendRound(
     durationMs: performance.now() - startedAt,
     dirtyBytes: before === undefined ? 0 : (sentPages + repeatedPages + changedPages) * PAGE_BYTES,
     wireBytes: connection.wireBytes - wireBytesBefore,
+    stillMs,
   };
   return { round, lookingMs: content.lookingMs };
 }

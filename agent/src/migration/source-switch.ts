@@ -170,7 +170,7 @@ async function runSwitchSteps(
     const bytes = sentPages * PAGE_BYTES + changeBytes;
     const pages = sentPages + changedPages;
     return {
-      rounds: [{ bytes, pages, durationMs, dirtyBytes: dirtyPages * PAGE_BYTES, wireBytes }],
+      rounds: [{ bytes, pages, durationMs, dirtyBytes: dirtyPages * PAGE_BYTES, wireBytes, stillMs: 0 }],
       memoryBytes: (seenPages + leftPages) * PAGE_BYTES,
       wireBytes,
       lockedAtMs,

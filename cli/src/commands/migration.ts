@@ -126,7 +126,7 @@ function migrationLines(migration: Migration): string[] {
   const { error } = document;
   const phases = phaseRows(migration);
   const rounds = layOutTable(
-    ["ROUND", "SENT", "PAGES", "DIRTY", "WIRE", "DURATION"],
+    ["ROUND", "SENT", "PAGES", "DIRTY", "WIRE", "DURATION", "STOOD STILL"],
     migration.rounds.map((round, index) => [
       String(index + 1),
       showBytes(round.bytes),
@@ -134,6 +134,7 @@ function migrationLines(migration: Migration): string[] {
       showBytes(round.dirtyBytes),
       showBytes(round.wireBytes),
       showDuration(round.durationMs),
+      round.stillMs > 0 ? showDuration(round.stillMs) : "",
     ]),
   );
   return [

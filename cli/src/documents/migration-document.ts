@@ -32,6 +32,8 @@ export interface MigrationDocument {
     readonly duration_ms: number;
     readonly dirty_bytes: number;
     readonly wire_bytes: number;
+    /** How long it stood still to be asked what was written to; 0 where it was not asked, and of the switch. */
+    readonly still_ms: number;
   }[];
   /** What was decided on the way, and why, with the numbers; for people. */
   readonly decisions: readonly string[];
@@ -109,6 +111,7 @@ export function migrationDocument(migration: Migration): MigrationDocument {
       duration_ms: tenths(round.durationMs),
       dirty_bytes: round.dirtyBytes,
       wire_bytes: round.wireBytes,
+      still_ms: tenths(round.stillMs),
     })),
     decisions: migration.decisions,
     memory_bytes: migration.memoryBytes,

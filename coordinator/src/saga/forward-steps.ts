@@ -77,8 +77,8 @@ function noteSync({ journal }: SagaContext, result: SyncResult): void {
   });
 }
 
-function toRoundRecord({ bytes, pages, durationMs, dirtyBytes, wireBytes }: Round): RoundRecord {
-  return { bytes, pages, durationMs, dirtyBytes, wireBytes };
+function toRoundRecord({ bytes, pages, durationMs, dirtyBytes, wireBytes, stillMs }: Round): RoundRecord {
+  return { bytes, pages, durationMs, dirtyBytes, wireBytes, stillMs };
 }
 
 /** Freezes the source and restores into a frozen copy, then commits. Returns the owner after the commit. */

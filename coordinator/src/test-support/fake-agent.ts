@@ -283,7 +283,7 @@ export class FakeAgent {
     world.sent.add(this.#migration.id);
     world.set(node, "frozen");
     const { lockedAtMs } = this.#migration;
-    const rounds = [{ bytes: 4096, pages: 1, durationMs: 1, dirtyBytes: 4096, wireBytes: 5000 }];
+    const rounds = [{ bytes: 4096, pages: 1, durationMs: 1, dirtyBytes: 4096, wireBytes: 5000, stillMs: 0 }];
     yield { progress: progress("dump"), result: undefined };
     yield {
       progress: undefined,

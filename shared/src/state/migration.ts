@@ -26,6 +26,7 @@ export const RoundRecord = z.object({
   durationMs: z.number(),
   dirtyBytes: z.number(),
   wireBytes: z.number().default(0),
+  stillMs: z.number().default(0),
 });
 export type RoundRecord = z.infer<typeof RoundRecord>;
 

@@ -14,6 +14,10 @@ export interface Sample {
   readonly switchBytes: number;
   readonly memoryBytes: number;
   readonly downtimeMs: number;
+  /** Of pre-copy, how long it stood still for a round; of several, the longest. */
+  readonly stillMs: number | null;
+  /** And for one of CRIU's own, just before. */
+  readonly preDumpStillMs: number | null;
 }
 
 export interface Line {
@@ -23,6 +27,8 @@ export interface Line {
   readonly memoryMs: Estimate;
   readonly downtimeMs: Estimate;
   readonly switchShare: Estimate;
+  readonly stillMs: Estimate | null;
+  readonly preDumpStillMs: Estimate | null;
 }
 
 /** Of what the switch of stop-copy takes. */
@@ -40,8 +46,16 @@ export function summarise(samples: readonly Sample[]): Line[] {
       memoryMs: bootstrapMedian(of.map(({ memoryMs }) => memoryMs)),
       downtimeMs: bootstrapMedian(of.map(({ downtimeMs }) => downtimeMs)),
       switchShare: bootstrapMedian(of.map(({ switchBytes, memoryBytes }) => switchBytes / memoryBytes)),
+      stillMs: medianOf(of.map(({ stillMs }) => stillMs)),
+      preDumpStillMs: medianOf(of.map((sample) => sample.preDumpStillMs)),
     };
   });
+}
+
+/** Null where none was measured. */
+function medianOf(values: readonly (number | null)[]): Estimate | null {
+  const measured = values.filter((value) => value !== null);
+  return measured.length === 0 ? null : bootstrapMedian(measured);
 }
 
 export function judge(samples: readonly Sample[]): Goal[] {
@@ -72,16 +86,21 @@ export function judge(samples: readonly Sample[]): Goal[] {
 }
 
 export function markdown(lines: readonly Line[], goals: readonly Goal[]): string {
-  const rows = lines.map(({ mode, frozenMs, memoryMs, downtimeMs, switchShare, runs }) => [
+  const rows = lines.map(({ mode, frozenMs, memoryMs, downtimeMs, switchShare, stillMs, preDumpStillMs, runs }) => [
     mode,
     milliseconds(frozenMs),
     milliseconds(memoryMs),
     percent(switchShare),
     milliseconds(downtimeMs),
+    stillMs === null ? "" : milliseconds(stillMs),
+    preDumpStillMs === null ? "" : milliseconds(preDumpStillMs),
     runs,
   ]);
   return markdownOf(
-    ["Mode", "From freeze to sent", "Of it memory", "Memory sent in the switch", "Downtime", "Runs"],
+    [
+      ...["Mode", "From freeze to sent", "Of it memory", "Memory sent in the switch", "Downtime"],
+      ...["Still for a round", "Still for CRIU's", "Runs"],
+    ],
     rows,
     goals,
   );

@@ -53,6 +53,11 @@ export interface Round {
   dirtyBytes: number;
   /** Bytes on the wire. */
   wireBytes: number;
+  /**
+   * How long the container stood still to be asked what was written to, before the pages were read while it ran, in
+   * milliseconds; 0 where it was not asked. What the switch takes is the downtime.
+   */
+  stillMs: number;
 }
 
 function createBaseProgress(): Progress {
@@ -338,7 +343,7 @@ export const PhaseTime: MessageFns<PhaseTime> = {
 };
 
 function createBaseRound(): Round {
-  return { bytes: 0, pages: 0, durationMs: 0, dirtyBytes: 0, wireBytes: 0 };
+  return { bytes: 0, pages: 0, durationMs: 0, dirtyBytes: 0, wireBytes: 0, stillMs: 0 };
 }
 
 export const Round: MessageFns<Round> = {
@@ -357,6 +362,9 @@ export const Round: MessageFns<Round> = {
     }
     if (message.wireBytes !== 0) {
       writer.uint32(40).uint64(message.wireBytes);
+    }
+    if (message.stillMs !== 0) {
+      writer.uint32(49).double(message.stillMs);
     }
     return writer;
   },
@@ -414,6 +422,14 @@ export const Round: MessageFns<Round> = {
             message.wireBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.stillMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -445,6 +461,11 @@ export const Round: MessageFns<Round> = {
         : isSet(object.wire_bytes)
         ? globalThis.Number(object.wire_bytes)
         : 0,
+      stillMs: isSet(object.stillMs)
+        ? globalThis.Number(object.stillMs)
+        : isSet(object.still_ms)
+        ? globalThis.Number(object.still_ms)
+        : 0,
     };
   },
 
@@ -465,6 +486,9 @@ export const Round: MessageFns<Round> = {
     if (message.wireBytes !== 0) {
       obj.wireBytes = Math.round(message.wireBytes);
     }
+    if (message.stillMs !== 0) {
+      obj.stillMs = floatToJson(message.stillMs);
+    }
     return obj;
   },
 
@@ -478,6 +502,7 @@ export const Round: MessageFns<Round> = {
     message.durationMs = object.durationMs ?? 0;
     message.dirtyBytes = object.dirtyBytes ?? 0;
     message.wireBytes = object.wireBytes ?? 0;
+    message.stillMs = object.stillMs ?? 0;
     return message;
   },
 };
