@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { DOCKER_RUNC_ROOT } from "../../agent/src/host/runc-state.ts";
 import type { PageTotals } from "../../agent/src/page-server/page-server.ts";
 import { removeContainer, startContainer } from "../harness/containers.ts";
 import { importProver, Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
@@ -18,7 +19,6 @@ const MEGABYTES = 64;
 /** Few: a huge page has one mark, and there are 32 of them. */
 const REWRITTEN_PAGES = 4;
 const PAGES_PER_SECOND = 10;
-const RUNC_ROOT = "/run/docker/runtime-runc/moby";
 const ROOT = "/run/pre-dump-test";
 const SERVER = "/var/lib/page-server-driver.mjs";
 const COMPARE = "/var/lib/compare-images-driver.mjs";
@@ -75,7 +75,7 @@ async function checkpoint({ name, parent, isPreDump = false }: Checkpoint): Prom
     `directory="$1" id="$2"; shift 2
      mkdir --parents "$directory" "$directory-work"
      printf '%s\\n' 'network-lock skip' manage-cgroups=ignore >"$directory.conf"
-     CRIU_CONFIG_FILE="$directory.conf" runc --root ${RUNC_ROOT} checkpoint --image-path "$directory" \
+     CRIU_CONFIG_FILE="$directory.conf" runc --root ${DOCKER_RUNC_ROOT} checkpoint --image-path "$directory" \
        --work-path "$directory-work" --page-server 127.0.0.1:${PORT} "$@" "$id" || {
        grep Error "$directory-work/dump.log" >&2
        exit 1

@@ -1,8 +1,8 @@
 /** How long a container stands still for a round of CRIU's own, `runc checkpoint --pre-dump`. */
 import { numberOf, readFields } from "../../../agent/src/criu/protobuf-fields.ts";
+import { DOCKER_RUNC_ROOT } from "../../../agent/src/host/runc-state.ts";
 import type { TestLab } from "../../harness/test-lab.ts";
 
-const RUNC_ROOT = "/run/docker/runtime-runc/moby";
 const DIRECTORY = "/var/tmp/bench-pre-dump";
 const CONFIG = `${DIRECTORY}/criu.conf`;
 const DEADLINE_MS = 600_000;
@@ -38,7 +38,17 @@ async function preDump(lab: TestLab, node: string, dockerId: string, { number, p
   await lab.exec(node, ["mkdir", "--parents", images, work]);
   await lab.writeFile(node, CONFIG, "network-lock skip\nmanage-cgroups=ignore\n");
   const chain = parent === undefined ? [] : ["--parent-path", `../${parent}`];
-  const runc = ["runc", "--root", RUNC_ROOT, "checkpoint", "--pre-dump", "--image-path", images, "--work-path", work];
+  const runc = [
+    "runc",
+    "--root",
+    DOCKER_RUNC_ROOT,
+    "checkpoint",
+    "--pre-dump",
+    "--image-path",
+    images,
+    "--work-path",
+    work,
+  ];
   const argv = ["env", `CRIU_CONFIG_FILE=${CONFIG}`, ...runc, ...chain, dockerId];
   await lab.exec(node, argv, { deadlineMs: DEADLINE_MS });
 }
