@@ -46,6 +46,14 @@ test("one flipped bit is noticed, and only as long as it is flipped", async () =
   await prover.check();
 });
 
+test("tables are right wherever they have been moved to", async () => {
+  await prover.makeTables();
+  for (let turn = 0; turn < 7; turn++) {
+    await prover.rotateTables();
+    expect(await prover.check()).toBeGreaterThan(31 * 2 ** 20);
+  }
+});
+
 test("counts on one connection", async () => {
   const held = await HeldConnection.prover({ host: "127.0.0.1", port });
   await held.moreReplies(50);

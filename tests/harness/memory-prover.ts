@@ -107,6 +107,16 @@ export class Prover {
     await this.#demand(`files ${deletedMegabytes}`);
   }
 
+  /** Memory that `rotate` can move about. */
+  async makeTables(): Promise<void> {
+    await this.#demand("tables");
+  }
+
+  /** Moves memory, whole page tables at a time: it changes at its addresses without being written to. */
+  async rotateTables(): Promise<void> {
+    await this.#demand("rotate");
+  }
+
   async corrupt(): Promise<void> {
     await this.#demand("corrupt");
   }

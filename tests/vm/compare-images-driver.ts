@@ -12,9 +12,13 @@ export interface Comparison {
   readonly pages: number;
   /** What only one of them has, in words. */
   readonly missing: readonly string[];
-  /** Of bytes that differ, the addresses. */
+  /** Of them, those that differ. */
+  readonly differingPages: number;
+  /** Of bytes that differ, the first addresses. */
   readonly differing: readonly number[];
 }
+
+const MOST_TOLD = 1000;
 
 const [one = "", other = ""] = process.argv.slice(2);
 
@@ -37,6 +41,7 @@ const [ofOne = [], ofOther = []] = await Promise.all(readers.map((reader) => rea
 const missing: string[] = [];
 const differing: number[] = [];
 let pages = 0;
+let differingPages = 0;
 for (const image of [...ofOne, ...ofOther]) {
   const isInBoth = [ofOne, ofOther].every((images) => images.some((each) => named(each) === named(image)));
   if (!isInBoth) missing.push(named(image));
@@ -51,8 +56,11 @@ for (const image of ofOne) {
     if (mine === undefined || theirs === undefined) missing.push(`${named(image)} at ${vaddr.toString(16)}`);
     else {
       pages++;
-      for (let at = 0; at < PAGE_BYTES; at++) if (mine[at] !== theirs[at]) differing.push(vaddr + at);
+      if (mine.equals(theirs)) continue;
+      differingPages++;
+      for (let at = 0; at < PAGE_BYTES && differing.length < MOST_TOLD; at++)
+        if (mine[at] !== theirs[at]) differing.push(vaddr + at);
     }
   }
 }
-console.log(JSON.stringify({ pages, missing, differing } satisfies Comparison));
+console.log(JSON.stringify({ pages, missing, differingPages, differing } satisfies Comparison));

@@ -89,6 +89,30 @@ test.each(["pre-copy", "hybrid"])("%s reads again what the kernel has seen writt
   }
 });
 
+test("memory that moves to other addresses between rounds, a page table at a time, arrives as it is", async () => {
+  const { container, prover } = await start(PRE_COPIED_MEGABYTES, 1);
+  try {
+    await prover.makeTables();
+    for (const to of bothWays()) {
+      let isMoving = true;
+      const moved = (async () => {
+        let times = 0;
+        for (; isMoving; times++) await prover.rotateTables();
+        return times;
+      })();
+      const { decisions } = await migrate(lab, container.name, to, "--mode", "pre-copy").finally(() => {
+        isMoving = false;
+      });
+      expect(decisions[0]).toBe("pages that change are found by what the kernel notes of writes (soft-dirty)");
+      expect(await moved).toBeGreaterThan(2);
+      await prover.check();
+      await assertOneCopy(lab, container, to);
+    }
+  } finally {
+    prover.close();
+  }
+});
+
 function bothWays(): readonly string[] {
   const [source = "", destination = ""] = lab.nodes;
   return [destination, source];
