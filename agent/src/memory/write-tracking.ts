@@ -19,8 +19,9 @@
  *  - hosts where pages are merged (KSM), which takes the mark of a page along;
  *  - processes with asynchronous direct I/O under way, whose devices write past the page tables.
  *
- * CRIU's own way (`criu pre-dump`) uses the same notes, but takes control of every thread in each round to read memory
- * from within; what ends CRIU in that moment ends the container. Here nothing of the container is touched.
+ * CRIU's own way (`criu pre-dump`) believes the marks alone, so that of memory that was moved the copy gets what was at
+ * that address before; and it takes control of every thread in each round to read memory from within: what ends CRIU in
+ * that moment ends the container. Here nothing of the container is touched.
  */
 import { readFileSync } from "node:fs";
 import { isFrozen } from "../host/cgroup.ts";

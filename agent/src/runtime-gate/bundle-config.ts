@@ -50,12 +50,14 @@ export function patchBundleConfig(json: string, patch: BundlePatch): string {
   });
 }
 
-/** CRIU's configuration file for a restore; `=` where CRIU 3 and 4 want it. */
+/**
+ * CRIU's configuration file for a restore; `=` where CRIU 3 and 4 want it. Nothing about network locks: what the dump
+ * did is in the images, and CRIU up to 4.1.1 dies of that option where runc names the file.
+ */
 export function criuRestoreConfig(actionScriptPath: string, further: readonly string[]): string {
   const lines = [
     `action-script ${actionScriptPath}`,
     "manage-cgroups=ignore",
-    "network-lock=skip",
     "tcp-established",
     "file-locks",
     "ext-unix-sk",

@@ -58,7 +58,7 @@ const NODE_PACKAGES = [
   "zstd",
 ];
 
-// CRIU before 4.2 cannot dump inet sockets on kernels from 6.16 on.
+/** CRIU before 4.2 cannot dump inet sockets on kernels from 6.16 on, and the host may have one. */
 const CRIU_PACKAGES = ["criu", "libcompel1", "libnet9", "libnl-3-200"];
 
 const NETWORK_UNIT = `[Unit]
@@ -97,13 +97,14 @@ const SILENCED_UNITS = [
   "nftables.service",
 ];
 
-export function nodeRecipe(suite: Suite): Recipe {
+/** For nodes on the host's kernel, or on the suite's own: that has the CRIU that goes with it. */
+export function nodeRecipe(suite: Suite, kernel: "host's" | "suite's"): Recipe {
   return {
     name: `node-${suite}`,
     suite,
     variant: "minbase",
     packages: NODE_PACKAGES,
-    ...(suite === "forky" ? {} : { pinned: { suite: "forky", packages: CRIU_PACKAGES } }),
+    ...(suite === "forky" || kernel === "suite's" ? {} : { pinned: { suite: "forky", packages: CRIU_PACKAGES } }),
     excluded: DOCUMENTATION,
     files: {
       "/etc/systemd/system/lab-network.service": NETWORK_UNIT,
