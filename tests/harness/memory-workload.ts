@@ -1,0 +1,56 @@
+/** Programs that use memory in every way (tests/fixtures/memory-workloads), each in a container, and talked to. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type StartedContainer, firstConnection } from "./containers.ts";
+import { eventually } from "./eventually.ts";
+import type { LineConnection } from "./line-connection.ts";
+import type { TestLab } from "./test-lab.ts";
+
+/** What each counts while it checks all of its memory once, or as good as all. */
+const ROUND = { sparse: 4096, shared: 100, forks: 50, mappings: 20, ending: 40, huge: 500 } as const;
+export type WorkloadKind = keyof typeof ROUND;
+export const WORKLOAD_KINDS = Object.keys(ROUND) as readonly WorkloadKind[];
+
+const PORT = 7200;
+const PROGRAM = readFileSync(join(import.meta.dirname, "../fixtures/memory-workloads/memory-workloads.py"), "utf8");
+const ROUND_DEADLINE_MS = 60_000;
+
+/** What `startContainer` needs besides node, name and address. */
+export function workloadOptions(kind: WorkloadKind) {
+  return { image: "debian-tools:latest", command: ["python3", "-c", PROGRAM, kind] };
+}
+
+/** A connection to one that must never break. */
+export class Workload {
+  readonly #kind: WorkloadKind;
+  readonly #client: LineConnection;
+
+  private constructor(kind: WorkloadKind, client: LineConnection) {
+    this.#kind = kind;
+    this.#client = client;
+  }
+
+  static async open(lab: TestLab, node: string, container: StartedContainer, kind: WorkloadKind): Promise<Workload> {
+    return new Workload(kind, await firstConnection(lab, node, container, PORT));
+  }
+
+  /** Returns when all that it checks, it has checked again. Throws if anything was wrong. */
+  async works(deadlineMs = ROUND_DEADLINE_MS): Promise<void> {
+    const moreThan = (await this.#count()) + ROUND[this.#kind];
+    await eventually(async () => ((await this.#count()) > moreThan ? true : undefined), {
+      what: `${this.#kind} goes on`,
+      deadlineMs,
+    });
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  async #count(): Promise<number> {
+    const answer = await this.#client.ask("count\n");
+    const count = /^ok (\d+)$/.exec(answer)?.[1];
+    if (count === undefined) throw new Error(`${this.#kind}: ${answer}`);
+    return Number(count);
+  }
+}
