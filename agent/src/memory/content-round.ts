@@ -6,12 +6,12 @@
  * is sent then: what is read here needs to be nothing in particular. So this works with any kernel, and costs the
  * application the processor time and memory bandwidth that reading takes, which is bounded.
  */
-import { setImmediate as othersTurn, setTimeout as pause } from "node:timers/promises";
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { containerTasks, type ResidentRange, TaskMemory } from "./container-memory.ts";
 import { addPages, type MemorySource } from "./add-pages.ts";
 import { PageBatch } from "./page-batch.ts";
+import { Pace } from "./pace.ts";
 import type { Known } from "./page-judge.ts";
 import type { PageSet } from "./page-set.ts";
 import type { WrittenSince } from "./write-tracking.ts";
@@ -121,39 +121,4 @@ async function* readImage(
     }
   }
   yield* batch.drain();
-}
-
-/** Rests as long as it takes to keep the share of time that is spent working, and lets others have their turn. */
-class Pace {
-  static readonly LONGEST_WORK_MS = 5;
-  readonly #share: number;
-  #workedMs = 0;
-  /** Worked and rested in all. */
-  totalMs = 0;
-  #turnAt = performance.now();
-
-  constructor(share: number) {
-    this.#share = share;
-  }
-
-  work<T>(body: () => T): T {
-    const beganAt = performance.now();
-    try {
-      return body();
-    } finally {
-      const workedMs = performance.now() - beganAt;
-      this.#workedMs += workedMs;
-      this.totalMs += workedMs;
-    }
-  }
-
-  /** Waiting for the network meanwhile counts as rest. */
-  async turn(signal: AbortSignal): Promise<void> {
-    if (this.#workedMs < Pace.LONGEST_WORK_MS) return;
-    const restMs = this.#workedMs / this.#share - (performance.now() - this.#turnAt);
-    this.totalMs += Math.max(0, restMs);
-    await (restMs < 1 ? othersTurn(undefined, { signal }) : pause(restMs, undefined, { signal }));
-    this.#workedMs = 0;
-    this.#turnAt = performance.now();
-  }
 }
