@@ -101,8 +101,10 @@ test("pre-copy of memory that changes faster than it can be sent ends, by what w
     assertNoConvergence(refused.last);
     assertToldMeanwhile(refused);
     await prover.check();
-    const { mode, phases } = await migrate(lab, container.name, stage.destination, ...SHORT_WISH);
+    const moved = await migrate(lab, container.name, stage.destination, ...SHORT_WISH);
+    const { mode, phases, rounds, decisions } = moved;
     expect(mode).toBe("hybrid");
+    expect(roundDecisions(decisions)).toHaveLength(rounds.length - 1);
     expect(phases.some(({ name }) => name === "fetch")).toBe(true);
     await prover.check();
   });
@@ -165,6 +167,7 @@ test("a container that may be slowed down is, until its memory can be sent, and 
 describe("a container that is slowed down is so no longer after", () => {
   /** Two rounds of this, all of which changes, show that it does not converge. */
   const SLOWED_MEGABYTES = 24;
+  const NAME = "throttled";
   const THROTTLED = "source.before-round-3";
   const FIRING_MS = 60_000;
   /** Ten of the throttle's turns. */
@@ -177,7 +180,7 @@ describe("a container that is slowed down is so no longer after", () => {
     const { lab, source: node } = stage;
     faults = await FaultPoints.open(lab);
     const command = proverOf(SLOWED_MEGABYTES, "--dirty", "100000");
-    const place = { node, name: "throttled", address: stage.address() };
+    const place = { node, name: NAME, address: stage.address() };
     container = await startContainer(lab, { ...place, image: PROVER_IMAGE, command });
     prover = await Prover.open(container.address);
   });
@@ -185,7 +188,7 @@ describe("a container that is slowed down is so no longer after", () => {
     prover?.close();
     await faults?.clear();
     faults?.close();
-    await removeContainer(stage.lab, container.name);
+    await removeContainer(stage.lab, NAME);
   });
 
   /** Where nobody would open its freezer any more. */
