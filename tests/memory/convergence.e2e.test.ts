@@ -19,8 +19,6 @@ const LINK = "100mbit";
 /** Over that link the memory takes some 6 s; without any, a switch takes less than one. */
 const WISH_MS = 3000;
 const WISH = ["--max-downtime", `${WISH_MS}ms`];
-/** Memory is copied in rounds for it, and not at a standstill, even by what is assumed of a link. */
-const SHORT_WISH = ["--max-downtime", "800ms"];
 /** By which a switch may take longer than is reckoned, where the machine is busy. */
 const BUSY_MS = 1000;
 
@@ -101,7 +99,7 @@ test("pre-copy of memory that changes faster than it can be sent ends, by what w
     assertNoConvergence(refused.last);
     assertToldMeanwhile(refused);
     await prover.check();
-    const moved = await migrate(lab, container.name, stage.destination, ...SHORT_WISH);
+    const moved = await migrate(lab, container.name, stage.destination, ...WISH);
     const { mode, phases, rounds, decisions } = moved;
     expect(mode).toBe("hybrid");
     expect(roundDecisions(decisions)).toHaveLength(rounds.length - 1);

@@ -18,6 +18,8 @@ test.each([
   ["little is much over a slow line", { memoryBytes: 10e6, bandwidthBytesPerSecond: 1e6 }, "auto"],
   ["a cap above what is ordinary makes no line faster", { bandwidthBytesPerSecond: 10e9 }, "auto"],
   ["little is much when the downtime is to be short", { memoryBytes: 30e6, maxDowntimeMs: 100 }, "auto"],
+  ["a wish is met on a slow line, too, which only rounds show", { memoryBytes: 65e6, maxDowntimeMs: 3000 }, "auto"],
+  ["what even a slow line carries needs no rounds", { memoryBytes: 10e6, maxDowntimeMs: 3000 }, "stop-copy"],
   ["without userfaultfd there are rounds and no post-copy", { noPostCopy: "n2 lacks it" }, "pre-copy"],
 ] as const)("auto: %s", (_, more, mode) => {
   const choice = chooseMode({ ...question, ...more });

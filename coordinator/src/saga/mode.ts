@@ -26,6 +26,8 @@ export interface ModeQuestion {
 
 /** What an ordinary network carries, one gigabit a second, where no cap says less. */
 const ORDINARY_BYTES_PER_SECOND = 125_000_000;
+/** What a slow one does, a tenth of that: a downtime that somebody wishes for is to be met there, too. */
+const SLOW_BYTES_PER_SECOND = 12_500_000;
 /** What copying all of the memory may add to the downtime before rounds are worth their while. */
 const UNNOTICED_MS = 300;
 
@@ -58,11 +60,9 @@ export function chooseMode(question: ModeQuestion): ModeChoice {
 }
 
 function chooseByItself({ memoryBytes, bandwidthBytesPerSecond, maxDowntimeMs, noPostCopy }: ModeQuestion): ModeChoice {
-  // A cap says what is allowed, not what there is.
-  const bytesPerSecond =
-    bandwidthBytesPerSecond > 0
-      ? Math.min(bandwidthBytesPerSecond, ORDINARY_BYTES_PER_SECOND)
-      : ORDINARY_BYTES_PER_SECOND;
+  // What the network carries only rounds show; without one it is assumed. A cap says what is allowed, not what there is.
+  const assumed = maxDowntimeMs > 0 ? SLOW_BYTES_PER_SECOND : ORDINARY_BYTES_PER_SECOND;
+  const bytesPerSecond = bandwidthBytesPerSecond > 0 ? Math.min(bandwidthBytesPerSecond, assumed) : assumed;
   const copyMs = (memoryBytes / bytesPerSecond) * 1000;
   const unnoticedMs = maxDowntimeMs > 0 ? maxDowntimeMs / 2 : UNNOTICED_MS;
   const size = `${(memoryBytes / 1e6).toFixed(0)} MB of memory`;
