@@ -1,6 +1,9 @@
-/** Memory that has all come before the copy runs, and is brought into its processes while it runs. */
-import { beforeAll, expect, test } from "vitest";
+/** Memory that comes into the processes of a copy while it runs: what has all come before, and what the source still has. */
+import { afterAll, beforeAll, expect, test } from "vitest";
 import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
+import { runsAll } from "../faults/choice.ts";
+import { ClusterState } from "../faults/cluster-state.ts";
+import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
 import { importProver, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
@@ -18,11 +21,25 @@ done
 const KILL_WHEN_RUNNING = `${UNTIL_RUNNING} systemctl kill --signal=SIGKILL drayage-agent`;
 /** Longer than memory of this size takes to be brought: what is asked for meanwhile comes in time. */
 const MUCH_MEGABYTES = 768;
+/** Of these three quarters are private, and fetched: four seconds at this rate. */
+const FETCHED_MEGABYTES = 64;
+const LINK = "100mbit";
+const WELL_INTO_IT_BYTES = 8e6;
+/** Ends when the source has given up the connection over which the copy was getting its memory. */
+const UNTIL_GIVEN_UP = `
+until journalctl --unit=drayage-agent --output=cat | grep "$1" | grep -q 'memory does not get to the copy'; do sleep 0.1; done
+`;
+/** Ten seconds of silence end a connection. With the short list the source's end is told at once. */
+const END_CONNECTIONS = `ss --kill --no-header --tcp state established "( dport = :7401 )"`;
+const SETTLE_MS = 120_000;
 const stage = new Stage("place-later", []);
 
+let state: ClusterState;
 beforeAll(async () => {
   await importProver(stage.lab, [stage.source, stage.destination]);
+  state = await ClusterState.open(stage.lab);
 });
+afterAll(() => state?.close());
 
 const startProver = (name: string, megabytes = MEGABYTES) =>
   stage.startProver(name, "--mb", String(megabytes), "--threads", "4", "--seed", "17", "--dirty", "500");
@@ -74,6 +91,63 @@ test("a copy whose memory is still being brought is not moved on before it is th
   prover.close();
   await stage.nothingElseLeft();
 });
+
+/** Waits until the copy, which runs, has fetched more than that, and not all; gives how much. */
+async function fetchedMoreThan(id: string, bytes: number): Promise<number> {
+  const document = await eventually(
+    async () => {
+      const asked = await stage.lab.dray<MigrationDocument>(["migration", "inspect", id]);
+      const { progress, phase } = asked.document;
+      const isFar = progress?.step === "fetch-memory" && progress.done_bytes > bytes;
+      return isFar || ["finish", "abort", "done"].includes(phase) ? asked.document : undefined;
+    },
+    { what: `more than ${bytes} bytes are fetched`, deadlineMs: SETTLE_MS, everyMs: 20 },
+  );
+  expect(document).toMatchObject({ phase: "fetch", outcome: null });
+  return document.progress?.done_bytes ?? Number.NaN;
+}
+
+// In a hybrid what changes faster than it can be sent is left to be fetched.
+test.each(runsAll ? (["post-copy", "hybrid"] as const) : (["post-copy"] as const))(
+  "%s: the source is cut off in the middle of the fetch; the copy waits, and gets every byte",
+  async (mode) => {
+    const { lab, source, destination } = stage;
+    const rate = mode === "hybrid" ? "20000" : "500";
+    const command = ["--mb", String(FETCHED_MEGABYTES), "--threads", "4", "--seed", "19", "--dirty", rate];
+    const { container, prover } = await stage.startProver(`cut-${mode}`, ...command);
+    try {
+      await lab.link(source, LINK);
+      const order = ["migrate", container.name, "--to", destination, "--mode", mode, "--detach"];
+      const { id } = (await lab.dray<{ id: string }>(order)).document;
+      const doneBytes = await fetchedMoreThan(id, WELL_INTO_IT_BYTES);
+      await lab.control("partition", source);
+      // On the one connection that the prover has had all the time. It looks at every page, at those that are missing, too.
+      let checkedBytes = 0;
+      const checked = prover.check().then((bytes) => (checkedBytes = bytes));
+      checked.catch(() => undefined);
+      if (!runsAll) await lab.shell(source, END_CONNECTIONS);
+      await lab.shell(source, UNTIL_GIVEN_UP, id);
+      // It stands on what it lacks; nothing has ended, on neither side.
+      expect(checkedBytes).toBe(0);
+      expect(await runningCopies(lab, container.mark)).toEqual([destination]);
+      expect([await state.journaled(source, id), await state.journaled(destination, id)]).toEqual(["sent", "fetching"]);
+      await lab.control("heal", source);
+      await fetchedMoreThan(id, doneBytes + WELL_INTO_IT_BYTES);
+      await lab.link(source, "none");
+      expect(await checked).toBeGreaterThan(FETCHED_MEGABYTES * 0.9 * 2 ** 20);
+      const { document } = await lab.dray<MigrationDocument>(["migration", "watch", id]);
+      expect(document).toMatchObject({ outcome: "completed", mode });
+    } catch (thrown) {
+      await lab.control("heal", source);
+      await lab.link(source, "none");
+      throw thrown;
+    }
+    await prover.check();
+    await assertOneCopy(lab, container, destination, { settleMs: SETTLE_MS });
+    prover.close();
+    await stage.nothingElseLeft();
+  },
+);
 
 test("the destination loses its power while it brings the memory: the copy ends with it, and the migration has an end", async () => {
   const { lab } = stage;
