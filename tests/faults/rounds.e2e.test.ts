@@ -25,7 +25,8 @@ const CASES = MODES.flatMap((mode) => HOLDS.map((hold) => ({ mode, hold, point: 
 describe.each(CASES)("$mode, held at $point", ({ mode, hold }) => {
   const isCore = mode === "pre-copy" && hold === HOLDS[1];
 
-  test.runIf(isChosen(isCore))("it is cancelled", async () => {
+  // The short list has one that is cancelled in the middle of a round (cancel.e2e.test.ts).
+  test.runIf(isChosen(false))("it is cancelled", async () => {
     const cancel = async ({ id }: Scene) => {
       const { exitCode, stderr } = await stage.lab.dray(["migration", "cancel", id]);
       expect(exitCode, stderr).toBe(0);

@@ -17,6 +17,8 @@ export interface Scene {
 export interface Scenario {
   /** Default: stop-copy. */
   readonly mode?: CaseMode;
+  /** More options of `dray migrate`. */
+  readonly options?: readonly string[];
   /** Before the migration is ordered. */
   prepare?(stage: Stage, actors: Actors): Promise<void>;
   /** Where it hangs until `during` is over. */
@@ -54,7 +56,7 @@ export async function play(stage: Stage, scenario: Scenario, options: PlayOption
   await scenario.prepare?.(stage, actors);
   const { role, point } = scenario.hold;
   await setFaults(stage, actors, [{ role, fault: { point, action: "hang" } }]);
-  const id = await stage.begin(actors.destination, "--mode", scenario.mode ?? "stop-copy");
+  const id = await stage.begin(actors.destination, "--mode", scenario.mode ?? "stop-copy", ...(scenario.options ?? []));
   await stage.faults.firing(point, SETTLE_MS);
   const scene = { stage, actors, id };
   await scenario.during(scene);
