@@ -1,27 +1,44 @@
 /** One Redis, one client, one TCP connection. */
 import { expect, test } from "vitest";
+import { runsAll } from "../faults/choice.ts";
 import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
 import { LineConnection } from "../harness/line-connection.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { metricsOf, sumOf } from "../harness/prometheus.ts";
+import { modesOfSuite } from "./modes-of-suite.ts";
 import { Stage } from "./stage.ts";
 
 const ROUND_TRIPS = Number(process.env["DRAYAGE_ROUND_TRIPS"] ?? "20");
 const REPLIES_BETWEEN = 50;
+const MEGABYTES = runsAll ? 100 : 20;
+/** Of all that it was filled with, byte for byte; a line of Redis' protocol. */
+const DIGEST = `EVAL "local digests = {}
+for index = 0, ARGV[1] - 1 do digests[index + 1] = redis.sha1hex(redis.call('GET', 'fill:' .. index)) end
+return redis.status_reply(redis.sha1hex(table.concat(digests)))" 0 ${MEGABYTES}`.replaceAll("\n", " ");
 const stage = new Stage("redis", ["redis", "debian-tools"]);
 
-test(`there and back ${ROUND_TRIPS} times on one connection`, { timeout: ROUND_TRIPS * 120_000 }, async () => {
+test(`there and back ${ROUND_TRIPS} times on one connection, in one mode after another`, {
+  timeout: ROUND_TRIPS * 120_000,
+}, async () => {
   const { lab } = stage;
   const address = stage.address();
-  const redis = await stage.startRedis({ node: stage.source, name: "there-and-back", address, megabytes: 20 });
+  const redis = await stage.startRedis({ node: stage.source, name: "there-and-back", address, megabytes: MEGABYTES });
+  const reader = await LineConnection.open({ host: address, port: 6379 });
+  const digest = () => reader.ask(`${DIGEST}\r\n`);
+  const digestBefore = await digest();
+  expect(digestBefore).toMatch(/^\+[0-9a-f]{40}$/);
   const held = await HeldConnection.redis({ host: address, port: 6379 });
+  const modes = ["auto", ...modesOfSuite(lab.suite)];
   const completedBefore = await completedMigrations();
   for (let trip = 0; trip < ROUND_TRIPS; trip++) {
+    const mode = modes[trip % modes.length] as string;
     for (const to of [stage.destination, stage.source]) {
       await held.moreReplies(REPLIES_BETWEEN);
-      const { downtime_ms: downtimeMs } = await migrate(lab, redis.name, to);
+      const { downtime_ms: downtimeMs, mode: modeAtLast } = await migrate(lab, redis.name, to, "--mode", mode);
+      // `auto` says in the end which it was; of so little memory it may be a stop-copy.
+      expect(mode === "auto" ? ["stop-copy", "pre-copy", "hybrid"] : [mode]).toContain(modeAtLast);
       await held.moreReplies(REPLIES_BETWEEN);
       const { longestGap } = held.verdict();
       // The client's gap has the network lock in it, and what TCP waits before it sends again.
@@ -29,6 +46,8 @@ test(`there and back ${ROUND_TRIPS} times on one connection`, { timeout: ROUND_T
       await assertOneCopy(lab, redis, to);
     }
   }
+  expect(await digest()).toBe(digestBefore);
+  reader.close();
   await stage.nothingElseLeft();
   await held.stop();
   expect((await completedMigrations()) - completedBefore).toBe(2 * ROUND_TRIPS);
