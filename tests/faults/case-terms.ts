@@ -11,7 +11,12 @@ export interface Place {
 }
 
 /** How the memory goes: everything before the copy runs, or what remains while it does. */
-export type CaseMode = "stop-copy" | "pre-copy" | "post-copy" | "hybrid";
+export const MODES = ["stop-copy", "pre-copy", "post-copy", "hybrid"] as const;
+export type CaseMode = (typeof MODES)[number];
+/** The modes in which memory is sent while the container runs. */
+export const ROUNDS: readonly CaseMode[] = ["pre-copy", "hybrid"];
+/** Those in which the copy runs before it has all of it: a fault server on its side, a source that serves. */
+export const FETCHING: readonly CaseMode[] = ["post-copy", "hybrid"];
 
 export interface FaultOf {
   readonly role: Role;

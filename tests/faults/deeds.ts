@@ -100,3 +100,10 @@ export const CUT_OFF_DESTINATION: Deed = {
     return async () => await stage.heal(actors.destination);
   },
 };
+
+/** The same when the copy runs, and has fetched nothing that it has not waited for. */
+export const CUT_OFF_FETCHING_DESTINATION: Deed = {
+  title: "the destination was cut off while it fetched",
+  at: { role: "destination", point: "destination.before-fetch" },
+  perform: CUT_OFF_DESTINATION.perform,
+};

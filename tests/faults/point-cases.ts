@@ -2,10 +2,11 @@
  * Every named point at which a program may die, and what must become of the migration. Points that a migration passes
  * only when something else goes wrong need a cause; points-in-code.test.ts demands that none is forgotten.
  */
-import type { CaseMode, FaultOf, Outcome, Place, Role } from "./case-terms.ts";
+import { type CaseMode, type FaultOf, FETCHING, type Outcome, type Place, ROUNDS, type Role } from "./case-terms.ts";
 import {
   CANCEL,
   CUT_OFF_DESTINATION,
+  CUT_OFF_FETCHING_DESTINATION,
   CUT_OFF_FROZEN_SOURCE,
   CUT_OFF_SOURCE,
   type Deed,
@@ -41,8 +42,8 @@ const cases = (
 const inMode = (mode: CaseMode, all: readonly PointCase[]): PointCase[] => all.map((each) => ({ ...each, mode }));
 const states = (names: readonly string[]) => names.map((name) => `journal-${name}`);
 
-/** The modes in which memory is sent while the container runs. */
-const ROUNDS: readonly CaseMode[] = ["pre-copy", "hybrid"];
+/** Beside stop-copy, which passes all points but those of the others' own. */
+const OTHER_MODES: readonly CaseMode[] = ["pre-copy", "post-copy", "hybrid"];
 
 const fault = (role: Role, action: Fault["action"], point: string): FaultOf => ({ role, fault: { point, action } });
 
@@ -96,42 +97,51 @@ export const POINT_CASES: readonly PointCase[] = [
   ),
   ...ROUNDS.flatMap((mode) =>
     inMode(mode, [
+      ...cases("source", around("source.", states(["synced"])), rolledBack),
       ...cases("source", ["source.before-round-1", "source.before-round-2"], rolledBack),
-      ...cases(
-        "source",
-        ["source.before-freeze", "source.after-dump", ...around("source.", states(["sent"]))],
-        rolledBack,
-      ),
-      ...cases(
-        "destination",
-        ["destination.before-restore", ...around("destination.", states(["prepared"]))],
-        rolledBack,
-      ),
-      ...cases("destination", ["destination.after-thaw"], completed),
+      ...cases("source", ["source.before-freeze", "source.after-freeze"], rolledBack),
+      // The rounds lie there.
+      ...cases("destination", around("destination.", states(["holding"])), rolledBack),
+      ...cases("destination", around("destination.", states(["aborting"])), rolledBack, FREEZE_FAILS),
       ...cases("leader", around("saga.", ["phase-sync"]), either),
       ...cases("leader", ["saga.after-commit"], completed),
     ]),
   ),
-  ...inMode("hybrid", [
-    ...cases("source", ["source.before-serving-pages"], either),
-    ...cases("source", around("source.", states(["finishing"])), completed),
-    ...cases("destination", ["destination.before-fetch"], completed),
-    ...cases("destination", around("destination.", ["confirm-running", ...states(["fetching", "running"])]), completed),
-    ...cases("leader", around("saga.", ["phase-fetch"]), completed),
-  ]),
+  ...OTHER_MODES.flatMap((mode) =>
+    inMode(mode, [
+      ...cases("source", ["source.after-dump", ...around("source.", states(["sent"]))], rolledBack),
+      ...cases(
+        "destination",
+        ["destination.before-restore", "destination.before-pages-complete", "destination.after-restore"],
+        rolledBack,
+      ),
+      ...cases("destination", around("destination.", states(["prepared"])), rolledBack),
+      ...cases("destination", ["destination.after-thaw", ...around("destination.", states(["finished"]))], completed),
+    ]),
+  ),
+  ...FETCHING.flatMap((mode) =>
+    inMode(mode, [
+      // It serves from the moment in which it stands still, before the commit.
+      ...cases("source", ["source.before-serving-pages"], either),
+      ...cases("source", around("source.", states(["finishing"])), completed),
+      ...cases("destination", around("destination.", states(["activating", "fetching", "running"])), completed),
+      ...cases("destination", ["destination.before-fetch", ...around("destination.", ["confirm-running"])], completed),
+      ...cases("leader", around("saga.", ["phase-fetch"]), completed),
+    ]),
+  ),
+  // With a fault server on the one side, on the other a source that serves; as in hybrid, which has the rounds beside.
   ...inMode("post-copy", [
-    ...cases("source", ["source.after-dump", ...around("source.", states(["sent"]))], rolledBack),
-    // It serves from the moment in which it stands still, before the commit.
-    ...cases("source", ["source.before-serving-pages"], either),
-    ...cases("source", around("source.", states(["finishing"])), completed),
-    ...cases(
-      "destination",
-      ["destination.before-restore", ...around("destination.", states(["prepared"]))],
-      rolledBack,
-    ),
-    ...cases("destination", ["destination.after-thaw", "destination.before-fetch"], completed),
-    ...cases("destination", around("destination.", ["confirm-running", ...states(["fetching", "running"])]), completed),
-    ...cases("leader", around("saga.", ["phase-fetch"]), completed),
+    ...cases("source", ["source.after-freeze"], rolledBack),
+    ...cases("source", around("source.", ["own-transaction", ...states(["aborting"])]), rolledBack, RESTORE_FAILS),
+    ...cases("source", around("source.", states(["finished"])), completed),
+    ...cases("destination", around("destination.", states(["aborting", "aborted"])), rolledBack, FREEZE_FAILS),
+    ...cases("destination", around("destination.", ["journal-declining", "give-back"]), rolledBack, KILL_COPY),
+    ...cases("destination", around("gate.", ["record-released", "record-prepared"]), rolledBack),
+    ...cases("destination", around("gate.", ["record-committing", "record-committed"]), completed),
+    ...cases("leader", ["saga.before-commit"], either),
+    ...cases("leader", ["saga.after-commit"], completed),
+    ...cases("leader", around("saga.", ["phase-activate"]), completed, COMMIT_WINS),
+    ...cases("leader", ["saga.after-outcome-unknown"], completed, CUT_OFF_FETCHING_DESTINATION),
   ]),
 
   ...cases("leader", ["saga.before-commit"], either),

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { DestinationEntry, SourceEntry } from "../../agent/src/journal/entry.ts";
 import type { SessionStateName } from "../../agent/src/runtime-gate/session-state.ts";
+import { FETCHING } from "./case-terms.ts";
 import { POINT_CASES, titleOf } from "./point-cases.ts";
 import { pointsOf, recordWrites, sources } from "./points-in-code.ts";
 
@@ -40,6 +41,24 @@ const points = pointsOf(files, {
 test("at every named point in the code a program is killed by some case", () => {
   const covered = new Set(POINT_CASES.map(({ point }) => point));
   expect([...points].filter((point) => !covered.has(point))).toEqual([]);
+});
+
+/** Where it is all the same that memory is fetched: nothing of it is anywhere yet, it is not any more, or whoever leads only waits. */
+const SAME_WHERE_IT_FETCHES = [
+  /^source\..*-journal-(syncing|synced|switching|aborted)$/,
+  /^source\.before-(freeze|round-\d)$/,
+  /^destination\..*-journal-(reserving|created|reserved)$/,
+  /^gate\..*-record-(armed|failed)$/,
+  /^saga\..*-(accept|enter-switch|phase-(reserve|sync|switch|finish|abort)|cancel|outcome-completed|done)$/,
+  /^saga\.before-outcome-unknown$/,
+  /^election\.won$/,
+];
+
+test("at all others a program is killed in a mode in which the copy fetches memory", () => {
+  const fetching = POINT_CASES.filter(({ mode }) => mode !== undefined && FETCHING.includes(mode));
+  const played = new Set(fetching.map(({ point }) => point));
+  const others = [...points].filter((point) => !SAME_WHERE_IT_FETCHES.some((same) => same.test(point)));
+  expect(others.filter((point) => !played.has(point))).toEqual([]);
 });
 
 test("every case names a point that is in the code, and has a title of its own", () => {
