@@ -5,7 +5,6 @@
  */
 import type { MigrationRecord } from "@drayage/shared/state/migration.ts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { eventually } from "../harness/eventually.ts";
 import { runningCopies } from "../harness/one-copy.ts";
 import type { CaseMode } from "./case-terms.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
@@ -48,16 +47,6 @@ async function cutAt(point: string): Promise<{ readonly actors: Actors; readonly
   return { actors, record };
 }
 
-/** A server that was just started takes a moment to listen. */
-async function connect(): Promise<void> {
-  const attempt = async () =>
-    await stage.connect().then(
-      () => true,
-      () => undefined,
-    );
-  await eventually(attempt, { what: "the container takes connections", deadlineMs: SETTLE_MS, everyMs: 100 });
-}
-
 /** The command that the remedy names. */
 function commandOf({ error, id }: MigrationRecord): string[] {
   const command = /`dray ([^`]+)`/.exec(error?.remedy ?? "")?.[1];
@@ -83,7 +72,7 @@ describe("power cut of the destination", () => {
       const end = await stage.settled(record.id);
       expect(end.outcome, end.reason).toBe("rolled_back");
       // Its peer has had answers from the copy that the source knows nothing of.
-      if (point !== BEFORE_THAW) await connect();
+      if (point !== BEFORE_THAW) await stage.connectWhenUp();
       await stage.assertSound(actors.source, { onwards: actors.destination });
       expect((await stage.lab.dray(commandOf(record))).exitCode, "there is nothing to take back any more").toBe(4);
     });
@@ -97,7 +86,7 @@ describe("power cut of the destination", () => {
     expect(end.reason).toContain(`does not run on ${actors.source} any more`);
     await stage.assertStopped(actors.source);
     await stage.lab.docker(actors.source, "start", NAME);
-    await connect();
+    await stage.connectWhenUp();
     await stage.assertSound(actors.source, { onwards: actors.destination });
   });
 
@@ -118,7 +107,7 @@ describe("power cut of the destination", () => {
         // It has ended with its host, like any container whose restart policy is "no".
         await stage.assertStopped(actors.destination);
         await stage.lab.docker(actors.destination, "start", NAME);
-        await connect();
+        await stage.connectWhenUp();
         await stage.assertSound(actors.destination, { onwards: actors.source });
       },
     );

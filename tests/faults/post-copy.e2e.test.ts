@@ -1,10 +1,13 @@
 /** What may happen while a copy runs and its memory is still with the source. */
-import { afterAll, beforeAll, describe, test } from "vitest";
-import type { CaseMode, Place } from "./case-terms.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { MigrationDocument } from "../../cli/src/documents/migration-document.ts";
+import { LineConnection } from "../../deploy/held-client/line-connection.ts";
+import { runningCopies } from "../harness/one-copy.ts";
+import { FETCHING, type Place } from "./case-terms.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { isAgent, killOnAppearance } from "./node-processes.ts";
-import { play, type Scene } from "./scenario.ts";
-import { SETTLE_MS, type Stage } from "./stage.ts";
+import { assertEnd, leadElsewhere, play, type Scene, setFaults } from "./scenario.ts";
+import { NAME, SETTLE_MS, type Stage } from "./stage.ts";
 
 let stage: Stage;
 beforeAll(async () => {
@@ -16,7 +19,6 @@ afterAll(async () => {
 
 /** The copy runs, and has fetched nothing that it has not waited for. */
 const RUNS: Place = { role: "destination", point: "destination.before-fetch" };
-const MODES: readonly CaseMode[] = ["post-copy", "hybrid"];
 
 async function cutFor(scene: Scene, whose: "source" | "destination", body: () => Promise<void>): Promise<void> {
   await scene.stage.partition(scene.actors[whose]);
@@ -24,7 +26,7 @@ async function cutFor(scene: Scene, whose: "source" | "destination", body: () =>
   await scene.stage.heal(scene.actors[whose]);
 }
 
-describe.each(MODES)("%s, while memory is on its way", (mode) => {
+describe.each(FETCHING)("%s, while memory is on its way", (mode) => {
   test.runIf(isChosen(mode === "post-copy"))("the source is cut off and comes back", async () => {
     await play(stage, {
       mode,
@@ -66,6 +68,58 @@ describe.each(MODES)("%s, while memory is on its way", (mode) => {
       during: ({ actors }) => kill(actors.destination, isFaultServer),
       outcomes: ["completed"],
     });
+  });
+});
+
+const LOSSES = [
+  { mode: "post-copy", hold: RUNS },
+  { mode: "hybrid", hold: RUNS },
+  { mode: "post-copy", hold: { role: "leader", point: "saga.before-commit" } },
+] as const;
+
+/** What has not been fetched is lost with its host. What an operator sees then, and what he can do. */
+describe.each(LOSSES)("$mode, power cut of the source at $hold.point", ({ mode, hold }) => {
+  test.runIf(isChosen(false))("the copy waits for good, is ended, and started anew", async () => {
+    const before = await stage.set();
+    // Under the runtime `drayage` on the source: what runs under plain runc there has nobody who could refuse its start.
+    await assertEnd(stage, before, await stage.settled(await stage.begin(before.destination)), ["completed"]);
+    const actors = await stage.set();
+    const { source, destination } = actors;
+    await leadElsewhere(stage, actors);
+    await setFaults(stage, actors, [{ role: hold.role, fault: { point: hold.point, action: "hang" } }]);
+    const id = await stage.begin(destination, "--mode", mode);
+    await stage.faults.firing(hold.point, SETTLE_MS);
+    await stage.cutPower(source);
+    await stage.faults.clear(await stage.nodesThatRun());
+    await stage.state.migrationWhen(id, ({ phase }) => phase === "fetch", "fetches", SETTLE_MS);
+    const reader = await LineConnection.open({ host: stage.container.address, port: 6379 });
+    const answer = reader.ask("BITCOUNT fill:0\r\n");
+    answer.catch(() => undefined);
+    await stage.restorePower(source);
+    await stage.lab.ready();
+
+    // By itself nobody starts it there; nor can it be done by hand.
+    const again = await stage.lab.tryExec(source, ["docker", "start", NAME]);
+    expect(again.exitCode).not.toBe(0);
+    expect(again.stderr).toContain(`migration ${id} has not ended on this node`);
+    expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([destination]);
+    for (const options of [[], ["--allow-progress-loss"]]) {
+      const { exitCode } = await stage.lab.dray(["migration", "cancel", id, ...options]);
+      expect(exitCode, "it is too late to cancel").toBe(4);
+    }
+    const { document } = await stage.lab.dray<MigrationDocument>(["migration", "inspect", id]);
+    expect(document).toMatchObject({ phase: "fetch", outcome: null, progress: { step: "fetch-memory" } });
+    expect(document.progress?.done_bytes).toBeLessThan(document.progress?.total_bytes ?? 0);
+
+    await stage.lab.docker(destination, "kill", NAME);
+    await expect(answer, "what it waited for never came").rejects.toThrow();
+    const end = await stage.settled(id);
+    // It belongs to the destination, and has ended there like any container that somebody kills.
+    expect(end.outcome, end.reason).toBe("completed");
+    await stage.assertStopped(destination);
+    await stage.lab.docker(destination, "start", NAME);
+    await stage.connectWhenUp();
+    await stage.assertSound(destination, { onwards: source });
   });
 });
 

@@ -45,6 +45,12 @@ export async function setFaults(stage: Stage, actors: Actors, faults: readonly F
   await Promise.all([...byNode].map(([node, own]) => setOn(node, own)));
 }
 
+/** The coordinator on the source does not lead; it is back with the node's power. */
+export async function leadElsewhere({ lab }: Stage, { source }: Actors): Promise<void> {
+  await lab.exec(source, ["systemctl", "stop", "drayage-coordinator"]);
+  await lab.ready();
+}
+
 export interface PlayOptions {
   /** The case has changed the nodes: only the outcome is judged, the rest is for the caller. */
   readonly isolated?: boolean;

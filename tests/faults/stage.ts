@@ -108,6 +108,16 @@ export class Stage {
     );
   }
 
+  /** The same with a server that was just started, which takes a moment to listen. */
+  async connectWhenUp(): Promise<void> {
+    const attempt = async () =>
+      await this.connect().then(
+        () => true,
+        () => undefined,
+      );
+    await eventually(attempt, { what: "the container takes connections", deadlineMs: SETTLE_MS, everyMs: 100 });
+  }
+
   async cutPower(node: string): Promise<void> {
     this.#disturbed.add(node);
     await this.lab.control("kill", node);
@@ -160,8 +170,8 @@ export class Stage {
   }
 
   /** Moves the container and stays with it to the end. */
-  async migrate(to: string): Promise<DrayResult<MigrationDocument | null>> {
-    return await this.lab.dray<MigrationDocument | null>(["migrate", NAME, "--to", to]);
+  async migrate(to: string, ...more: string[]): Promise<DrayResult<MigrationDocument | null>> {
+    return await this.lab.dray<MigrationDocument | null>(["migrate", NAME, "--to", to, ...more]);
   }
 
   /** Waits until the leader has closed the migration and the agents have nothing more to do for it. */
