@@ -5,7 +5,7 @@ import { goFirst } from "../../agent/src/host/go-first.ts";
 import { eventually } from "../harness/eventually.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { appearance, killOnAppearance } from "./node-processes.ts";
-import type { Outcome, Role } from "./case-terms.ts";
+import { type CaseMode, FETCHING, MODES, type Outcome, type Role } from "./case-terms.ts";
 import { play, type Scenario } from "./scenario.ts";
 import { SETTLE_MS, type Stage } from "./stage.ts";
 
@@ -28,7 +28,8 @@ interface Victim {
   readonly outcomes: readonly Outcome[];
   /** It is noticed, not waited out. */
   readonly noticed?: boolean;
-  readonly core?: boolean;
+  /** The mode in which it is on the short list. */
+  readonly core?: CaseMode;
 }
 
 /** By name and arguments. */
@@ -77,7 +78,7 @@ const VICTIMS: readonly Victim[] = [
     is: criuAt("restore"),
     outcomes: ["rolled_back"],
     noticed: true,
-    core: true,
+    core: "post-copy",
   },
   {
     title: "runc in the restore",
@@ -98,10 +99,12 @@ const VICTIMS: readonly Victim[] = [
 ];
 
 describe("killed", () => {
-  for (const { title, from, on, when, is, outcomes, noticed, core } of VICTIMS) {
-    test.runIf(isChosen(core === true))(title, async () => {
+  const DEATHS = VICTIMS.flatMap((victim) => MODES.map((mode) => ({ ...victim, mode })));
+  for (const { title, from, on, when, is, outcomes, noticed, core, mode } of DEATHS) {
+    test.runIf(isChosen(mode === core))(`${title}, ${mode}`, async () => {
       let death: Promise<void> | undefined;
       const { error } = await play(stage, {
+        mode,
         hold: from,
         during: async ({ actors }) => {
           const { lab } = stage;
@@ -120,35 +123,46 @@ describe("killed", () => {
     });
   }
 
+  // In one mode: nothing of the memory has begun to be restored, and no fault server is there.
   test.runIf(isChosen(false))("drayage-runc while it holds create", async () => {
-    await play(stage, held("gate.before-record-released", "create", ["rolled_back"]));
+    await play(stage, held("gate.before-record-released", "create", "stop-copy"));
   });
 
-  test.runIf(isChosen(false))("drayage-runc while create waits for its restore", async () => {
-    await play(stage, held("destination.before-restore", "create", ["rolled_back"]));
-  });
+  for (const mode of MODES) {
+    test.runIf(isChosen(false))(`drayage-runc while create waits for its restore, ${mode}`, async () => {
+      await play(stage, held("destination.before-restore", "create", mode));
+    });
 
-  test.runIf(isChosen(false))("drayage-runc while start waits for the verdict", async () => {
-    await play(stage, held("destination.before-journal-prepared", "start", ["rolled_back"]));
-  });
+    test.runIf(isChosen(false))(`drayage-runc while start waits for the verdict, ${mode}`, async () => {
+      await play(stage, held("destination.before-journal-prepared", "start", mode));
+    });
+  }
 
   const AGENTS = [
-    ["source", "source.after-freeze"],
-    ["source", "source.after-journal-sent"],
-    ["destination", "destination.before-restore"],
-    ["destination", "destination.after-journal-prepared"],
+    ["source", "source.after-freeze", MODES, ["rolled_back"]],
+    ["source", "source.after-journal-sent", MODES, ["rolled_back"]],
+    // It serves from the moment in which it stands still, before the commit.
+    ["source", "source.before-serving-pages", FETCHING, ["rolled_back", "completed"]],
+    ["destination", "destination.before-restore", MODES, ["rolled_back"]],
+    ["destination", "destination.after-journal-prepared", MODES, ["rolled_back"]],
+    ["destination", "destination.before-fetch", FETCHING, ["completed"]],
   ] as const;
-  for (const [role, point] of AGENTS) {
-    test.runIf(isChosen(false))(`the ${role}'s agent, restarted by systemd at ${point}`, async () => {
+  const RESTARTED = AGENTS.flatMap(([role, point, modes, outcomes]) =>
+    modes.map((mode) => ({ role, point, mode, outcomes })),
+  );
+  for (const { role, point, mode, outcomes } of RESTARTED) {
+    test.runIf(isChosen(false))(`the ${role}'s agent, restarted by systemd at ${point}, ${mode}`, async () => {
       await play(stage, {
+        mode,
         hold: { role, point },
         during: async ({ actors }) =>
           void (await stage.lab.exec(actors[role], ["systemctl", "restart", "drayage-agent"])),
-        outcomes: ["rolled_back"],
+        outcomes,
       });
     });
   }
 
+  // In one mode: what follows is a death like any other.
   test.runIf(isChosen(false))("the source's agent by the watchdog, since it says nothing any more", async () => {
     await play(stage, {
       hold: { role: "source", point: "source.after-freeze" },
@@ -172,9 +186,14 @@ describe("killed", () => {
     ["containerd", "destination.before-pages-complete", "while the restore waits for pages"],
     ["containerd", "destination.before-journal-prepared", "while the copy waits for the verdict"],
   ] as const;
-  for (const [service, point, when] of RESTARTS) {
-    test.runIf(isChosen(false))(`${service} on the destination restarted ${when}`, async () => {
+  // Rounds make no difference to Docker, nor to what it holds; a fault server beside the restore may.
+  const HELD = RESTARTS.flatMap((restart) =>
+    (["stop-copy", "post-copy"] as const).map((mode) => [...restart, mode] as const),
+  );
+  for (const [service, point, when, mode] of HELD) {
+    test.runIf(isChosen(false))(`${service} on the destination restarted ${when}, ${mode}`, async () => {
       await play(stage, {
+        mode,
         hold: { role: "destination", point },
         during: async ({ actors }) =>
           void (await stage.lab.exec(actors.destination, ["systemctl", "restart", service.toLowerCase()])),
@@ -184,12 +203,13 @@ describe("killed", () => {
   }
 });
 
-function held(point: string, verb: string, outcomes: readonly Outcome[]): Scenario {
+function held(point: string, verb: string, mode: CaseMode): Scenario {
   return {
+    mode,
     hold: { role: "destination", point },
     during: async ({ actors }) => {
       await killOnAppearance(stage.lab, actors.destination, program("drayage-runc", verb), SETTLE_MS);
     },
-    outcomes,
+    outcomes: ["rolled_back"],
   };
 }
