@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { NodeDocument } from "../../cli/src/documents/cluster-documents.ts";
 import { eventually } from "../harness/eventually.ts";
-import { runningCopies } from "../harness/one-copy.ts";
-import type { FaultOf } from "./case-terms.ts";
+import { markedTasks, runningCopies } from "../harness/one-copy.ts";
+import { type CaseMode, type FaultOf, MODES } from "./case-terms.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { KILL_COPY } from "./deeds.ts";
-import { play, type Scene, setFaults } from "./scenario.ts";
-import { type Actors, NAME, SETTLE_MS, type Stage } from "./stage.ts";
+import { leadElsewhere, play, type Scene, setFaults } from "./scenario.ts";
+import { NAME, SETTLE_MS, type Stage } from "./stage.ts";
 
 let stage: Stage;
 beforeAll(async () => {
@@ -20,47 +20,57 @@ afterAll(async () => {
 const cutPower = ({ actors }: Scene, whose: "source" | "destination") => stage.cutPower(actors[whose]);
 const restorePower = ({ actors }: Scene, whose: "source" | "destination") => stage.restorePower(actors[whose]);
 
-/** The coordinator on the source does not lead; it is back with the node's power. */
-async function leadElsewhere({ lab }: Stage, { source }: Actors): Promise<void> {
-  await lab.exec(source, ["systemctl", "stop", "drayage-coordinator"]);
-  await stage.lab.ready();
-}
+/** All of the memory is on the destination before the commit. Of the others see post-copy.e2e.test.ts. */
+const DELIVERING: readonly CaseMode[] = ["stop-copy", "pre-copy"];
 
+// What takes half a minute is played where the mode makes a difference to the side that stays: a source that serves, or
+// that has sent rounds, a fault server. Between them the cut of power and that of the link have each mode.
 describe("power cut", () => {
-  test.runIf(isChosen(false))("of the destination before the commit", async () => {
-    await play(stage, {
-      hold: { role: "destination", point: "destination.after-journal-prepared" },
-      during: async (scene) => await cutPower(scene, "destination"),
-      afterwards: async (scene) => {
-        // The source serves again before the destination is back.
-        await stage.client.moreReplies(1, SETTLE_MS);
-        await restorePower(scene, "destination");
-      },
-      outcomes: ["rolled_back"],
-    });
-  });
+  test.runIf(isChosen(false)).each(["stop-copy", "post-copy"] as const)(
+    "of the destination before the commit, %s",
+    async (mode) => {
+      await play(stage, {
+        mode,
+        hold: { role: "destination", point: "destination.after-journal-prepared" },
+        during: async (scene) => await cutPower(scene, "destination"),
+        afterwards: async (scene) => {
+          // The source serves again before the destination is back.
+          await stage.client.moreReplies(1, SETTLE_MS);
+          await restorePower(scene, "destination");
+        },
+        outcomes: ["rolled_back"],
+      });
+    },
+  );
 
-  test.runIf(isChosen(false))("of the destination in the middle of the transfer", async () => {
-    await play(stage, {
-      hold: { role: "source", point: "source.after-freeze" },
-      during: async (scene) => await cutPower(scene, "destination"),
-      afterwards: async (scene) => {
-        await stage.client.moreReplies(1, SETTLE_MS);
-        await restorePower(scene, "destination");
-      },
-      outcomes: ["rolled_back"],
-    });
-  });
+  test.runIf(isChosen(false)).each(["stop-copy", "hybrid"] as const)(
+    "of the destination in the middle of the transfer, %s",
+    async (mode) => {
+      await play(stage, {
+        mode,
+        hold: { role: "source", point: "source.after-freeze" },
+        during: async (scene) => await cutPower(scene, "destination"),
+        afterwards: async (scene) => {
+          await stage.client.moreReplies(1, SETTLE_MS);
+          await restorePower(scene, "destination");
+        },
+        outcomes: ["rolled_back"],
+      });
+    },
+  );
 
-  test.runIf(isChosen(true))("of the destination between commit and thaw", async () => {
-    await play(stage, {
-      hold: { role: "destination", point: "destination.before-journal-activating" },
-      during: async (scene) => await cutPower(scene, "destination"),
-      afterwards: async (scene) => await restorePower(scene, "destination"),
-      outcomes: ["rolled_back"],
+  for (const mode of MODES)
+    test.runIf(isChosen(mode === "hybrid"))(`of the destination between commit and thaw, ${mode}`, async () => {
+      await play(stage, {
+        mode,
+        hold: { role: "destination", point: "destination.before-journal-activating" },
+        during: async (scene) => await cutPower(scene, "destination"),
+        afterwards: async (scene) => await restorePower(scene, "destination"),
+        outcomes: ["rolled_back"],
+      });
     });
-  });
 
+  // In one mode: of what its memory was nothing is left anywhere but on the source.
   test.runIf(isChosen(false))("of the destination that has given the container back, which moves on", async () => {
     const actors = await stage.set();
     const stop: FaultOf = {
@@ -85,14 +95,21 @@ describe("power cut", () => {
     await stage.assertSound(actors.other, { onwards: actors.destination });
   });
 
-  for (const policy of ["no", "always"]) {
-    const title = `of the source while it is frozen and nothing is delivered, restart policy ${policy}`;
+  const POLICIES = [
+    ["no", "stop-copy"],
+    ["always", "stop-copy"],
+    ["no", "post-copy"],
+    ["always", "hybrid"],
+  ] as const;
+  for (const [policy, mode] of POLICIES) {
+    const title = `of the source while it is frozen and nothing is delivered, restart policy ${policy}, ${mode}`;
     test.runIf(isChosen(false))(title, async () => {
       const { source, destination } = await stage.set();
       await stage.lab.docker(source, "update", `--restart=${policy}`, NAME);
       const record = await play(
         stage,
         {
+          mode,
           hold: { role: "source", point: "source.after-freeze" },
           during: async (scene) => await cutPower(scene, "source"),
           afterwards: async (scene) => {
@@ -116,22 +133,27 @@ describe("power cut", () => {
     });
   }
 
-  test.runIf(isChosen(false))("of the source before the commit, with everything delivered", async () => {
-    await play(stage, {
-      // The decision must not fall with the source: another leader could not tell whether it has gone on.
-      prepare: leadElsewhere,
-      hold: { role: "leader", point: "saga.before-commit" },
-      during: async (scene) => await cutPower(scene, "source"),
-      afterwards: async (scene) => {
-        await stage.client.moreReplies(1, SETTLE_MS);
-        await restorePower(scene, "source");
-      },
-      outcomes: ["completed"],
-    });
-  });
+  test.runIf(isChosen(false)).each(DELIVERING)(
+    "of the source before the commit, with everything delivered, %s",
+    async (mode) => {
+      await play(stage, {
+        mode,
+        // The decision must not fall with the source: another leader could not tell whether it has gone on.
+        prepare: leadElsewhere,
+        hold: { role: "leader", point: "saga.before-commit" },
+        during: async (scene) => await cutPower(scene, "source"),
+        afterwards: async (scene) => {
+          await stage.client.moreReplies(1, SETTLE_MS);
+          await restorePower(scene, "source");
+        },
+        outcomes: ["completed"],
+      });
+    },
+  );
 
-  test.runIf(isChosen(false))("of the source after the commit", async () => {
+  test.runIf(isChosen(false)).each(DELIVERING)("of the source after the commit, %s", async (mode) => {
     await play(stage, {
+      mode,
       hold: { role: "destination", point: "destination.before-journal-activating" },
       during: async (scene) => await cutPower(scene, "source"),
       afterwards: async (scene) => {
@@ -143,35 +165,50 @@ describe("power cut", () => {
   });
 });
 
-describe("cut link", () => {
-  test.runIf(isChosen(false))("of the destination in the middle of the transfer", async () => {
-    await play(stage, {
-      hold: { role: "source", point: "source.after-freeze" },
-      during: async ({ actors }) => await stage.partition(actors.destination),
-      afterwards: async ({ actors }) => {
-        await stage.client.moreReplies(1, SETTLE_MS);
-        await stage.heal(actors.destination);
-      },
-      outcomes: ["rolled_back"],
-    });
-  });
+/** Tasks that neither the freezer nor CRIU, whose dump may wait for the link, keeps from running. */
+async function tasksAtLarge(node: string): Promise<string[]> {
+  const tasks = (await markedTasks(stage.lab, node, stage.container.mark)).filter(({ frozen }) => !frozen);
+  const states = tasks.map(({ pid }) => stage.lab.exec(node, ["grep", "^State:", `/proc/${pid}/status`]));
+  return (await Promise.all(states)).filter((state) => !state.includes("tracing stop"));
+}
 
-  test.runIf(isChosen(false))("of the source while it is frozen", async () => {
+describe("cut link", () => {
+  test.runIf(isChosen(false)).each(["stop-copy", "pre-copy", "post-copy"] as const)(
+    "of the destination in the middle of the transfer, %s",
+    async (mode) => {
+      await play(stage, {
+        mode,
+        hold: { role: "source", point: "source.after-freeze" },
+        during: async ({ actors }) => await stage.partition(actors.destination),
+        afterwards: async ({ actors }) => {
+          await stage.client.moreReplies(1, SETTLE_MS);
+          await stage.heal(actors.destination);
+        },
+        outcomes: ["rolled_back"],
+      });
+    },
+  );
+
+  test.runIf(isChosen(false)).each(MODES)("of the source while it is frozen, %s", async (mode) => {
     await play(stage, {
+      mode,
       hold: { role: "source", point: "source.after-freeze" },
       during: async ({ actors }) => await stage.partition(actors.source),
       afterwards: async ({ id, actors }) => {
         await stage.state.migrationWhen(id, ({ phase }) => phase === "abort", "is being rolled back", SETTLE_MS);
         // Nobody can tell the source that it may run on; nobody else runs.
-        expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([]);
+        const others = stage.lab.nodes.filter((node) => node !== actors.source);
+        expect(await runningCopies(stage.lab, stage.container.mark, others)).toEqual([]);
+        expect(await tasksAtLarge(actors.source)).toEqual([]);
         await stage.heal(actors.source);
       },
       outcomes: ["rolled_back"],
     });
   });
 
-  test.runIf(isChosen(false))("of the destination between commit and thaw", async () => {
+  test.runIf(isChosen(false)).each(MODES)("of the destination between commit and thaw, %s", async (mode) => {
     await play(stage, {
+      mode,
       hold: { role: "destination", point: "destination.before-journal-activating" },
       during: async ({ actors }) => await stage.partition(actors.destination),
       afterwards: async ({ actors }) => await stage.heal(actors.destination),
@@ -187,48 +224,54 @@ describe("etcd stopped", () => {
     );
   };
 
-  test.runIf(isChosen(true))("during the switch, and continued later", async () => {
-    await play(stage, {
-      hold: { role: "source", point: "source.after-freeze" },
-      during: async () => await signalEtcd("SIGSTOP"),
-      afterwards: async ({ id, actors }) => {
-        try {
-          await eventually(
-            // Until then CRIU is at work on one side or the other, and needs tasks that are not frozen.
-            async () =>
-              (await stage.state.journaled(actors.source, id)) === "sent" &&
-              (await stage.state.journaled(actors.destination, id)) === "prepared"
-                ? true
-                : undefined,
-            {
-              what: "both sides get on without etcd, up to the decision",
-              deadlineMs: SETTLE_MS,
-            },
-          );
-          expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([]);
-        } finally {
-          await signalEtcd("SIGCONT");
-        }
-      },
-      outcomes: ["completed", "rolled_back"],
+  for (const mode of MODES)
+    test.runIf(isChosen(mode === "pre-copy"))(`during the switch, and continued later, ${mode}`, async () => {
+      await play(stage, {
+        mode,
+        hold: { role: "source", point: "source.after-freeze" },
+        during: async () => await signalEtcd("SIGSTOP"),
+        afterwards: async ({ id, actors }) => {
+          try {
+            await eventually(
+              // Until then CRIU is at work on one side or the other, and needs tasks that are not frozen.
+              async () =>
+                (await stage.state.journaled(actors.source, id)) === "sent" &&
+                (await stage.state.journaled(actors.destination, id)) === "prepared"
+                  ? true
+                  : undefined,
+              {
+                what: "both sides get on without etcd, up to the decision",
+                deadlineMs: SETTLE_MS,
+              },
+            );
+            expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([]);
+          } finally {
+            await signalEtcd("SIGCONT");
+          }
+        },
+        outcomes: ["completed", "rolled_back"],
+      });
     });
-  });
 
-  test.runIf(isChosen(false))("between commit and durable running, and continued later", async () => {
-    await play(stage, {
-      hold: { role: "destination", point: "destination.after-thaw" },
-      during: async () => await signalEtcd("SIGSTOP"),
-      afterwards: async ({ actors }) => {
-        try {
-          await stage.client.moreReplies(1, SETTLE_MS);
-          expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([actors.destination]);
-        } finally {
-          await signalEtcd("SIGCONT");
-        }
-      },
-      outcomes: ["completed"],
-    });
-  });
+  test.runIf(isChosen(false)).each(MODES)(
+    "between commit and durable running, and continued later, %s",
+    async (mode) => {
+      await play(stage, {
+        mode,
+        hold: { role: "destination", point: "destination.after-thaw" },
+        during: async () => await signalEtcd("SIGSTOP"),
+        afterwards: async ({ actors }) => {
+          try {
+            await stage.client.moreReplies(1, SETTLE_MS);
+            expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([actors.destination]);
+          } finally {
+            await signalEtcd("SIGCONT");
+          }
+        },
+        outcomes: ["completed"],
+      });
+    },
+  );
 });
 
 describe("a member of etcd that its clients reach, and the other members do not", () => {
