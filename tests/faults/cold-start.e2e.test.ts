@@ -1,7 +1,8 @@
-/** After a power cut nobody starts a container that may belong to another node, while the agent is not there to say. */
+/** Nobody starts a container that may belong to another node, also while the agent is not there to say; nor sets it going. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { removeContainer } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
-import { runningCopies } from "../harness/one-copy.ts";
+import { markedTasks, runningCopies } from "../harness/one-copy.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { assertEnd, play, setFaults } from "./scenario.ts";
 import { NAME, SETTLE_MS, type Stage } from "./stage.ts";
@@ -67,5 +68,65 @@ describe("docker start after a power cut, while the agent is down", () => {
     await stage.client.moreReplies(1, SETTLE_MS);
     await startWithoutAgent(actors.source, id);
     await assertEnd(stage, actors, await stage.settled(id), ["completed"]);
+  });
+});
+
+/** All of it that there is, and there is some. */
+async function standsStill(node: string): Promise<void> {
+  await eventually(
+    async () => {
+      const tasks = await markedTasks(stage.lab, node, stage.container.mark);
+      return tasks.length > 0 && tasks.every(({ frozen }) => frozen) ? true : undefined;
+    },
+    { what: `what there is of the container on ${node} stands still`, deadlineMs: SETTLE_MS },
+  );
+}
+
+/** Under plain runc, of which nobody can refuse a start: where it has been moved to, it is under the runtime `drayage`. */
+async function underRunc(): Promise<void> {
+  await removeContainer(stage.lab, NAME);
+}
+
+async function startAnew(node: string): Promise<void> {
+  await stage.lab.docker(node, "kill", NAME);
+  await stage.lab.docker(node, "start", NAME);
+  await standsStill(node);
+}
+
+describe("on a source that stands still for its copy", () => {
+  const hold = { role: "leader", point: "saga.before-commit" } as const;
+
+  test.runIf(isChosen(true))("docker unpause: it stands still again", async () => {
+    await play(stage, {
+      hold,
+      during: async ({ actors: { source } }) => {
+        await stage.lab.docker(source, "unpause", NAME);
+        await standsStill(source);
+      },
+      outcomes: ["completed"],
+    });
+  });
+
+  test.runIf(isChosen(false))("docker kill and docker start: it stands still, and is given up", async () => {
+    await underRunc();
+    await play(stage, {
+      hold,
+      during: ({ actors: { source } }) => startAnew(source),
+      outcomes: ["completed"],
+    });
+  });
+
+  test.runIf(isChosen(false))("docker kill and docker start, and the way back: it runs", async () => {
+    await underRunc();
+    await play(stage, {
+      hold: { role: "destination", point: "destination.after-journal-prepared" },
+      during: async ({ id, actors: { source } }) => {
+        await startAnew(source);
+        expect((await stage.lab.dray(["migration", "cancel", id])).exitCode).toBe(0);
+      },
+      // The connection has ended with the process that somebody has killed.
+      afterwards: () => stage.connectWhenUp(),
+      outcomes: ["rolled_back"],
+    });
   });
 });

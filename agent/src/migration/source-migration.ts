@@ -23,6 +23,7 @@ import { finishSource } from "./source-finish.ts";
 import { SourceRecord } from "./source-record.ts";
 import { endPreCopy, ensureFrozen, reviveSource } from "./source-revive.ts";
 import { servePages } from "./source-post-copy.ts";
+import { followStarts } from "./source-starts.ts";
 import { switchSource } from "./source-switch.ts";
 import { syncSource } from "./source-sync.ts";
 import { SourceWatch } from "./source-watch.ts";
@@ -40,7 +41,7 @@ export class SourceMigration {
   private readonly ending = new Once<void>();
   /** The way back has been asked for: an order that was overtaken by that must not begin anything. */
   private isCalledOff = false;
-  /** Freezing anew after a restart of the agent: a revival must not be overtaken by it. */
+  /** Freezing anew, after a restart of the agent or a start of the container: a revival must not be overtaken by it. */
   private refreezing: Promise<unknown> = Promise.resolve();
   /** Ends the wait for a verdict when an order has brought one. */
   private readonly settled = new AbortController();
@@ -124,7 +125,8 @@ export class SourceMigration {
     await faultPoint("source.after-own-transaction");
     const { isOpen, epoch } = wayBackOf(verdict, this.entry, host.node);
     if (!isOpen) return ended(false, epoch);
-    if (this.entry.state !== "aborted") await this.endOnce(() => reviveSource(this.context, reason, this.refreezing));
+    if (this.entry.state !== "aborted")
+      await this.endOnce(() => reviveSource(this.context, reason, () => this.refreezing));
     return ended(await container.isRunning(), epoch);
   }
 
@@ -139,8 +141,7 @@ export class SourceMigration {
       case "finishing":
         this.refreezing = persist(() => ensureFrozen(this.context), persistence);
         await this.refreezing;
-        this.watch.awaitVerdict();
-        this.serve();
+        this.awaitEnd();
         return;
       case "syncing":
       case "synced":
@@ -153,9 +154,18 @@ export class SourceMigration {
     }
   }
 
-  /** In `sent`: the copy fetches its memory from here until it has all, or the migration has ended here. */
-  private serve(): void {
-    void servePages(this.context, AbortSignal.any([this.context.host.stopping, this.settled.signal]));
+  /** In `sent`: it stands still, and the copy fetches its memory from here, until the migration has ended here. */
+  private awaitEnd(): void {
+    const signal = AbortSignal.any([this.context.host.stopping, this.settled.signal]);
+    this.watch.awaitVerdict();
+    void servePages(this.context, signal);
+    void followStarts(this.context, () => this.freezeAgain(), signal);
+  }
+
+  private async freezeAgain(): Promise<void> {
+    const before = this.refreezing.catch(() => undefined);
+    this.refreezing = before.then(() => ensureFrozen(this.context));
+    await this.refreezing;
   }
 
   private async runSync(request: SyncRequest, report: Report, signal: AbortSignal): Promise<SyncResult> {
@@ -174,8 +184,7 @@ export class SourceMigration {
     }
     try {
       const result = await switchSource(this.context, transfer.connection, order, report, signal);
-      this.watch.awaitVerdict();
-      this.serve();
+      this.awaitEnd();
       return result;
     } catch (thrown) {
       const error = toDrayError(thrown);

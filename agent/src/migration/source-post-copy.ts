@@ -7,7 +7,7 @@
  *             └──┘ connection lost, agent restarted: connects anew
  */
 import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
-import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { openFrozenProcesses } from "../memory/frozen-processes.ts";
 import { PageSource } from "../post-copy/page-source.ts";
@@ -45,11 +45,19 @@ export async function servePages(context: SourceContext, signal: AbortSignal): P
 }
 
 async function serveOver(
-  { record, container, transfer }: SourceContext,
+  { host, record, container, transfer }: SourceContext,
   connection: Awaited<ReturnType<SourceContext["transfer"]["reconnect"]>>,
   signal: AbortSignal,
 ): Promise<void> {
   const initPid = record.entry.frozen?.pid ?? 0;
+  const inspect = await container.inspect();
+  // After a start, or a reboot, it is another container's memory, whatever the pid.
+  if (inspect?.State.Pid !== initPid || !inspect.State.Paused) {
+    throw new DrayError("NOT_FOUND", "the processes that were frozen here are no more, or have run on", {
+      node: host.node,
+      remedy: "The copy cannot get what it lacks: end it with `docker kill`, and restore the container.",
+    });
+  }
   const { known, sentMemory } = transfer;
   const cgroup = await container.cgroup();
   const processes = await openFrozenProcesses({ cgroup, initPid, tracking: sentMemory?.tracking ?? null });

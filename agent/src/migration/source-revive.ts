@@ -18,14 +18,18 @@ const DUMP_PATIENCE_MS = 60_000;
  * Everything undone, in the order that lets no packet be lost: thaw last.
  *
  * Precondition: this agent's own transaction, or nothing entered in etcd.
- * Postcondition: state `aborted`. Idempotent until then. `refrozen` settles
- * when nothing freezes the container any more.
+ * Postcondition: state `aborted`. Idempotent until then. Once the state is
+ * `aborting`, what `refrozen` gives settles when nothing freezes the container any more.
  */
-export async function reviveSource(context: SourceContext, reason: string, refrozen: Promise<unknown>): Promise<void> {
+export async function reviveSource(
+  context: SourceContext,
+  reason: string,
+  refrozen: () => Promise<unknown>,
+): Promise<void> {
   const { host, record, transfer, phases, standstill } = context;
   const { frozen } = record.entry;
   await record.transition("aborting", { error: reason });
-  await refrozen.catch(() => undefined);
+  await refrozen().catch(() => undefined);
   if (frozen !== null) await runPhase(phases, "revive", () => runAgain(context, frozen));
   else await endPreCopy(context);
   await transfer.release();
