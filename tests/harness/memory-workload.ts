@@ -10,14 +10,16 @@ import type { TestLab } from "./test-lab.ts";
 const ROUND = { sparse: 4096, shared: 100, forks: 50, mappings: 20, ending: 40, huge: 500 } as const;
 export type WorkloadKind = keyof typeof ROUND;
 export const WORKLOAD_KINDS = Object.keys(ROUND) as readonly WorkloadKind[];
+/** What the sparse one has in use, unless it is said. */
+const MEGABYTES = 64;
 
 const PORT = 7200;
 const PROGRAM = readFileSync(join(import.meta.dirname, "../fixtures/memory-workloads/memory-workloads.py"), "utf8");
 const ROUND_DEADLINE_MS = 60_000;
 
 /** What `startContainer` needs besides node, name and address. */
-export function workloadOptions(kind: WorkloadKind) {
-  return { image: "debian-tools:latest", command: ["python3", "-c", PROGRAM, kind] };
+export function workloadOptions(kind: WorkloadKind, megabytes = MEGABYTES) {
+  return { image: "debian-tools:latest", command: ["python3", "-c", PROGRAM, kind, String(megabytes)] };
 }
 
 /** A connection to one that must never break. */
