@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { removeContainer } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
-import { markedTasks, runningCopies } from "../harness/one-copy.ts";
+import { runningCopies } from "../harness/one-copy.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { assertEnd, play, setFaults } from "./scenario.ts";
 import { NAME, SETTLE_MS, type Stage } from "./stage.ts";
@@ -71,17 +71,6 @@ describe("docker start after a power cut, while the agent is down", () => {
   });
 });
 
-/** All of it that there is, and there is some. */
-async function standsStill(node: string): Promise<void> {
-  await eventually(
-    async () => {
-      const tasks = await markedTasks(stage.lab, node, stage.container.mark);
-      return tasks.length > 0 && tasks.every(({ frozen }) => frozen) ? true : undefined;
-    },
-    { what: `what there is of the container on ${node} stands still`, deadlineMs: SETTLE_MS },
-  );
-}
-
 /** Under plain runc, of which nobody can refuse a start: where it has been moved to, it is under the runtime `drayage`. */
 async function underRunc(): Promise<void> {
   await removeContainer(stage.lab, NAME);
@@ -90,7 +79,7 @@ async function underRunc(): Promise<void> {
 async function startAnew(node: string): Promise<void> {
   await stage.lab.docker(node, "kill", NAME);
   await stage.lab.docker(node, "start", NAME);
-  await standsStill(node);
+  await stage.standsStill(node);
 }
 
 describe("on a source that stands still for its copy", () => {
@@ -101,7 +90,7 @@ describe("on a source that stands still for its copy", () => {
       hold,
       during: async ({ actors: { source } }) => {
         await stage.lab.docker(source, "unpause", NAME);
-        await standsStill(source);
+        await stage.standsStill(source);
       },
       outcomes: ["completed"],
     });

@@ -71,6 +71,32 @@ describe.each(FETCHING)("%s, while memory is on its way", (mode) => {
   });
 });
 
+/** Asks for what has not been fetched. Whether there is an answer is asked afterwards: the connection may never end. */
+async function askForColdMemory(): Promise<() => boolean> {
+  const reader = await LineConnection.open({ host: stage.container.address, port: 6379 });
+  let isAnswered = false;
+  reader.ask("BITCOUNT fill:0\r\n").then(
+    () => (isAnswered = true),
+    () => undefined,
+  );
+  return () => {
+    reader.close();
+    return isAnswered;
+  };
+}
+
+/** What an operator does with a copy that cannot get its memory any more. */
+async function endByHand(id: string, destination: string, isAnswered: () => boolean): Promise<void> {
+  await stage.lab.docker(destination, "kill", NAME);
+  expect(isAnswered(), "what it waited for never came").toBe(false);
+  const end = await stage.settled(id);
+  // It belongs to the destination, and has ended there like any container that somebody kills.
+  expect(end.outcome, end.reason).toBe("completed");
+  await stage.assertStopped(destination);
+  await stage.lab.docker(destination, "start", NAME);
+  await stage.connectWhenUp();
+}
+
 const LOSSES = [
   { mode: "post-copy", hold: RUNS },
   { mode: "hybrid", hold: RUNS },
@@ -92,9 +118,7 @@ describe.each(LOSSES)("$mode, power cut of the source at $hold.point", ({ mode, 
     await stage.cutPower(source);
     await stage.faults.clear(await stage.nodesThatRun());
     await stage.state.migrationWhen(id, ({ phase }) => phase === "fetch", "fetches", SETTLE_MS);
-    const reader = await LineConnection.open({ host: stage.container.address, port: 6379 });
-    const answer = reader.ask("BITCOUNT fill:0\r\n");
-    answer.catch(() => undefined);
+    const isAnswered = await askForColdMemory();
     await stage.restorePower(source);
     await stage.lab.ready();
 
@@ -111,17 +135,33 @@ describe.each(LOSSES)("$mode, power cut of the source at $hold.point", ({ mode, 
     expect(document).toMatchObject({ phase: "fetch", outcome: null, progress: { step: "fetch-memory" } });
     expect(document.progress?.done_bytes).toBeLessThan(document.progress?.total_bytes ?? 0);
 
-    await stage.lab.docker(destination, "kill", NAME);
-    await expect(answer, "what it waited for never came").rejects.toThrow();
-    const end = await stage.settled(id);
-    // It belongs to the destination, and has ended there like any container that somebody kills.
-    expect(end.outcome, end.reason).toBe("completed");
-    await stage.assertStopped(destination);
-    await stage.lab.docker(destination, "start", NAME);
-    await stage.connectWhenUp();
+    await endByHand(id, destination, isAnswered);
     await stage.assertSound(destination, { onwards: source });
   });
 });
+
+test.runIf(isChosen(false))(
+  "the source is unpaused: it stands still again, and the copy gets nothing of what has run on",
+  async () => {
+    const actors = await stage.set();
+    const { source, destination } = actors;
+    await setFaults(stage, actors, [{ role: RUNS.role, fault: { point: RUNS.point, action: "hang" } }]);
+    const id = await stage.begin(destination, "--mode", "post-copy");
+    await stage.faults.firing(RUNS.point, SETTLE_MS);
+    await stage.lab.docker(source, "unpause", NAME);
+    await stage.standsStill(source);
+    await stage.faults.clear();
+    const isAnswered = await askForColdMemory();
+    await stage.lab.shell(
+      source,
+      'until journalctl --unit=drayage-agent --output=cat | grep "$1" | grep -q "has run on"; do sleep 0.1; done',
+      id,
+    );
+    expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([destination]);
+    await endByHand(id, destination, isAnswered);
+    await stage.assertSound(destination, { onwards: source });
+  },
+);
 
 const isFaultServer = ([program = ""]: readonly string[]) => program.endsWith("/drayage-fault-server");
 

@@ -191,6 +191,15 @@ export class Stage {
     if (options.onwards !== undefined) await this.#moveOn(options.onwards);
   }
 
+  /** Waits until all that there is of the container on that node is frozen; there has to be some. */
+  async standsStill(node: string): Promise<void> {
+    const standing = async () => {
+      const tasks = await markedTasks(this.lab, node, this.container.mark);
+      return tasks.length > 0 && tasks.every(({ frozen }) => frozen) ? true : undefined;
+    };
+    await eventually(standing, { what: `the container on ${node} stands still`, deadlineMs: SETTLE_MS });
+  }
+
   /** The container has stopped: it is on `node`, which owns it, and nothing of it is anywhere else. */
   async assertStopped(node: string): Promise<void> {
     for (const each of this.lab.nodes) {

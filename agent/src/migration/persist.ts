@@ -11,12 +11,14 @@ export interface PersistOptions {
   readonly logger: Logger;
   /** Until the next attempt after this failure; two seconds if not given. */
   readonly pauseMs?: (error: DrayError) => number;
+  /** What a failure means, for the log. */
+  readonly complaint?: string;
 }
 
 /** Tries until it works. Rejects only when the agent stops. */
 export async function persist(
   body: () => Promise<void>,
-  { stopping, logger, pauseMs = () => PAUSE_MS }: PersistOptions,
+  { stopping, logger, pauseMs = () => PAUSE_MS, complaint = "the migration could not be ended" }: PersistOptions,
 ): Promise<void> {
   for (;;) {
     try {
@@ -24,7 +26,7 @@ export async function persist(
     } catch (thrown) {
       if (stopping.aborted) throw thrown;
       const error = toDrayError(thrown);
-      logger.error({ err: error }, "the migration could not be ended, trying again");
+      logger.error({ err: error }, `${complaint}, trying again`);
       await pause(pauseMs(error), stopping);
     }
   }

@@ -139,8 +139,7 @@ export class SourceMigration {
         return;
       case "sent":
       case "finishing":
-        this.refreezing = persist(() => ensureFrozen(this.context), persistence);
-        await this.refreezing;
+        await this.freezeAgain();
         this.awaitEnd();
         return;
       case "syncing":
@@ -158,13 +157,16 @@ export class SourceMigration {
   private awaitEnd(): void {
     const signal = AbortSignal.any([this.context.host.stopping, this.settled.signal]);
     this.watch.awaitVerdict();
-    void servePages(this.context, signal);
-    void followStarts(this.context, () => this.freezeAgain(), signal);
+    const ranOn = new AbortController();
+    void servePages(this.context, ranOn.signal, signal);
+    void followStarts(this.context, { hasRunOn: () => ranOn.abort(), freeze: () => this.freezeAgain() }, signal);
   }
 
+  /** Rejects only when the agent stops. */
   private async freezeAgain(): Promise<void> {
+    const options = { ...this.context.persistence, complaint: "the container could not be frozen again" };
     const before = this.refreezing.catch(() => undefined);
-    this.refreezing = before.then(() => ensureFrozen(this.context));
+    this.refreezing = before.then(() => persist(() => ensureFrozen(this.context), options));
     await this.refreezing;
   }
 

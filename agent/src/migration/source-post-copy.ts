@@ -7,7 +7,7 @@
  *             └──┘ connection lost, agent restarted: connects anew
  */
 import { pauseAtMost } from "@drayage/shared/concurrency/pause.ts";
-import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import { faultPoint } from "@drayage/shared/fault/fault-point.ts";
 import { openFrozenProcesses } from "../memory/frozen-processes.ts";
 import { PageSource } from "../post-copy/page-source.ts";
@@ -18,21 +18,26 @@ import { TRANSFER_KINDS } from "./transfer-kinds.ts";
 const RECONNECT_MS = 100;
 const RECONNECT_MOST_MS = 2000;
 
-/** Serves until the copy has everything, or the signal fires; never rejects. Precondition: frozen, `postCopy` is journaled. */
-export async function servePages(context: SourceContext, signal: AbortSignal): Promise<void> {
+/**
+ * Serves until the copy has everything, the migration has `ended` here, or the container `ranOn`: it is no more what was
+ * dumped. Never rejects. Precondition: frozen, `postCopy` is journaled.
+ */
+export async function servePages(context: SourceContext, ranOn: AbortSignal, ended: AbortSignal): Promise<void> {
   const { record, logger, transfer } = context;
   const { postCopy, frozen } = record.entry;
   if (postCopy === null || frozen === null) return;
+  const signal = AbortSignal.any([ranOn, ended]);
   let told = "";
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
+      if (await hasRunOn(context, frozen.pid)) break;
       const connection = await transfer.reconnect(postCopy, signal);
       await faultPoint("source.before-serving-pages");
       await serveOver(context, connection, signal);
       logger.info({ phase: "post-copy" }, "the copy needs no more of its memory");
       return;
     } catch (thrown) {
-      if (signal.aborted) return;
+      if (signal.aborted) break;
       const error = toDrayError(thrown);
       // As long as a link is cut it is the same each time.
       if (error.message !== told)
@@ -42,22 +47,23 @@ export async function servePages(context: SourceContext, signal: AbortSignal): P
       await pauseAtMost(Math.min(RECONNECT_MOST_MS, RECONNECT_MS * 2 ** attempt), signal);
     }
   }
+  if (ended.aborted) return;
+  await transfer.disconnect();
+  logger.error({ phase: "post-copy" }, "what was frozen here is no more, or has run on: the copy gets no memory of it");
+}
+
+/** After a start, or a reboot, it is another container's memory, whatever the pid. It was paused by Docker to be frozen. */
+async function hasRunOn({ container }: SourceContext, frozenPid: number): Promise<boolean> {
+  const inspect = await container.inspect();
+  return inspect?.State.Pid !== frozenPid || !inspect.State.Paused;
 }
 
 async function serveOver(
-  { host, record, container, transfer }: SourceContext,
+  { record, container, transfer }: SourceContext,
   connection: Awaited<ReturnType<SourceContext["transfer"]["reconnect"]>>,
   signal: AbortSignal,
 ): Promise<void> {
   const initPid = record.entry.frozen?.pid ?? 0;
-  const inspect = await container.inspect();
-  // After a start, or a reboot, it is another container's memory, whatever the pid.
-  if (inspect?.State.Pid !== initPid || !inspect.State.Paused) {
-    throw new DrayError("NOT_FOUND", "the processes that were frozen here are no more, or have run on", {
-      node: host.node,
-      remedy: "The copy cannot get what it lacks: end it with `docker kill`, and restore the container.",
-    });
-  }
   const { known, sentMemory } = transfer;
   const cgroup = await container.cgroup();
   const processes = await openFrozenProcesses({ cgroup, initPid, tracking: sentMemory?.tracking ?? null });

@@ -1,6 +1,7 @@
 import { createLogger } from "@drayage/shared/observe/logger.ts";
 import { expect, test } from "vitest";
 import type { DockerNotice, Filters } from "../docker/docker-port.ts";
+import type { SourceState } from "../journal/entry.ts";
 import type { SourceContext } from "./source-context.ts";
 import { followStarts } from "./source-starts.ts";
 
@@ -9,7 +10,9 @@ const START: DockerNotice = {
   event: { Type: "container", Action: "start", Actor: { ID: "c1", Attributes: {} }, timeNano: 1 },
 };
 
-function contextOf(notices: readonly DockerNotice[], asked: Filters[] = []) {
+/** What is done about these, in order, and what Docker was asked for. */
+async function done(state: SourceState, notices: readonly DockerNotice[]) {
+  const asked: Filters[] = [];
   const docker = {
     async *events(filters: Filters) {
       asked.push(filters);
@@ -17,24 +20,26 @@ function contextOf(notices: readonly DockerNotice[], asked: Filters[] = []) {
     },
   };
   const logger = createLogger({ level: "silent", part: "agent", node: "n1" });
-  return { host: { docker }, record: { entry: { dockerId: "c1" } }, logger } as unknown as SourceContext;
+  const record = { entry: { dockerId: "c1", state } };
+  const context = { host: { docker }, record, logger } as unknown as SourceContext;
+  const actions: string[] = [];
+  await followStarts(
+    context,
+    { hasRunOn: () => void actions.push("ran on"), freeze: async () => void actions.push("freeze") },
+    new AbortController().signal,
+  );
+  return { actions, asked };
 }
 
-test("it is frozen whenever it may have been set going, also when that was not seen", async () => {
-  const asked: Filters[] = [];
-  let frozen = 0;
-  const freeze = async () => void frozen++;
-  await followStarts(contextOf([{ kind: "resync" }, START, START], asked), freeze, new AbortController().signal);
-  expect(frozen).toBe(3);
+test("what was set going is frozen again, and no more what it was; what was missed is frozen, too", async () => {
+  const { actions, asked } = await done("sent", [{ kind: "resync" }, START]);
+  expect(actions).toEqual(["freeze", "ran on", "freeze"]);
   expect(asked).toEqual([{ type: ["container"], event: ["start", "unpause"], container: ["c1"] }]);
 });
 
-test("what fails once is tried again with the next event", async () => {
-  let attempts = 0;
-  const freeze = async () => {
-    attempts++;
-    throw new Error("gone");
-  };
-  await followStarts(contextOf([START, START]), freeze, new AbortController().signal);
-  expect(attempts).toBe(2);
-});
+test.each(["aborting", "finishing"] as const)(
+  "in %s it is the migration that sets it going, or ends it",
+  async (state) => {
+    expect((await done(state, [{ kind: "resync" }, START])).actions).toEqual([]);
+  },
+);

@@ -7,25 +7,28 @@ import type { SourceContext } from "./source-context.ts";
 
 const EVENTS = { type: ["container"], event: ["start", "unpause"] };
 
-/**
- * Calls `freeze` whenever the container may have been set going, until the signal fires; never rejects. A failure is
- * told, and tried again with the next event.
- */
+export interface StartActions {
+  /** What the processes are now is not what they were when they were dumped. */
+  hasRunOn(): void;
+  /** Idempotent; rejects only when the agent stops. */
+  freeze(): Promise<void>;
+}
+
+/** In `sent`, until the signal fires: the way back and the end set it going, or stop it, themselves. Never rejects. */
 export async function followStarts(
   { host, record, logger }: Pick<SourceContext, "host" | "record" | "logger">,
-  freeze: () => Promise<void>,
+  actions: StartActions,
   signal: AbortSignal,
 ): Promise<void> {
   try {
     for await (const notice of host.docker.events({ ...EVENTS, container: [record.entry.dockerId] }, signal)) {
-      if (notice.kind === "event")
-        logger.warn(
-          { event: notice.event.Action },
-          "somebody has set the container going that stands still for its copy",
-        );
-      await freeze().catch((thrown: unknown) => {
-        if (!signal.aborted) logger.error({ err: toDrayError(thrown) }, "the container could not be frozen again");
-      });
+      if (record.entry.state !== "sent") continue;
+      if (notice.kind === "event") {
+        const { Action: event } = notice.event;
+        logger.warn({ event }, "somebody has set the container going that stands still for its copy");
+        actions.hasRunOn();
+      }
+      await actions.freeze();
     }
   } catch (thrown) {
     if (!signal.aborted) logger.error({ err: toDrayError(thrown) }, "starts of the container are not noticed any more");

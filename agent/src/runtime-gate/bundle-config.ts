@@ -52,7 +52,8 @@ export function patchBundleConfig(json: string, patch: BundlePatch): string {
 
 /**
  * CRIU's configuration file for a restore; `=` where CRIU 3 and 4 want it. Nothing about network locks: what the dump
- * did is in the images, and CRIU up to 4.1.1 dies of that option where runc names the file.
+ * did is in the images, and CRIU may die of that option where runc names the file (4.1.1 does: it looks for its own
+ * arguments then, and has none).
  */
 export function criuRestoreConfig(actionScriptPath: string, further: readonly string[]): string {
   const lines = [

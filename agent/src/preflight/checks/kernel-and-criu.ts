@@ -12,8 +12,8 @@ import type { PipeFacts, SourceFacts } from "../source-facts.ts";
 /** Kernels from 6.16 on have socket options and a vDSO that older CRIU cannot read. */
 const NEW_KERNEL = [6, 16] as const;
 const CRIU_FOR_NEW_KERNEL = 40_200;
-/** Older ones were never tried. */
-const CRIU_OLDEST = 31_700;
+/** The first that can do without a network lock of its own. None before 4.1.1 was tried. */
+const CRIU_OLDEST = 31_900;
 /** Of `criu check --feature`. */
 const TIME_NAMESPACES = "timens";
 /** Lazy restore moves pages through pipes of this size. */

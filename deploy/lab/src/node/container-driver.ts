@@ -50,7 +50,7 @@ export class ContainerDriver implements NodeDriver {
   }
 
   async prepare(suite: Suite, progress: Progress, signal?: AbortSignal): Promise<string> {
-    return ensureRootfs(nodeRecipe(suite, "host's"), progress, signal);
+    return ensureRootfs(nodeRecipe(suite, "host"), progress, signal);
   }
 
   async start(spec: NodeSpec, signal?: AbortSignal): Promise<void> {

@@ -98,13 +98,13 @@ const SILENCED_UNITS = [
 ];
 
 /** For nodes on the host's kernel, or on the suite's own: that has the CRIU that goes with it. */
-export function nodeRecipe(suite: Suite, kernel: "host's" | "suite's"): Recipe {
+export function nodeRecipe(suite: Suite, kernel: "host" | "own"): Recipe {
   return {
     name: `node-${suite}`,
     suite,
     variant: "minbase",
     packages: NODE_PACKAGES,
-    ...(suite === "forky" || kernel === "suite's" ? {} : { pinned: { suite: "forky", packages: CRIU_PACKAGES } }),
+    ...(suite === "forky" || kernel === "own" ? {} : { pinned: { suite: "forky", packages: CRIU_PACKAGES } }),
     excluded: DOCUMENTATION,
     files: {
       "/etc/systemd/system/lab-network.service": NETWORK_UNIT,

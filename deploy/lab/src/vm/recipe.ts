@@ -110,7 +110,7 @@ exec switch_root /target /sbin/init
 `;
 
 export function vmRecipe(suite: Suite): VmRecipe {
-  const node = nodeRecipe(suite, "suite's");
+  const node = nodeRecipe(suite, "own");
   return {
     name: `vm-${suite}`,
     root: {
