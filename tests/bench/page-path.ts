@@ -3,17 +3,17 @@
  * receiver in a process each, same certificates, cipher and content.
  *
  * The content is noise: what the page path saves by compression says nothing of the path. `half` is half noise, half
- * one byte, in turns of 512 KiB, which is what the downtime benchmark moves; there the ratio says what compression is
- * worth.
+ * one byte, in turns of 512 KiB, which is what the downtime benchmark moves; there the ratio says what leaving pages
+ * out is worth. `words` is words among noise, of which compression saves some 40 %: it may not make the path slower.
  *
  * With --connections the page path has so many lanes, a thread each at both ends. Processor time is told of the whole
  * process and of its main thread, which is what one core has to carry: on a machine with few cores the rate says nothing
  * of what lanes are worth, the main thread's time does.
  *
- * usage: page-path.ts [--bytes 1073741824] [--rounds 7] [--content noise|half] [--connections 1] [--directory /dev/shm]
+ * usage: page-path.ts [--bytes 1073741824] [--rounds 7] [--content noise|half|words] [--connections 1] [--directory /dev/shm]
  *                     [--output DIR]
  *
- * Needs no lab. Writes page-path.json, page-path.md and page-path.svg, for `half` page-path-half.*, with lanes
+ * Needs no lab. Writes page-path.json, page-path.md and page-path.svg, for `half` page-path-half.* and so on, with lanes
  * page-path-N-connections.*; prints the JSON without the samples.
  */
 import { type ChildProcess, fork } from "node:child_process";
@@ -45,7 +45,7 @@ const totalBytes = Number(values.bytes);
 const rounds = Number(values.rounds);
 const connections = Number(values.connections);
 const { content } = values;
-if (content !== "noise" && content !== "half") throw new Error(`--content ${content}: noise or half`);
+if (!["noise", "half", "words"].includes(content)) throw new Error(`--content ${content}: noise, half or words`);
 
 buildAddon();
 const authority = await createAuthority("bench");
@@ -124,9 +124,21 @@ function ask(process: ChildProcess, order: Order): Promise<Answer> {
   });
 }
 
+/** Half of it, in pieces of a record's length, becomes words of a vocabulary. */
+function writeWords(period: Buffer): void {
+  const vocabulary = Array.from({ length: 1024 }, (_, word) => Buffer.from(`word-${word * word} `));
+  for (let at = 0; at < period.length; at += 512) {
+    for (let end = at; end < at + 256; ) {
+      const word = vocabulary[period.readUInt16LE(end) % vocabulary.length] as Buffer;
+      end += word.copy(period, end);
+    }
+  }
+}
+
 async function writeSource(path: string, bytes: number): Promise<void> {
   const period = randomFillSync(Buffer.alloc(PERIOD_BYTES));
   if (content === "half") for (let at = 0; at < PERIOD_BYTES; at += MIB) period.fill("x", at, at + MIB / 2);
+  if (content === "words") writeWords(period);
   const handle = await open(path, "w");
   for (let at = 0; at < bytes; at += PERIOD_BYTES) {
     await handle.write(period, 0, Math.min(PERIOD_BYTES, bytes - at));

@@ -5,6 +5,8 @@ import { describe, expect, test } from "vitest";
 import { DrayError } from "../errors/dray-error.ts";
 import { type ContentType, decompress, FrameCompressor, PACKING_BYTES } from "./compression.ts";
 import { contentSeed, DATA_BYTES } from "./frame.ts";
+import type { SendingCost } from "./sending-cost.ts";
+import { toughContent } from "./testing/tough-content.ts";
 
 /** Repeats itself, and has no page of one byte. */
 const text = Buffer.from("a page of words, ".repeat(DATA_BYTES / 16)).subarray(0, DATA_BYTES);
@@ -17,10 +19,10 @@ interface Made {
   readonly crc: number;
 }
 
-function compress(content: Buffer, compressor = new FrameCompressor()): Made {
+function compress(content: Buffer, compressor = new FrameCompressor(), cost?: SendingCost): Made {
   const space = Buffer.alloc(PACKING_BYTES);
   content.copy(space);
-  const { type, bytes, crc } = compressor.compress(space, content.length, STREAM_ID);
+  const { type, bytes, crc } = compressor.compress(space, { bytes: content.length, streamId: STREAM_ID, cost });
   return { type, payload: space.subarray(0, bytes), crc };
 }
 
@@ -81,6 +83,61 @@ describe("frames", () => {
     };
     expect(skipped()).toBeGreaterThan(0);
     expect(skipped()).toBe(0);
+  });
+});
+
+describe("whether a frame is compressed is a matter of the link:", () => {
+  const tough = toughContent(DATA_BYTES);
+  /** Attempts seem to take half a millisecond each, so a byte that of DATA_BYTES. */
+  const clock = () => {
+    let nowMs = 0;
+    return () => {
+      nowMs += 0.5;
+      return nowMs;
+    };
+  };
+  const attemptMs = 0.5 / DATA_BYTES;
+  const cost = (processor: number, wait: number) => ({ processorMs: processor * attemptMs, waitMs: wait * attemptMs });
+
+  test.each([
+    ["a link as fast as the processors", tough, cost(0.5, 0), "data"],
+    ["a link that one waits for eight times as long as for an attempt", tough, cost(0.5, 8), "data"],
+    ["a link that one waits for twelve times as long as for an attempt", tough, cost(0.5, 12), "compressedData"],
+    ["content that is nearly all saved, on a fast link", text, cost(0.7, 0), "compressedData"],
+    ["content that is nearly all saved, on a faster one", text, cost(0.6, 0), "data"],
+  ])("%s", (_what, content, link, type) => {
+    expect(compress(content, new FrameCompressor(clock()), link).type).toBe(type);
+  });
+
+  test("content of which little can be saved, wherever it lies", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 1023 }), (from) => {
+        const content = Buffer.from(tough.subarray(from));
+        expect(compress(content, new FrameCompressor(clock()), cost(0.5, 100)).type).toBe("compressedData");
+      }),
+    );
+  });
+
+  test("attempts that did not pay become rare, and are many again when the link is slow", () => {
+    const compressor = new FrameCompressor(clock());
+    const compressedOf = (frames: number, link: SendingCost) =>
+      Array.from({ length: frames }, () => compress(tough, compressor, link).type).filter((type) => type !== "data")
+        .length;
+    expect(compressedOf(200, cost(0.5, 0))).toBe(0);
+    expect(compressedOf(200, cost(0.5, 100))).toBeGreaterThanOrEqual(200 - 64);
+  });
+
+  test("an attempt that was interrupted is not held against the next", () => {
+    const takesMs = [0.5, 0.5, 0.5, 1, 0.5];
+    let nowMs = 0;
+    let calls = 0;
+    const compressor = new FrameCompressor(() => {
+      calls += 1;
+      if (calls % 2 === 0) nowMs += takesMs[calls / 2 - 1] ?? 0;
+      return nowMs;
+    });
+    const types = takesMs.map(() => compress(text, compressor, cost(0.8, 0)).type);
+    expect(types).toEqual(takesMs.map(() => "compressedData"));
   });
 });
 

@@ -3,14 +3,17 @@
  * compressed if it looks as if that were worth it. Memory is either full of repetitions or does not compress at all,
  * so a look at a few bytes decides; content that does not compress costs next to nothing.
  *
- * zstd at a fast level takes no more processor time than encrypting, sending, receiving and decrypting the bytes that
- * it saves, so it costs nothing on a fast network and shortens the way over a slow one.
+ * zstd at a fast level takes about the processor time of encrypting, sending, receiving and decrypting the bytes that it
+ * saves, if it saves most of them. So whether it pays is a matter of the link: what the saved bytes would have cost on
+ * their way, the wait for a slow link above all, against the time that the attempts take. The frames of a fast link
+ * are compressed if little is left of them, those of a slow one if anything is saved.
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { DrayError } from "../errors/dray-error.ts";
 import { crc32 } from "./crc.ts";
 import { freeMemory } from "./free-memory.ts";
 import { contentSeed, DATA_BYTES, type Frame } from "./frame.ts";
+import type { SendingCost } from "./sending-cost.ts";
 import { DESCRIPTION_BYTES, packPages, unpackPages } from "./uniform-pages.ts";
 
 /** Types of the frames that carry content. */
@@ -25,12 +28,20 @@ const LEVEL = -5;
 const WINDOW_LOG = 18;
 /** What does not compress becomes this much larger at most; in one piece the result needs no joining. */
 const GROWTH_LIMIT_BYTES = 1024;
-/** A compressed frame must be smaller than this share of the packed one, or it is sent without. */
+/** As long as the link is not known, a compressed frame must be smaller than this share of the packed one. */
 const WORTH_SHARE = 0.6;
+/** The receiver decrypts what the sender encrypts, in about the same time. */
+const ENDS = 2;
+/** What it takes to compress and decompress, in the time of compressing alone. */
+const WAY_AND_BACK = 1.3;
+/** How much one that took longer than those before it counts: the scheduler interrupts some, and the first is slow. */
+const NEW_SHARE = 1 / 8;
 /** Smaller payloads save less than the attempt costs. */
 const SMALLEST_BYTES = 4096;
 /** Bytes of a payload that are looked at; noise of that many looks like noise, a hundred thousand to one. */
 const SAMPLE_BYTES = 256;
+/** They lie so much closer than that many would. */
+const STRIDE_SHARE = 0.96;
 /** How much likelier than by chance two bytes of the sample are equal, from where an attempt is made. */
 const WORTH_LIKENESS = 2;
 /** After attempts that failed, this many frames at most are sent without one. */
@@ -39,18 +50,33 @@ const SKIP_LIMIT_FRAMES = 64;
 /** Makes the frames of one file smaller, and learns from what does not work. */
 export class FrameCompressor {
   readonly #counts = new Uint16Array(256);
+  readonly #nowMs: () => number;
+  /** Milliseconds for a byte of content. */
+  #attemptMs: number | undefined;
   #skippedAfterFailure = 0;
   #framesToSkip = 0;
 
+  constructor(nowMs: () => number = () => performance.now()) {
+    this.#nowMs = nowMs;
+  }
+
   /**
-   * Works on the first `bytes` of `space`, in place; `space` must have room for PACKING_BYTES. Also returns the frame's
-   * checksum, taken of the content before anything is done with it.
+   * Works on the first `bytes` of `space`, in place; `space` must have room for PACKING_BYTES. `cost`: of the way that
+   * the frame will take, if it is known. Also returns the frame's checksum, taken of the content before anything is done
+   * with it.
    */
-  compress(space: Buffer, bytes: number, streamId: number): { type: ContentType; bytes: number; crc: number } {
+  compress(
+    space: Buffer,
+    {
+      bytes,
+      streamId,
+      cost,
+    }: { readonly bytes: number; readonly streamId: number; readonly cost?: SendingCost | undefined },
+  ): { type: ContentType; bytes: number; crc: number } {
     const seed = contentSeed(streamId, bytes);
     if (bytes < SMALLEST_BYTES) return { type: "data", bytes, crc: crc32(space.subarray(0, bytes), seed) };
     const packed = packPages(space, bytes, seed);
-    const compressedBytes = this.#compressPacked(space.subarray(0, packed.bytes), packed.literalBytes);
+    const compressedBytes = this.#compressPacked(space.subarray(0, packed.bytes), packed.literalBytes, cost);
     if (compressedBytes > 0) return { type: "compressedData", bytes: compressedBytes, crc: packed.crc };
     if (packed.literalBytes < bytes) return { type: "packedData", bytes: packed.bytes, crc: packed.crc };
     // Without a page left out the content lies where it lay.
@@ -58,18 +84,20 @@ export class FrameCompressor {
   }
 
   /** Returns 0 if the payload was left as it was. */
-  #compressPacked(payload: Buffer, literalBytes: number): number {
+  #compressPacked(payload: Buffer, literalBytes: number, cost: SendingCost | undefined): number {
     if (literalBytes < SMALLEST_BYTES || this.#likeness(payload.subarray(0, literalBytes)) < WORTH_LIKENESS) return 0;
     if (this.#framesToSkip > 0) {
       this.#framesToSkip -= 1;
       return 0;
     }
+    const beganMs = this.#nowMs();
     const compressed = zstdCompressSync(payload, {
       chunkSize: PACKING_BYTES + GROWTH_LIMIT_BYTES,
       params: { [constants.ZSTD_c_compressionLevel]: LEVEL, [constants.ZSTD_c_windowLog]: WINDOW_LOG },
     });
     const { length } = compressed;
-    const worth = length < payload.length * WORTH_SHARE;
+    this.#learn((this.#nowMs() - beganMs) / payload.length);
+    const worth = this.#pays(payload.length, length, cost);
     if (worth) payload.set(compressed);
     freeMemory(compressed);
     this.#skippedAfterFailure = worth ? 0 : Math.min(SKIP_LIMIT_FRAMES, 2 * this.#skippedAfterFailure + 1);
@@ -77,11 +105,23 @@ export class FrameCompressor {
     return worth ? length : 0;
   }
 
+  /** Less is believed at once. */
+  #learn(attemptMs: number): void {
+    const known = this.#attemptMs ?? attemptMs;
+    this.#attemptMs = attemptMs < known ? attemptMs : known + NEW_SHARE * (attemptMs - known);
+  }
+
+  #pays(payloadBytes: number, compressedBytes: number, cost: SendingCost | undefined): boolean {
+    if (cost === undefined) return compressedBytes < payloadBytes * WORTH_SHARE;
+    const savedMs = (payloadBytes - compressedBytes) * (ENDS * cost.processorMs + cost.waitMs);
+    return savedMs > payloadBytes * WAY_AND_BACK * (this.#attemptMs as number);
+  }
+
   /** How much likelier two bytes are equal than in random data: 1 for noise, 256 for one byte over and over. */
   #likeness(payload: Buffer): number {
     const counts = this.#counts.fill(0);
-    // Odd, so that it falls on all places of pages and of most records in them.
-    const stride = Math.floor(payload.length / SAMPLE_BYTES) | 1;
+    // Odd, and no neighbour of a power of two, so that it falls on all places of pages and of most records in them.
+    const stride = Math.floor((STRIDE_SHARE * payload.length) / SAMPLE_BYTES) | 1;
     let samples = 0;
     for (let at = 0; at < payload.length; at += stride) {
       const byte = payload[at] as number;

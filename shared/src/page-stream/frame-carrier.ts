@@ -3,6 +3,7 @@ import { FrameCompressor, PACKING_BYTES } from "./compression.ts";
 import { HEADER_BYTES, sealContent } from "./frame.ts";
 import type { FramedSocket } from "./framed-socket.ts";
 import type { Message } from "./messages.ts";
+import type { SendingCost } from "./sending-cost.ts";
 
 /** Memory for a frame of content: the header's place, then the content's, with what packing needs. */
 export const SPACE_BYTES = HEADER_BYTES + PACKING_BYTES;
@@ -38,7 +39,7 @@ export class SocketCarrier implements FrameCarrier {
   }
 
   async sendContent(streamId: number, space: Buffer, bytes: number): Promise<SentContent> {
-    const { frame, crc } = sealSpace(this.#compressor, { streamId, space, bytes });
+    const { frame, crc } = sealSpace(this.#compressor, { streamId, space, bytes, cost: this.#socket.sendingCost });
     await this.#socket.writeData(frame);
     return { space, crc };
   }
@@ -48,12 +49,20 @@ export class SocketCarrier implements FrameCarrier {
   }
 }
 
+export interface FilledSpace {
+  readonly streamId: number;
+  readonly space: Buffer;
+  readonly bytes: number;
+  /** Of the way that the frame will take. */
+  readonly cost: SendingCost | undefined;
+}
+
 /** Makes a frame of the content, in place. */
 export function sealSpace(
   compressor: FrameCompressor,
-  { streamId, space, bytes }: { readonly streamId: number; readonly space: Buffer; readonly bytes: number },
+  { streamId, space, bytes, cost }: FilledSpace,
 ): { frame: Buffer; crc: number } {
-  const made = compressor.compress(space.subarray(HEADER_BYTES), bytes, streamId);
+  const made = compressor.compress(space.subarray(HEADER_BYTES), { bytes, streamId, cost });
   sealContent(space, { type: made.type, streamId, payloadBytes: made.bytes, crc: made.crc });
   return { frame: space.subarray(0, HEADER_BYTES + made.bytes), crc: made.crc };
 }

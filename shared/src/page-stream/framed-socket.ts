@@ -17,6 +17,7 @@ import { BufferPool } from "./buffer-pool.ts";
 import { freeMemory } from "./free-memory.ts";
 import { DATA_BYTES, type Frame, FrameDecoder } from "./frame.ts";
 import { encodeMessage, type Message, type MessageType } from "./messages.ts";
+import { type SendingCost, SendingMeter } from "./sending-cost.ts";
 
 const TICKS_OF_SILENCE = 5;
 const DATA_FRAMES_UNDER_WAY = 2;
@@ -55,6 +56,7 @@ export class FramedSocket {
   #limit: BandwidthLimit | undefined;
   /** The frame whose turn it is, until the bandwidth limit lets it through. */
   #held: { readonly next: Waiting; readonly timer: NodeJS.Timeout } | undefined;
+  readonly #meter = new SendingMeter();
   #heartbeat: NodeJS.Timeout;
   #silentTicks = 0;
   #wroteSinceTick = false;
@@ -76,6 +78,16 @@ export class FramedSocket {
   /** Bytes of frames written so far, before TLS. */
   get wireBytes(): number {
     return this.#wireBytes;
+  }
+
+  /** Of data frames; undefined as long as too little was sent to tell. */
+  get sendingCost(): SendingCost | undefined {
+    return this.#meter.cost;
+  }
+
+  /** A frame has waited so long for a bandwidth cap before it came here. */
+  heldBefore(waitMs: number): void {
+    this.#meter.held(waitMs);
   }
 
   get ended(): boolean {
@@ -189,6 +201,7 @@ export class FramedSocket {
       this.#pump();
     }, waitMs);
     this.#held = { next, timer };
+    this.#meter.waiting(true);
   }
 
   #release(): Waiting | undefined {
@@ -199,15 +212,20 @@ export class FramedSocket {
   }
 
   #write(next: Waiting): void {
+    const { length } = next.frame;
     this.#underWay.add(next);
     this.#wroteSinceTick = true;
-    this.#wireBytes += next.frame.length;
+    this.#wireBytes += length;
+    const beganMs = performance.now();
     this.#socket.write(next.frame, (error) => {
       this.#underWay.delete(next);
+      this.#meter.waiting(this.#underWay.size > 0 || this.#held !== undefined);
       if (error) next.failed(error);
       else next.written();
       this.#pump();
     });
+    this.#meter.sent(length, performance.now() - beganMs);
+    this.#meter.waiting(true);
   }
 
   #receive(chunk: Buffer): void {

@@ -45,7 +45,7 @@ import { encodeFrame, type Frame } from "./frame.ts";
 import type { JsonValue } from "./transfer-types.ts";
 
 /** Versions of the conversation; a frame's own version says how to read frames. */
-export const PROTOCOL_VERSIONS: readonly number[] = [10];
+export const PROTOCOL_VERSIONS: readonly number[] = [11];
 /** Unread bytes that one stream may have under way. */
 export const WINDOW_BYTES = 8 * 1024 * 1024;
 /** Files under way at one time; a sender with more waits for a free place. */

@@ -14,6 +14,7 @@ import { type Identity, tlsClientOptions } from "../identity/identity.ts";
 import { encodeFrame, FrameDecoder } from "./frame.ts";
 import { decodeMessage, encodeMessage, PROTOCOL_VERSIONS, STREAM_LIMIT } from "./messages.ts";
 import { storeFile } from "./store-file.ts";
+import { toughContent } from "./testing/tough-content.ts";
 import { connectTransfer } from "./transfer-client.ts";
 import { startTransferServer } from "./transfer-server.ts";
 import { createTransferToken } from "./token.ts";
@@ -216,6 +217,18 @@ describe("content", () => {
     expect(produced).toBeLessThan(16);
     release.resolve();
     expect((await slow).bytes).toBe(32 * 1024 * 1024);
+  });
+
+  test("content of which little can be saved takes less of a slow link, and is left as it is on a fast one", async () => {
+    authorise(async ({ content }) => sha(content));
+    const bytes = toughContent(5_000_000);
+    for (const limited of [false, true]) {
+      const connection = await dial(limited ? { bandwidthLimitBytesPerSecond: 4_000_000 } : {});
+      const { reply } = await connection.send({ kind: "k", name: "n" }, Readable.from([bytes]));
+      expect(reply).toBe(shaOf(bytes));
+      if (limited) expect(connection.wireBytes).toBeLessThan(0.96 * bytes.length);
+      else expect(connection.wireBytes).toBeGreaterThan(bytes.length);
+    }
   });
 
   test("the bandwidth cap holds and can be lifted", async () => {

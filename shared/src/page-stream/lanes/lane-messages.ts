@@ -46,10 +46,20 @@ export type LaneThreadReport =
   | { readonly kind: "incident"; readonly message: string; readonly details: Record<string, unknown> }
   | LaneArrival;
 
+/** To a lane that has dialled. */
+export interface LaneContent {
+  readonly kind: "content";
+  readonly streamId: number;
+  /** Has room for packing, see frame-carrier.ts. */
+  readonly space: ArrayBuffer;
+  readonly bytes: number;
+  /** How long the bandwidth cap of all lanes has kept it waiting. */
+  readonly heldMs: number;
+}
+
 /** To a lane. */
 export type LaneOrder =
-  /** Of one that has dialled: content in a space that has room for packing, see frame-carrier.ts. */
-  | { readonly kind: "content"; readonly streamId: number; readonly space: ArrayBuffer; readonly bytes: number }
+  | LaneContent
   /** Of one that has dialled: a whole frame. */
   | { readonly kind: "message"; readonly frame: Uint8Array }
   /** Of one that has arrived. */

@@ -12,6 +12,7 @@ import { type Identity, tlsClientOptions } from "../../identity/identity.ts";
 import { chainDigest, encodeFrame, type Frame, FrameDecoder } from "../frame.ts";
 import { IncomingContent } from "../incoming-file.ts";
 import { decodeMessage, encodeMessage, LANE_STREAMS, PROTOCOL_VERSIONS } from "../messages.ts";
+import { toughContent } from "../testing/tough-content.ts";
 import { createTransferToken } from "../token.ts";
 import { connectTransfer } from "../transfer-client.ts";
 import { startTransferServer } from "../transfer-server.ts";
@@ -201,6 +202,14 @@ describe("content", () => {
     expect(noiseBytes).toBeGreaterThan(1_000_000);
     expect(noiseBytes).toBeLessThan(1_010_000);
     expect(textBytes).toBeLessThan(100_000);
+  });
+
+  test("of which little can be saved is made smaller where a cap makes the link slow", async () => {
+    authorise();
+    const connection = await dial({ bandwidthLimitBytesPerSecond: 4_000_000 });
+    const bytes = toughContent(8_000_000);
+    expect((await stripe(connection, Readable.from([bytes]))).reply).toEqual(digestOf(bytes));
+    expect(connection.wireBytes).toBeLessThan(0.96 * bytes.length);
   });
 
   test("of a lane that is far ahead waits for the others, and is not lost", async () => {

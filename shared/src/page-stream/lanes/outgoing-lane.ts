@@ -41,8 +41,14 @@ export function dialLane(identity: Identity, dial: LaneDial): void {
   function onOrder(order: LaneOrder): void {
     if (order.kind === "message") void send(Buffer.from(order.frame));
     else if (order.kind === "content") {
-      const { space, streamId, bytes } = order;
-      const { frame, crc } = sealSpace(compressor, { streamId, space: Buffer.from(space), bytes });
+      const { space, streamId, bytes, heldMs } = order;
+      socket.heldBefore(heldMs);
+      const { frame, crc } = sealSpace(compressor, {
+        streamId,
+        space: Buffer.from(space),
+        bytes,
+        cost: socket.sendingCost,
+      });
       void send(frame, { space, crc });
     }
   }

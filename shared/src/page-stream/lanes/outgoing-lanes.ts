@@ -39,6 +39,8 @@ export class OutgoingLanes implements FrameCarrier {
   readonly #waiting: Waiting[] = [];
   #limit: BandwidthLimit | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Since when the first that waits has done so for the limit. */
+  #heldSinceMs: number | undefined;
   #turn = 0;
   #wireBytes = 0;
   #ended: DrayError | undefined;
@@ -113,18 +115,21 @@ export class OutgoingLanes implements FrameCarrier {
   #pump(): void {
     clearTimeout(this.#timer);
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
-      const waitMs = this.#limit?.take(0, performance.now()) ?? 0;
+      const nowMs = performance.now();
+      const waitMs = this.#limit?.take(0, nowMs) ?? 0;
       if (waitMs > 0) {
+        this.#heldSinceMs ??= nowMs;
         this.#timer = setTimeout(() => this.#pump(), waitMs);
         return;
       }
       this.#waiting.shift();
-      this.#dealContent(next);
+      this.#dealContent(next, nowMs - (this.#heldSinceMs ?? nowMs));
+      this.#heldSinceMs = undefined;
     }
   }
 
   /** How much smaller it becomes is known when it has gone; until then it counts as what it is. */
-  #dealContent({ streamId, space, bytes, sent, failed }: Waiting): void {
+  #dealContent({ streamId, space, bytes, sent, failed }: Waiting, heldMs: number): void {
     this.#limit?.take(bytes, performance.now());
     const memory = space.buffer as ArrayBuffer;
     const onSent = ({ wireBytes, content }: Sent) => {
@@ -133,7 +138,8 @@ export class OutgoingLanes implements FrameCarrier {
       if (content !== undefined) sent({ space: Buffer.from(content.space), crc: content.crc });
       this.#pump();
     };
-    this.#nextLane().deal({ kind: "content", streamId, space: memory, bytes }, [memory], { sent: onSent, failed });
+    const order = { kind: "content", streamId, space: memory, bytes, heldMs } as const;
+    this.#nextLane().deal(order, [memory], { sent: onSent, failed });
   }
 
   #nextLane(): Lane {
