@@ -96,6 +96,15 @@ describe("on a source that stands still for its copy", () => {
     });
   });
 
+  test.runIf(isChosen(true))("docker unpause before everything was sent: the switch ends, and it runs", async () => {
+    const { reason } = await play(stage, {
+      hold: { role: "source", point: "source.after-dump" },
+      during: async ({ actors: { source } }) => void (await stage.lab.docker(source, "unpause", NAME)),
+      outcomes: ["rolled_back"],
+    });
+    expect(reason).toContain("was set going while it was dumped (unpause)");
+  });
+
   test.runIf(isChosen(false))("docker kill and docker start: it stands still, and is given up", async () => {
     await underRunc();
     await play(stage, {

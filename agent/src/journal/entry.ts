@@ -65,6 +65,8 @@ export const SourceEntry = z.object({
     })
     .nullable()
     .default(null),
+  /** It was set going after its dump: what it has in memory is no more what its copy lacks. */
+  ranOn: z.boolean().default(false),
   /** How long the container stood still before it ran here again; known when `aborted`. */
   frozenMs: z.number().default(0),
 });

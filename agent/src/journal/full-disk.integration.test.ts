@@ -24,7 +24,17 @@ afterEach(async () => {
 function entry(migrationId: string, state: SourceEntry["state"]): SourceEntry {
   const error = "e".repeat(5000);
   const common = { uuid: "u", containerName: "redis", epoch: 1, peerNode: "n2", atMs: 1, error };
-  return { ...common, role: "source", migrationId, state, dockerId: "d", frozen: null, frozenMs: 0, postCopy: null };
+  return {
+    ...common,
+    role: "source",
+    migrationId,
+    state,
+    dockerId: "d",
+    frozen: null,
+    frozenMs: 0,
+    postCopy: null,
+    ranOn: false,
+  };
 }
 
 async function fill(): Promise<void> {

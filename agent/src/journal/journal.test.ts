@@ -23,6 +23,7 @@ function entry(state: SourceEntry["state"], error = ""): SourceEntry {
     frozen: null,
     frozenMs: 0,
     postCopy: null,
+    ranOn: false,
   };
 }
 

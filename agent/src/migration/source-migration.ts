@@ -43,6 +43,7 @@ export class SourceMigration {
   private isCalledOff = false;
   /** Freezing anew, after a restart of the agent or a start of the container: a revival must not be overtaken by it. */
   private refreezing: Promise<unknown> = Promise.resolve();
+  private readonly ranOn = new AbortController();
   /** Ends the wait for a verdict when an order has brought one. */
   private readonly settled = new AbortController();
 
@@ -140,6 +141,7 @@ export class SourceMigration {
       case "sent":
       case "finishing":
         await this.freezeAgain();
+        this.followStarts();
         this.awaitEnd();
         return;
       case "syncing":
@@ -155,11 +157,38 @@ export class SourceMigration {
 
   /** In `sent`: it stands still, and the copy fetches its memory from here, until the migration has ended here. */
   private awaitEnd(): void {
-    const signal = AbortSignal.any([this.context.host.stopping, this.settled.signal]);
     this.watch.awaitVerdict();
-    const ranOn = new AbortController();
-    void servePages(this.context, ranOn.signal, signal);
-    void followStarts(this.context, { hasRunOn: () => ranOn.abort(), freeze: () => this.freezeAgain() }, signal);
+    void servePages(this.context, this.ranOn.signal, this.untilEnded());
+  }
+
+  private followStarts(): void {
+    const actions = { hasRunOn: (event: string) => this.hasRunOn(event), freeze: () => this.freezeAgain() };
+    void followStarts(this.context, actions, this.untilEnded());
+  }
+
+  private untilEnded(): AbortSignal {
+    return AbortSignal.any([this.context.host.stopping, this.settled.signal]);
+  }
+
+  private async hasRunOn(event: string): Promise<void> {
+    const { host, record, persistence } = this.context;
+    this.ranOn.abort();
+    const spoilt = new DrayError(
+      "FREEZE_FAILED",
+      `${this.entry.containerName} was set going while it was dumped (${event})`,
+      {
+        node: host.node,
+        remedy: "Do not start or unpause a container that is being moved; it runs on, migrate again.",
+      },
+    );
+    // A switch that has come to its end all the same leaves it `sent`.
+    await this.switchRun?.cancel(spoilt);
+    if (this.entry.state !== "sent") return;
+    await this.freezeAgain();
+    // For the next process of the agent: whoever pauses it now makes it look as it was.
+    await persist(async () => {
+      if (this.entry.state === "sent") await record.transition("sent", { ranOn: true });
+    }, persistence);
   }
 
   /** Rejects only when the agent stops. */
@@ -184,6 +213,7 @@ export class SourceMigration {
         remedy: "The agent was restarted, or the migration is being rolled back; migrate again.",
       });
     }
+    this.followStarts();
     try {
       const result = await switchSource(this.context, transfer.connection, order, report, signal);
       this.awaitEnd();

@@ -20,7 +20,7 @@ const RECONNECT_MOST_MS = 2000;
 
 /**
  * Serves until the copy has everything, the migration has `ended` here, or the container `ranOn`: it is no more what was
- * dumped. Never rejects. Precondition: frozen, `postCopy` is journaled.
+ * dumped. Never rejects. Precondition: `sent`, frozen, `postCopy` is journaled.
  */
 export async function servePages(context: SourceContext, ranOn: AbortSignal, ended: AbortSignal): Promise<void> {
   const { record, logger, transfer } = context;
@@ -47,13 +47,15 @@ export async function servePages(context: SourceContext, ranOn: AbortSignal, end
       await pauseAtMost(Math.min(RECONNECT_MOST_MS, RECONNECT_MS * 2 ** attempt), signal);
     }
   }
-  if (ended.aborted) return;
+  // On the way back, and at the end, it is the migration that sets it going or removes it.
+  if (ended.aborted || record.entry.state !== "sent") return;
   await transfer.disconnect();
   logger.error({ phase: "post-copy" }, "what was frozen here is no more, or has run on: the copy gets no memory of it");
 }
 
 /** After a start, or a reboot, it is another container's memory, whatever the pid. It was paused by Docker to be frozen. */
-async function hasRunOn({ container }: SourceContext, frozenPid: number): Promise<boolean> {
+async function hasRunOn({ record, container }: SourceContext, frozenPid: number): Promise<boolean> {
+  if (record.entry.ranOn) return true;
   const inspect = await container.inspect();
   return inspect?.State.Pid !== frozenPid || !inspect.State.Paused;
 }

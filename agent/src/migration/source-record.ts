@@ -9,7 +9,7 @@ import type { Question } from "./ownership.ts";
 import { SOURCE_TRANSITIONS } from "./source-states.ts";
 
 /** What of an entry may become known on the way. */
-type Facts = Partial<Pick<SourceEntry, "frozen" | "postCopy" | "frozenMs" | "error">>;
+type Facts = Partial<Pick<SourceEntry, "frozen" | "postCopy" | "ranOn" | "frozenMs" | "error">>;
 
 export class SourceRecord {
   readonly #host: AgentHost;
@@ -37,6 +37,7 @@ export class SourceRecord {
       dockerId: request.dockerId,
       frozen: null,
       postCopy: null,
+      ranOn: false,
       frozenMs: 0,
     };
     await faultPoint("source.before-journal-syncing");

@@ -10,8 +10,14 @@ const START: DockerNotice = {
   event: { Type: "container", Action: "start", Actor: { ID: "c1", Attributes: {} }, timeNano: 1 },
 };
 
+interface Situation {
+  readonly state: SourceState;
+  /** Whether the freeze has begun. */
+  readonly hasBegun: boolean;
+}
+
 /** What is done about these, in order, and what Docker was asked for. */
-async function done(state: SourceState, notices: readonly DockerNotice[]) {
+async function done({ state, hasBegun }: Situation, notices: readonly DockerNotice[]) {
   const asked: Filters[] = [];
   const docker = {
     async *events(filters: Filters) {
@@ -21,25 +27,32 @@ async function done(state: SourceState, notices: readonly DockerNotice[]) {
   };
   const logger = createLogger({ level: "silent", part: "agent", node: "n1" });
   const record = { entry: { dockerId: "c1", state } };
-  const context = { host: { docker }, record, logger } as unknown as SourceContext;
+  const context = { host: { docker }, record, standstill: { hasBegun }, logger } as unknown as SourceContext;
   const actions: string[] = [];
   await followStarts(
     context,
-    { hasRunOn: () => void actions.push("ran on"), freeze: async () => void actions.push("freeze") },
+    { hasRunOn: async (event) => void actions.push(event), freeze: async () => void actions.push("freeze") },
     new AbortController().signal,
   );
   return { actions, asked };
 }
 
-test("what was set going is frozen again, and no more what it was; what was missed is frozen, too", async () => {
-  const { actions, asked } = await done("sent", [{ kind: "resync" }, START]);
-  expect(actions).toEqual(["freeze", "ran on", "freeze"]);
+const RESYNC: DockerNotice = { kind: "resync" };
+
+test("what was set going is no more what it was; what may have been missed is frozen", async () => {
+  const { actions, asked } = await done({ state: "sent", hasBegun: true }, [RESYNC, START]);
+  expect(actions).toEqual(["freeze", "start"]);
   expect(asked).toEqual([{ type: ["container"], event: ["start", "unpause"], container: ["c1"] }]);
 });
 
-test.each(["aborting", "finishing"] as const)(
+test("a switch is spoilt from the freeze on, and not by what was before", async () => {
+  expect((await done({ state: "switching", hasBegun: true }, [RESYNC, START])).actions).toEqual(["start"]);
+  expect((await done({ state: "switching", hasBegun: false }, [RESYNC, START])).actions).toEqual([]);
+});
+
+test.each(["synced", "aborting", "finishing"] as const)(
   "in %s it is the migration that sets it going, or ends it",
   async (state) => {
-    expect((await done(state, [{ kind: "resync" }, START])).actions).toEqual([]);
+    expect((await done({ state, hasBegun: true }, [RESYNC, START])).actions).toEqual([]);
   },
 );

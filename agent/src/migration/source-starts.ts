@@ -1,6 +1,9 @@
 /**
  * Whoever starts or unpauses the container here, while its copy may run elsewhere, finds it frozen again: the runtime
  * `drayage` refuses such a start, plain runc knows nothing of it, and nobody refuses an unpause.
+ *
+ *   switching, after the freeze   the switch ends, the container runs on: what was sent is of no one moment
+ *   sent                          frozen again, its memory is not served any more
  */
 import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { SourceContext } from "./source-context.ts";
@@ -8,27 +11,26 @@ import type { SourceContext } from "./source-context.ts";
 const EVENTS = { type: ["container"], event: ["start", "unpause"] };
 
 export interface StartActions {
-  /** What the processes are now is not what they were when they were dumped. */
-  hasRunOn(): void;
-  /** Idempotent; rejects only when the agent stops. */
+  /** What the processes are now is not what they were when they were dumped. Rejects only when the agent stops. */
+  hasRunOn(event: string): Promise<void>;
+  /** In `sent`. Idempotent; rejects only when the agent stops. */
   freeze(): Promise<void>;
 }
 
-/** In `sent`, until the signal fires: the way back and the end set it going, or stop it, themselves. Never rejects. */
+/** From before the freeze until the signal fires: the way back and the end set it going, or stop it, themselves. Never rejects. */
 export async function followStarts(
-  { host, record, logger }: Pick<SourceContext, "host" | "record" | "logger">,
+  { host, record, standstill, logger }: Pick<SourceContext, "host" | "record" | "standstill" | "logger">,
   actions: StartActions,
   signal: AbortSignal,
 ): Promise<void> {
   try {
     for await (const notice of host.docker.events({ ...EVENTS, container: [record.entry.dockerId] }, signal)) {
-      if (record.entry.state !== "sent") continue;
-      if (notice.kind === "event") {
+      const { state } = record.entry;
+      if (notice.kind === "event" && (state === "sent" || (state === "switching" && standstill.hasBegun))) {
         const { Action: event } = notice.event;
         logger.warn({ event }, "somebody has set the container going that stands still for its copy");
-        actions.hasRunOn();
-      }
-      await actions.freeze();
+        await actions.hasRunOn(event);
+      } else if (state === "sent") await actions.freeze();
     }
   } catch (thrown) {
     if (!signal.aborted) logger.error({ err: toDrayError(thrown) }, "starts of the container are not noticed any more");

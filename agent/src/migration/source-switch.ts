@@ -86,6 +86,8 @@ export async function switchSource(
   transferBytesTotal.inc({ direction: "sent", kind: "pages" }, outcome.memoryBytes);
   transferWireBytesTotal.inc({ direction: "sent" }, outcome.wireBytes);
   checkpointSizeBytes.observe(outcome.memoryBytes);
+  // Everything may have been sent when the switch was called off; from here on the copy may run.
+  signal.throwIfAborted();
   await record.transition("sent", { postCopy: order.postCopy ? (transfer.target ?? null) : null });
   return { ...outcome, steps: [...phases.times] };
 }

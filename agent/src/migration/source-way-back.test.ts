@@ -18,6 +18,7 @@ const wayBack = (verdict: Verdict, state: SourceState) => {
     frozen: null,
     frozenMs: 0,
     postCopy: null,
+    ranOn: false,
   };
   return wayBackOf(verdict, entry, "n1");
 };

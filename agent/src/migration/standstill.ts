@@ -19,6 +19,10 @@ export class Standstill {
     this.#beganMs ??= this.#nowMs() - Math.max(0, ms);
   }
 
+  get hasBegun(): boolean {
+    return this.#beganMs !== undefined;
+  }
+
   /** It runs again, or is gone. */
   end(): void {
     this.#endedMs ??= this.#nowMs();
