@@ -224,6 +224,23 @@ static napi_value scan(napi_env env, napi_callback_info info)
 	return napi_create_int32(env, written, &result) == napi_ok ? result : NULL;
 }
 
+/* Where the next data, or the next hole, of a file is; a negative errno, ENXIO behind the last. */
+static napi_value seek(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[3], result;
+	size_t given = 3;
+	uint64_t fd, from;
+	bool hole;
+
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, NULL) != napi_ok || given != 3 ||
+	    !get_count(env, arguments[0], &fd) || !get_count(env, arguments[1], &from) ||
+	    napi_get_value_bool(env, arguments[2], &hole) != napi_ok)
+		return refuse(env, "seek: wrong arguments");
+	off_t found = lseek((int)fd, (off_t)from, hole ? SEEK_HOLE : SEEK_DATA);
+
+	return napi_create_double(env, found < 0 ? -errno : (double)found, &result) == napi_ok ? result : NULL;
+}
+
 static napi_value number(napi_env env, int value)
 {
 	napi_value result;
@@ -388,6 +405,7 @@ NAPI_MODULE_INIT()
 		{"compare", NULL, compare, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"digest", NULL, digest, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"scan", NULL, scan, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"seek", NULL, seek, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"openBeneath", NULL, open_beneath, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"attributes", NULL, attributes, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"setModified", NULL, set_modified, NULL, NULL, NULL, napi_enumerable, NULL},

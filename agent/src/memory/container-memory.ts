@@ -5,23 +5,16 @@ import { cgroupOfPid, cgroupPids } from "../host/cgroup.ts";
 import { unlessGone } from "../host/unless-gone.ts";
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
 import { type Mapping, readMappings } from "./mappings.ts";
+import { isGone, isUnreadable } from "./memory-errors.ts";
 import { PageSet } from "./page-set.ts";
 import { residentRanges, writtenRanges } from "./resident-ranges.ts";
+import { type PageSpan, SharedObject } from "./shared-object.ts";
 
 export interface ContainerTask {
   /** On the host. */
   readonly pid: number;
   /** In the container's pid namespace. */
   readonly innerPid: number;
-}
-
-/** Pages of one image that are there now. */
-export interface ResidentRange {
-  /** Address in the process. */
-  readonly start: number;
-  readonly pages: number;
-  /** What the image calls the first of them. */
-  readonly vaddr: number;
 }
 
 /** Of /proc/PID/pagemap, Documentation/admin-guide/mm/pagemap.rst of Linux. */
@@ -134,11 +127,11 @@ export class TaskMemory {
   }
 
   /** Its private pages, by ascending address. */
-  *privateRanges(): Generator<ResidentRange> {
+  *privateSpans(): Generator<PageSpan> {
     for (const mapping of this.#mappings) {
       if (mapping.kind !== "private") continue;
       for (const { start, end } of residentRanges(this.#fds.pagemap, mapping, mapping.file)) {
-        yield { start, pages: (end - start) / PAGE_BYTES, vaddr: start };
+        yield { vaddr: start, pages: (end - start) / PAGE_BYTES };
       }
     }
   }
@@ -179,13 +172,19 @@ export class TaskMemory {
     return (value & PRESENT_BIT) === 0n || frame === 0 ? null : frame;
   }
 
-  /** Shared memory objects that it has mapped, each with its pages by ascending offset; one that is mapped twice comes once. */
-  *sharedRanges(): Generator<{ readonly image: ImageId; readonly ranges: Iterable<ResidentRange> }> {
-    const seen = new Set<number>();
+  /** Shared memory objects that it has mapped, but for these, each once; closed when the next is asked for. */
+  *sharedObjects(except: ReadonlySet<number>): Generator<{ readonly image: ImageId; readonly object: SharedObject }> {
+    const seen = new Set(except);
     for (const mapping of this.#mappings) {
       if (mapping.kind !== "shared" || seen.has(mapping.inode)) continue;
+      const object = SharedObject.open(this.task.pid, mapping);
+      if (object === null) continue;
       seen.add(mapping.inode);
-      yield { image: { kind: "shared", id: mapping.inode }, ranges: this.#sharedRanges(mapping) };
+      try {
+        yield { image: { kind: "shared", id: mapping.inode }, object };
+      } finally {
+        object.close();
+      }
     }
   }
 
@@ -211,12 +210,6 @@ export class TaskMemory {
     closeSync(pagemap);
     if (clearRefs !== undefined) closeSync(clearRefs);
   }
-
-  *#sharedRanges(mapping: Extract<Mapping, { kind: "shared" }>): Generator<ResidentRange> {
-    for (const { start, end } of residentRanges(this.#fds.pagemap, mapping, false)) {
-      yield { start, pages: (end - start) / PAGE_BYTES, vaddr: start - mapping.start + mapping.offset };
-    }
-  }
 }
 
 /** Field 22; the second is a name in parentheses that may hold anything. */
@@ -227,15 +220,4 @@ function startTimeOf(stat: string): string {
 async function isWithin(pid: number, cgroup: string): Promise<boolean> {
   const now = await cgroupOfPid(pid).catch(() => "");
   return now === cgroup || now.startsWith(`${cgroup}/`);
-}
-
-function isGone(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOENT" || code === "ESRCH";
-}
-
-/** The page went after it was looked for, or nobody may read it: a guard page, memory of a device. */
-function isUnreadable(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "EIO" || code === "EFAULT" || code === "ESRCH";
 }

@@ -8,12 +8,12 @@
  */
 import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
-import { containerTasks, type ResidentRange, TaskMemory } from "./container-memory.ts";
+import { containerTasks, TaskMemory } from "./container-memory.ts";
 import { addPages, type MemorySource } from "./add-pages.ts";
 import { PageBatch } from "./page-batch.ts";
 import { Pace } from "./pace.ts";
 import type { Known } from "./page-judge.ts";
-import type { PageSet } from "./page-set.ts";
+import type { PageSpan } from "./shared-object.ts";
 import type { WrittenSince } from "./write-tracking.ts";
 
 /** Share of one processor that reading and judging take at most while the container runs. */
@@ -83,12 +83,16 @@ async function* readAll(
     const memory = await TaskMemory.open(task, cgroup);
     if (memory === null) continue;
     try {
-      const own = written?.of(memory) ?? null;
-      yield* readImage(memory, memory.privateImage, memory.privateRanges(), own, batch, pace, signal);
-      for (const { image, ranges } of memory.sharedRanges()) {
-        if (sharedSeen.has(image.id)) continue;
+      const own = {
+        spans: memory.privateSpans(),
+        read: memory.read.bind(memory),
+        written: written?.of(memory) ?? null,
+      };
+      yield* readImage(memory.privateImage, own, batch, pace, signal);
+      for (const { image, object } of memory.sharedObjects(sharedSeen)) {
         sharedSeen.add(image.id);
-        yield* readImage(memory, image, ranges, null, batch, pace, signal);
+        const source = { spans: object.spans(), read: object.read.bind(object), written: null };
+        yield* readImage(image, source, batch, pace, signal);
       }
     } finally {
       memory.close();
@@ -97,18 +101,19 @@ async function* readAll(
   yield* batch.end();
 }
 
+interface ImageSource extends MemorySource {
+  readonly spans: Iterable<PageSpan>;
+}
+
 async function* readImage(
-  memory: TaskMemory,
   image: ImageId,
-  ranges: Iterable<ResidentRange>,
-  written: PageSet | null,
+  source: ImageSource,
   batch: PageBatch,
   pace: Pace,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   yield* batch.open(image);
-  for (const { start, vaddr, pages } of ranges) {
-    const source: MemorySource = { written, read: (at, space) => memory.read(start + at - vaddr, space) };
+  for (const { vaddr, pages } of source.spans) {
     for (let done = 0; done < pages; ) {
       signal.throwIfAborted();
       const added = pace.work(() => addPages(batch, vaddr + done * PAGE_BYTES, pages - done, source));

@@ -18,8 +18,8 @@ test("private memory, that of files apart, and shared memory objects with their 
   expect(readMappings(MAPS)).toEqual([
     { kind: "private", start: 0x55f0a0000000, end: 0x55f0a0021000, file: true },
     { kind: "private", start: 0x55f0a1000000, end: 0x55f0a1100000, file: false },
-    { kind: "shared", start: 0x7f1000000000, end: 0x7f1000010000, inode: 4711, offset: 0x2000 },
-    { kind: "shared", start: 0x7f1000100000, end: 0x7f1000110000, inode: 4712, offset: 0 },
+    { kind: "shared", start: 0x7f1000000000, end: 0x7f1000010000, inode: 4711 },
+    { kind: "shared", start: 0x7f1000100000, end: 0x7f1000110000, inode: 4712 },
     { kind: "private", start: 0x7fff00000000, end: 0x7fff00021000, file: false },
   ]);
 });

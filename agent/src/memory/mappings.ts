@@ -16,13 +16,11 @@ interface SharedMapping {
   readonly end: number;
   /** Inode of the object: CRIU numbers its image by it. */
   readonly inode: number;
-  /** Where in the object the mapping begins, bytes. */
-  readonly offset: number;
 }
 
 export type Mapping = PrivateMapping | SharedMapping;
 
-const LINE = /^([0-9a-f]+)-([0-9a-f]+) ...([ps]) ([0-9a-f]+) \S+ (\d+) *(.*)$/;
+const LINE = /^([0-9a-f]+)-([0-9a-f]+) ...([ps]) [0-9a-f]+ \S+ (\d+) *(.*)$/;
 /** Made by the kernel for each process anew. */
 const KERNELS_OWN = new Set(["[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]"]);
 /**
@@ -42,7 +40,7 @@ export function readMappings(maps: string): Mapping[] {
     if (KERNELS_OWN.has(path) || isFromTheFinalDump(line)) continue;
     if (line.isPrivate) mappings.push({ kind: "private", start, end, file: line.inode !== 0 });
     else if (SHARED_MEMORY.some((name) => path.startsWith(name))) {
-      mappings.push({ kind: "shared", start, end, inode: line.inode, offset: line.offset });
+      mappings.push({ kind: "shared", start, end, inode: line.inode });
     }
   }
   return mappings;
@@ -57,8 +55,6 @@ interface Line {
   readonly start: number;
   readonly end: number;
   readonly isPrivate: boolean;
-  /** Bytes. */
-  readonly offset: number;
   /** 0 if it is of no file. */
   readonly inode: number;
   readonly path: string;
@@ -70,13 +66,12 @@ function isFromTheFinalDump({ isPrivate, path }: Line): boolean {
 
 function* lines(maps: string): Generator<Line, void, undefined> {
   for (const line of maps.split("\n")) {
-    const [, from = "", to = "", sharing = "", offset = "", inode = "", path = ""] = LINE.exec(line) ?? [];
+    const [, from = "", to = "", sharing = "", inode = "", path = ""] = LINE.exec(line) ?? [];
     if (sharing === "") continue;
     yield {
       start: Number.parseInt(from, 16),
       end: Number.parseInt(to, 16),
       isPrivate: sharing === "p",
-      offset: Number.parseInt(offset, 16),
       inode: Number(inode),
       path,
     };

@@ -69,8 +69,8 @@ class Process implements NotedMemory {
     return written;
   }
 
-  *privateRanges() {
-    for (const { address } of this.#all()) yield { start: address, pages: 1, vaddr: address };
+  *privateSpans() {
+    for (const { address } of this.#all()) yield { vaddr: address, pages: 1 };
   }
 
   frameOf(address: number): number | null {

@@ -58,7 +58,7 @@ export function kernelNotesWrites(criuFeatures: readonly string[]): boolean {
 /** Of a process, what is asked here. */
 export type NotedMemory = Pick<
   TaskMemory,
-  "task" | "startTime" | "hasAsynchronousIo" | "writtenPages" | "privateRanges" | "frameOf" | "forgetWrites" | "close"
+  "task" | "startTime" | "hasAsynchronousIo" | "writtenPages" | "privateSpans" | "frameOf" | "forgetWrites" | "close"
 >;
 
 /** A container whose writes the kernel notes. */
@@ -165,7 +165,7 @@ function witnessesOf(memory: NotedMemory, written: PageSet | null): Map<number, 
 
 /** What is there of private memory, cut where regions end: one may come in several pieces. */
 function* regionsOf(memory: NotedMemory): Generator<{ readonly start: number; readonly end: number }> {
-  for (const { start, pages } of memory.privateRanges()) {
+  for (const { vaddr: start, pages } of memory.privateSpans()) {
     const end = start + pages * PAGE_BYTES;
     for (let at = start; at < end; at = regionOf(at) + REGION_BYTES) {
       yield { start: at, end: Math.min(end, regionOf(at) + REGION_BYTES) };

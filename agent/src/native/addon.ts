@@ -25,6 +25,8 @@ interface Addon {
     excludedCategories: number,
     out: Float64Array,
   ): number;
+  /** Where the next data (or hole) of a file is from this place on, or a negative errno: ENXIO behind the last data. */
+  seek(fd: number, from: number, hole: boolean): number;
   /** A descriptor of the file at a path of NUL-terminated bytes, through no link and not out of the directory, or a negative errno. */
   openBeneath(directoryFd: number, path: Buffer, forWriting: boolean): number;
   /** All extended attributes of an open file, to be compared; a number where it has none (0) or they cannot be read (a negative errno). */
