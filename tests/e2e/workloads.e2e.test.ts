@@ -1,24 +1,22 @@
 /** Programs that use memory in every way, moved in every mode. */
 import { test } from "vitest";
+import type { CaseMode } from "../faults/case-terms.ts";
 import { runsAll } from "../faults/choice.ts";
 import { Workload, WORKLOAD_KINDS, type WorkloadKind, workloadOptions } from "../harness/memory-workload.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
+import { modesOfSuite } from "./modes-of-suite.ts";
 import { Stage } from "./stage.ts";
 
 const stage = new Stage("workloads", ["debian-tools"]);
 /** Those that copy it while it runs. */
-const MODES = ["pre-copy", "hybrid", "post-copy"] as const;
+const RUNNING: readonly CaseMode[] = ["pre-copy", "hybrid", "post-copy"];
 /** What the sparse one has in use with everything. */
 const MANY_MEGABYTES = 256;
-const SUITES = ["forky", "trixie"];
 
-/** All of them with everything (DRAYAGE_FAULTS=all); else one, another for the next kind, and another on the next suite. */
-function modesOf(kind: WorkloadKind): readonly string[] {
-  if (runsAll) return [...MODES, "stop-copy"];
-  const turn = WORKLOAD_KINDS.indexOf(kind) + SUITES.indexOf(stage.lab.suite);
-  return [MODES[turn % MODES.length] as string];
-}
+/** One, and another for the next kind. */
+const modesOf = (kind: WorkloadKind) =>
+  modesOfSuite(stage.lab.suite, { of: RUNNING, oneIn: RUNNING.length, turn: WORKLOAD_KINDS.indexOf(kind) });
 
 test.each<[WorkloadKind, string]>([
   ["sparse", "8 GiB reserved with pages here and there, checked and rewritten by 100 threads"],
