@@ -2,7 +2,7 @@
 import { test } from "vitest";
 import type { CaseMode } from "../faults/case-terms.ts";
 import { runsAll } from "../faults/choice.ts";
-import { Workload, WORKLOAD_KINDS, type WorkloadKind, workloadOptions } from "../harness/memory-workload.ts";
+import { Workload, WORKLOADS, workloadOptions } from "../harness/memory-workload.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { modesOfSuite } from "./modes-of-suite.ts";
@@ -14,18 +14,9 @@ const RUNNING: readonly CaseMode[] = ["pre-copy", "hybrid", "post-copy"];
 /** What the sparse one has in use with everything. */
 const MANY_MEGABYTES = 256;
 
-/** One, and another for the next kind. */
-const modesOf = (kind: WorkloadKind) =>
-  modesOfSuite(stage.lab.suite, { of: RUNNING, oneIn: RUNNING.length, turn: WORKLOAD_KINDS.indexOf(kind) });
+const CASES = WORKLOADS.map(({ kind, does }, turn) => [kind, does, turn] as const);
 
-test.each<[WorkloadKind, string]>([
-  ["sparse", "8 GiB reserved with pages here and there, checked and rewritten by 100 threads"],
-  ["shared", "50 processes that share memory"],
-  ["forks", "a storm of forks"],
-  ["mappings", "mappings that are made, moved and unmapped all the time, beside memory that cannot be read"],
-  ["ending", "processes that end between two rounds"],
-  ["huge", "transparent huge pages, some of them given back"],
-])("%s: %s", async (kind) => {
+test.each(CASES)("%s: %s", async (kind, _does, turn) => {
   const { lab } = stage;
   const address = stage.address();
   const options = workloadOptions(kind, runsAll ? MANY_MEGABYTES : undefined);
@@ -33,7 +24,7 @@ test.each<[WorkloadKind, string]>([
   const workload = await Workload.open(lab, stage.source, container, kind);
   await workload.works();
   let to = stage.destination;
-  for (const mode of modesOf(kind)) {
+  for (const mode of modesOfSuite(lab.suite, { of: RUNNING, oneIn: RUNNING.length, turn })) {
     await migrate(lab, container.name, to, "--mode", mode);
     await workload.works();
     await assertOneCopy(lab, container, to);

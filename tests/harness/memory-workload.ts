@@ -6,16 +6,31 @@ import { eventually } from "./eventually.ts";
 import type { LineConnection } from "./line-connection.ts";
 import type { TestLab } from "./test-lab.ts";
 
-/** What each counts while it checks all of its memory once, or as good as all. */
-const ROUND = { sparse: 4096, shared: 100, forks: 50, mappings: 20, ending: 40, huge: 500 } as const;
-export type WorkloadKind = keyof typeof ROUND;
-export const WORKLOAD_KINDS = Object.keys(ROUND) as readonly WorkloadKind[];
+/** What each does, and what it counts while it checks all of its memory once, or as good as all. */
+const KINDS = {
+  sparse: { onePass: 4096, does: "8 GiB reserved with pages here and there, checked and rewritten by 100 threads" },
+  shared: { onePass: 100, does: "50 processes that share memory" },
+  forks: { onePass: 50, does: "a storm of forks" },
+  mappings: {
+    onePass: 20,
+    does: "mappings that are made, moved and unmapped all the time, beside memory that cannot be read",
+  },
+  ending: { onePass: 40, does: "processes that end between two rounds" },
+  huge: { onePass: 500, does: "transparent huge pages, some of them given back" },
+} as const;
+export type WorkloadKind = keyof typeof KINDS;
+export const WORKLOADS = (Object.keys(KINDS) as WorkloadKind[]).map((kind) => ({ kind, does: KINDS[kind].does }));
+
 /** What the sparse one has in use, unless it is said. */
 const MEGABYTES = 64;
 
 const PORT = 7200;
-const PROGRAM = readFileSync(join(import.meta.dirname, "../fixtures/memory-workloads/memory-workloads.py"), "utf8");
-const ROUND_DEADLINE_MS = 60_000;
+/** Its text. */
+export const PROGRAM = readFileSync(
+  join(import.meta.dirname, "../fixtures/memory-workloads/memory-workloads.py"),
+  "utf8",
+);
+const PASS_DEADLINE_MS = 60_000;
 
 /** What `startContainer` needs besides node, name and address. */
 export function workloadOptions(kind: WorkloadKind, megabytes = MEGABYTES) {
@@ -37,8 +52,8 @@ export class Workload {
   }
 
   /** Returns when all that it checks, it has checked again. Throws if anything was wrong. */
-  async works(deadlineMs = ROUND_DEADLINE_MS): Promise<void> {
-    const moreThan = (await this.#count()) + ROUND[this.#kind];
+  async works(deadlineMs = PASS_DEADLINE_MS): Promise<void> {
+    const moreThan = (await this.#count()) + KINDS[this.#kind].onePass;
     await eventually(async () => ((await this.#count()) > moreThan ? true : undefined), {
       what: `${this.#kind} goes on`,
       deadlineMs,

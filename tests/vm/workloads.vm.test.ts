@@ -1,7 +1,8 @@
 /** Programs whose memory is made, moved and given back all the time, moved in rounds by what the kernel notes of writes. */
 import { afterEach, beforeAll, expect, test } from "vitest";
+import type { CaseMode } from "../faults/case-terms.ts";
 import { removeContainer, startContainer } from "../harness/containers.ts";
-import { Workload, type WorkloadKind, workloadOptions } from "../harness/memory-workload.ts";
+import { Workload, type WorkloadKind, WORKLOADS, workloadOptions } from "../harness/memory-workload.ts";
 import { migrate } from "../harness/migrate.ts";
 import { assertOneCopy } from "../harness/one-copy.ts";
 import { TestLab } from "../harness/test-lab.ts";
@@ -23,12 +24,18 @@ afterEach(async () => {
   await removeContainer(lab, NAME);
 });
 
-test.each<[WorkloadKind, string]>([
-  ["forks", "pre-copy"],
-  ["mappings", "hybrid"],
-  ["ending", "pre-copy"],
-  ["huge", "hybrid"],
-])("%s, by %s", async (kind, mode) => {
+/** Null for those whose processes and mappings stay what they are. */
+const MODES = {
+  sparse: null,
+  shared: null,
+  forks: "pre-copy",
+  mappings: "hybrid",
+  ending: "pre-copy",
+  huge: "hybrid",
+} as const satisfies Record<WorkloadKind, CaseMode | null>;
+const CASES = WORKLOADS.flatMap(({ kind }) => (MODES[kind] === null ? [] : [{ kind, mode: MODES[kind] }]));
+
+test.each(CASES)("$kind, by $mode", async ({ kind, mode }) => {
   // The kernel has AppArmor, but nobody has loaded Docker's profile, although Docker names it.
   const options = ["--security-opt", "apparmor=unconfined"];
   const address = lab.freeAddress(2);
