@@ -22,14 +22,17 @@ test.each(CASES)("%s: %s", async (kind, _does, turn) => {
   const options = workloadOptions(kind, runsAll ? MANY_MEGABYTES : undefined);
   const container = await stage.start({ node: stage.source, name: `workload-${kind}`, address, ...options });
   const workload = await Workload.open(lab, stage.source, container, kind);
-  await workload.works();
-  let to = stage.destination;
-  for (const mode of modesOfSuite(lab.suite, { of: RUNNING, oneIn: RUNNING.length, turn })) {
-    await migrate(lab, container.name, to, "--mode", mode);
+  try {
     await workload.works();
-    await assertOneCopy(lab, container, to);
-    to = to === stage.destination ? stage.source : stage.destination;
+    let to = stage.destination;
+    for (const mode of modesOfSuite(lab.suite, { of: RUNNING, oneIn: RUNNING.length, turn })) {
+      await migrate(lab, container.name, to, "--mode", mode);
+      await workload.works();
+      await assertOneCopy(lab, container, to);
+      to = to === stage.destination ? stage.source : stage.destination;
+    }
+  } finally {
+    workload.close();
   }
-  workload.close();
   await stage.nothingElseLeft();
 });
