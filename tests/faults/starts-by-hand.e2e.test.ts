@@ -1,4 +1,4 @@
-/** Nobody starts a container that may belong to another node, also while the agent is not there to say; nor sets it going. */
+/** Nobody starts or unpauses a container that may belong to another node, also while the agent is not there to say. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { removeContainer } from "../harness/containers.ts";
 import { eventually } from "../harness/eventually.ts";
