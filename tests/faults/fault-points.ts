@@ -1,7 +1,7 @@
 /** Faults at named points of the programs in a lab (shared/src/fault/fault-point.ts): setting them, hearing of them. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
+import type { ChildProcess } from "node:child_process";
 import { FAULTS_FILE, type FaultAction } from "@drayage/shared/fault/fault-point.ts";
+import { followJournal } from "../harness/journal.ts";
 import type { TestLab } from "../harness/test-lab.ts";
 
 export interface Fault {
@@ -79,15 +79,11 @@ export class FaultPoints {
   /** Listens to the journal of a node; anew after the node was off. */
   async #follow(node: string): Promise<void> {
     if (this.#followers.has(node)) return;
-    const units = UNITS.map((unit) => `--unit=${unit}`);
-    const argv = ["journalctl", "--follow", "--lines=0", "--output=cat", ...units];
-    const [file = "", ...args] = await this.#lab.command(node, argv);
-    const child = spawn(file, args, { stdio: ["ignore", "pipe", "ignore"] });
+    const child = await followJournal(this.#lab, node, { units: UNITS }, (line) => this.#onLine(node, line));
     this.#followers.set(node, child);
     child.once("close", () => {
       if (this.#followers.get(node) === child) this.#followers.delete(node);
     });
-    createInterface(child.stdout).on("line", (line) => this.#onLine(node, line));
   }
 
   #onLine(node: string, line: string): void {

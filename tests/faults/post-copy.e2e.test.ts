@@ -152,11 +152,8 @@ test.runIf(isChosen(false))(
     await stage.standsStill(source);
     await stage.faults.clear();
     const isAnswered = await askForColdMemory();
-    await stage.lab.shell(
-      source,
-      'until journalctl --unit=drayage-agent --output=cat | grep "$1" | grep -q "has run on"; do sleep 0.1; done',
-      id,
-    );
+    const refusal = { unit: "drayage-agent", texts: [id, "has run on"], deadlineMs: SETTLE_MS };
+    await stage.lab.journalLine(source, refusal);
     expect(await runningCopies(stage.lab, stage.container.mark)).toEqual([destination]);
     await endByHand(id, destination, isAnswered);
     await stage.assertSound(destination, { onwards: source });

@@ -8,6 +8,7 @@ import { type Lab, openLab } from "../../deploy/lab/src/lab/lab.ts";
 import { REPOSITORY } from "../../deploy/lab/src/lab/layout.ts";
 import { writeInNode } from "../../deploy/lab/src/lab/node-files.ts";
 import { eventually } from "./eventually.ts";
+import { type AwaitedLine, journalLine } from "./journal.ts";
 
 export type Suite = "forky" | "trixie";
 
@@ -102,6 +103,11 @@ export class TestLab {
 
   async docker(node: string, ...args: string[]): Promise<string> {
     return await this.exec(node, ["docker", ...args]);
+  }
+
+  /** Waits for a line in the journal of one of a node's units, and gives it. */
+  async journalLine(node: string, line: AwaitedLine): Promise<string> {
+    return await journalLine(this, node, line);
   }
 
   async writeFile(node: string, path: string, content: string | Readable, mode = "0644"): Promise<void> {

@@ -25,10 +25,8 @@ const MUCH_MEGABYTES = 768;
 const FETCHED_MEGABYTES = 64;
 const LINK = "100mbit";
 const WELL_INTO_IT_BYTES = 8e6;
-/** Ends when the source has given up the connection over which the copy was getting its memory. */
-const UNTIL_GIVEN_UP = `
-until journalctl --unit=drayage-agent --output=cat | grep "$1" | grep -q 'memory does not get to the copy'; do sleep 0.1; done
-`;
+/** What the source says when it has given up the connection over which the copy was getting its memory. */
+const GIVEN_UP = "memory does not get to the copy";
 /** Ten seconds of silence end a connection. With the short list the source's end is told at once. */
 const END_CONNECTIONS = `ss --kill --no-header --tcp state established "( dport = :7401 )"`;
 const SETTLE_MS = 120_000;
@@ -126,7 +124,7 @@ test.each(runsAll ? (["post-copy", "hybrid"] as const) : (["post-copy"] as const
       const checked = prover.check().then((bytes) => (checkedBytes = bytes));
       checked.catch(() => undefined);
       if (!runsAll) await lab.shell(source, END_CONNECTIONS);
-      await lab.shell(source, UNTIL_GIVEN_UP, id);
+      await lab.journalLine(source, { unit: "drayage-agent", texts: [id, GIVEN_UP], deadlineMs: SETTLE_MS });
       // It stands on what it lacks; nothing has ended, on neither side.
       expect(checkedBytes).toBe(0);
       expect(await runningCopies(lab, container.mark)).toEqual([destination]);
