@@ -1,16 +1,12 @@
 /** What the agent's page server makes of a real dump is what CRIU's own makes of it. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { PageRange } from "../../agent/src/memory-image/page-range.ts";
 import { joinRanges, parsePagemap } from "../../agent/src/memory-image/pagemap-image.ts";
-import type { PageTotals } from "../../agent/src/page-server/page-server.ts";
 import { Stage } from "../e2e/stage.ts";
-import { buildNodeProgram, NODE } from "../harness/node-program.ts";
 import { importProver, Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
+import { dumpToCriu, dumpToUs, installPageServer, removePageServer } from "../harness/page-server.ts";
+import { isWrittenByKernel, rseqCount } from "../harness/rseq.ts";
 
-const PROGRAM = "/var/lib/page-server-driver.mjs";
 const RUNC_ROOT = "/run/docker/runtime-runc/moby";
 const ROOT = "/run/page-server-test";
 const OF_CRIU = `${ROOT}/of-criu`;
@@ -21,7 +17,6 @@ const PAGE_SOCKET = 61;
 const AS_THE_AGENT = `export PATH=/usr/lib/drayage/guarded:$PATH DRAYAGE_PAGE_SOCKET=${PAGE_SOCKET} DRAYAGE_PAGE_SERVER=${SOCKET}`;
 const CRIUS_PORT = 27_313;
 const MEGABYTES = 48;
-const RSEQ_BYTES = 32;
 const THREADS_OF_CONTAINER = `ls "/proc/$(docker inspect --format '{{.State.Pid}}' "$1")/task" | wc --lines`;
 const stage = new Stage("page-server", []);
 
@@ -30,15 +25,12 @@ let prover: Prover;
 
 beforeAll(async () => {
   await importProver(stage.lab, [stage.source]);
-  await stage.lab.writeFile(
-    stage.source,
-    PROGRAM,
-    await buildNodeProgram(`${import.meta.dirname}/page-server-driver.ts`),
-  );
+  await installPageServer(stage.lab, stage.source);
 });
 
 afterAll(async () => {
-  await stage.lab.exec(stage.source, ["rm", "--recursive", "--force", PROGRAM, ROOT]);
+  await removePageServer(stage.lab, stage.source);
+  await stage.lab.exec(stage.source, ["rm", "--recursive", "--force", ROOT]);
 });
 
 beforeEach(async () => {
@@ -76,29 +68,9 @@ async function dump(server: { readonly port: number } | "ours"): Promise<void> {
   );
 }
 
-async function dumpToCriu(): Promise<void> {
-  // Once it is in the background it listens; it keeps what it has for stdout.
-  await stage.lab.shell(
-    stage.source,
-    `criu page-server --daemon --pidfile ${ROOT}/pid --images-dir ${OF_CRIU} --address 127.0.0.1 --port ${CRIUS_PORT} \
-       --log-file log >${ROOT}/stdout 2>&1`,
-  );
-  await dump({ port: CRIUS_PORT });
-  await stage.lab.shell(stage.source, `tail --pid="$(cat ${ROOT}/pid)" --follow /dev/null`);
-}
-
-async function dumpToUs(): Promise<PageTotals> {
-  const [file = "", ...args] = await stage.lab.command(stage.source, [NODE, PROGRAM, OURS, SOCKET]);
-  const server = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
-  const ended = once(server, "close");
-  const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
-  const said = async () => String((await lines.next()).value);
-  await said();
-  await dump("ours");
-  const totals = JSON.parse(await said()) as PageTotals;
-  await ended;
-  return totals;
-}
+/** To the agent's server. */
+const toUs = (body: () => Promise<void>) =>
+  dumpToUs(stage.lab, stage.source, { directory: OURS, socket: SOCKET }, body);
 
 async function rangesIn(directory: string, name: string): Promise<{ pagesId: number; ranges: PageRange[] }> {
   const image = await stage.lab.exec(stage.source, ["base64", "--wrap=0", `${directory}/${name}`]);
@@ -126,19 +98,11 @@ async function differences(name: string): Promise<number[]> {
   return lines.split("\n").flatMap((line) => (line.trim() === "" ? [] : [Number.parseInt(line, 10) - 1]));
 }
 
-/**
- * The kernel tells each thread on which processor it runs, in its struct rseq (include/uapi/linux/rseq.h, aligned to
- * its size): cpu_id_start and cpu_id, and node_id and mm_cid. CRIU's parasite lets it run between the two dumps.
- */
-function isWrittenByKernel(place: number): boolean {
-  const offset = place % RSEQ_BYTES;
-  return offset < 8 || (offset >= 20 && offset < 28);
-}
-
 test("the same images come of the same memory", async () => {
   await stage.lab.docker(stage.source, "pause", dockerId);
-  await dumpToCriu();
-  const totals = await dumpToUs();
+  const crius = { directory: OF_CRIU, port: CRIUS_PORT };
+  await dumpToCriu(stage.lab, stage.source, crius, () => dump({ port: CRIUS_PORT }));
+  const totals = await toUs(() => dump("ours"));
   await stage.lab.docker(stage.source, "unpause", dockerId);
   await prover.check();
 
@@ -158,7 +122,7 @@ test("the same images come of the same memory", async () => {
       places.filter((place) => !isWrittenByKernel(place)),
       name,
     ).toEqual([]);
-    expect(new Set(places.map((place) => Math.floor(place / RSEQ_BYTES))).size, name).toBeLessThanOrEqual(threads);
+    expect(rseqCount(places), name).toBeLessThanOrEqual(threads);
   }
 
   expect(totals).toMatchObject({ images: pagemaps.length, parentPages: 0, lazyPages: 0 });
@@ -172,15 +136,10 @@ test("a dump that fails of its page server leaves the container as it was", asyn
   await stage.lab.docker(stage.source, "pause", dockerId);
   // Stands in the way of the first image.
   await stage.lab.exec(stage.source, ["touch", `${OURS}/pages-65537.img`]);
-  const [file = "", ...args] = await stage.lab.command(stage.source, [NODE, PROGRAM, OURS, SOCKET]);
-  const server = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
-  let complaint = "";
-  server.stderr.on("data", (chunk: Buffer) => (complaint += chunk.toString()));
-  const ended = once(server, "close");
-  await once(createInterface({ input: server.stdout }), "line");
-  await expect(dump("ours")).rejects.toThrow();
-  expect(await ended).toEqual([1, null]);
-  expect(complaint).toContain("there is a second pages-65537.img");
+  const failing = toUs(async () => {
+    await expect(dump("ours")).rejects.toThrow();
+  });
+  await expect(failing).rejects.toThrow(/has ended with 1;.*there is a second pages-65537\.img/s);
   await stage.lab.docker(stage.source, "unpause", dockerId);
   await prover.check();
 });

@@ -2,15 +2,14 @@
  * CRIU's own rounds (`runc checkpoint --pre-dump`), brought to the agent's page server: where the kernel notes what is
  * written to, they leave out what the round before has, and what is read through all of them is the memory.
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { DOCKER_RUNC_ROOT } from "../../agent/src/host/runc-state.ts";
 import type { PageTotals } from "../../agent/src/page-server/page-server.ts";
 import { removeContainer, startContainer } from "../harness/containers.ts";
 import { importProver, Prover, PROVER_IMAGE } from "../harness/memory-prover.ts";
 import { buildNodeProgram, NODE } from "../harness/node-program.ts";
+import { dumpToCriu, dumpToUs, installPageServer } from "../harness/page-server.ts";
+import { isWrittenByKernel, rseqCount } from "../harness/rseq.ts";
 import { TestLab } from "../harness/test-lab.ts";
 import type { Comparison } from "./compare-images-driver.ts";
 
@@ -20,11 +19,8 @@ const MEGABYTES = 64;
 const REWRITTEN_PAGES = 4;
 const PAGES_PER_SECOND = 10;
 const ROOT = "/run/pre-dump-test";
-const SERVER = "/var/lib/page-server-driver.mjs";
 const COMPARE = "/var/lib/compare-images-driver.mjs";
 const PORT = 27_314;
-/** struct rseq of include/uapi/linux/rseq.h: the kernel tells each thread there on which processor it runs. */
-const RSEQ_BYTES = 32;
 const THREADS = 1;
 /** The threads of the prover that answer, and its first one. */
 const OTHER_THREADS = 3;
@@ -38,8 +34,7 @@ beforeAll(async () => {
   lab = await TestLab.open(process.env["DRAYAGE_LAB"] ?? "vm");
   node = lab.nodes[0] ?? "";
   await importProver(lab, [node]);
-  const agentTests = `${import.meta.dirname}/../agent`;
-  await lab.writeFile(node, SERVER, await buildNodeProgram(`${agentTests}/page-server-driver.ts`));
+  await installPageServer(lab, node);
   await lab.writeFile(node, COMPARE, await buildNodeProgram(`${import.meta.dirname}/compare-images-driver.ts`));
 });
 
@@ -87,15 +82,7 @@ async function checkpoint({ name, parent, isPreDump = false }: Checkpoint): Prom
 /** To CRIU's own page server. Gives the directory of what has come. */
 async function toCriu(how: Checkpoint): Promise<string> {
   const directory = `${ROOT}/of-criu/${how.name}`;
-  await lab.shell(
-    node,
-    `mkdir --parents "$1"
-     criu page-server --daemon --pidfile "$1.pid" --images-dir "$1" --address 127.0.0.1 --port ${PORT} \
-       --log-file log >"$1.stdout" 2>&1`,
-    directory,
-  );
-  await checkpoint(how);
-  await lab.shell(node, `tail --pid="$(cat "$1.pid")" --follow /dev/null`, directory);
+  await dumpToCriu(lab, node, { directory, port: PORT }, () => checkpoint(how));
   return directory;
 }
 
@@ -104,16 +91,8 @@ async function toUs(how: Checkpoint): Promise<{ readonly directory: string; read
   const directory = `${ROOT}/ours/${how.name}`;
   await lab.exec(node, ["mkdir", "--parents", directory]);
   if (how.parent !== undefined) await lab.exec(node, ["ln", "--symbolic", `../${how.parent}`, `${directory}/parent`]);
-  const socket = `${ROOT}/ours/socket`;
-  const [file = "", ...args] = await lab.command(node, [NODE, SERVER, directory, socket, String(PORT)]);
-  const server = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
-  const ended = once(server, "close");
-  const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
-  const said = async () => String((await lines.next()).value);
-  expect(await said()).toBe("listening");
-  await checkpoint(how);
-  const totals = JSON.parse(await said()) as PageTotals;
-  await ended;
+  const server = { directory, socket: `${ROOT}/ours/socket`, port: PORT };
+  const totals = await dumpToUs(lab, node, server, () => checkpoint(how));
   return { directory, totals };
 }
 
@@ -125,10 +104,8 @@ async function compare(one: string, other: string): Promise<Comparison> {
 async function demandSame(ours: string, ofCriu: string): Promise<number> {
   const { pages, missing, differing } = await compare(ours, ofCriu);
   expect(missing).toEqual([]);
-  const places = new Set(differing.map((address) => Math.floor(address / RSEQ_BYTES)));
-  expect(places.size).toBeLessThanOrEqual(THREADS + OTHER_THREADS);
-  const ofKernel = (offset: number) => offset < 8 || (offset >= 20 && offset < 28);
-  expect(differing.filter((address) => !ofKernel(address % RSEQ_BYTES))).toEqual([]);
+  expect(rseqCount(differing)).toBeLessThanOrEqual(THREADS + OTHER_THREADS);
+  expect(differing.filter((address) => !isWrittenByKernel(address))).toEqual([]);
   return pages;
 }
 
