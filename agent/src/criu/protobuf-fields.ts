@@ -1,27 +1,25 @@
 /** The little of protobuf that CRIU's images need: varints and length-delimited fields, by number. Pure. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
+import { VarintReader } from "../memory-image/varint.ts";
 
 export type Field = number | Uint8Array;
 
 /** All values of each field, in order. Throws DrayError CORRUPT_STREAM. */
 export function readFields(bytes: Uint8Array): Map<number, Field[]> {
   const fields = new Map<number, Field[]>();
-  let at = 0;
+  const reader = new VarintReader(bytes);
   const varint = () => {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = bytes[at++];
-      if (byte === undefined) throw broken("cut short");
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
-    }
+    const value = reader.next();
+    if (value === null) throw broken("cut short");
+    return value;
   };
   const slice = (length: number) => {
-    if (at + length > bytes.length) throw broken("cut short");
-    at += length;
-    return bytes.subarray(at - length, at);
+    const start = reader.at;
+    if (start + length > bytes.length) throw broken("cut short");
+    reader.at = start + length;
+    return bytes.subarray(start, start + length);
   };
-  while (at < bytes.length) {
+  while (!reader.isAtEnd) {
     const tag = varint();
     const number = Math.floor(tag / 8);
     let value: Field;
@@ -81,15 +79,10 @@ export function readRecords(image: Uint8Array, limit = Number.POSITIVE_INFINITY)
 
 function unpack(bytes: Uint8Array): number[] {
   const numbers: number[] = [];
-  let value = 0;
-  let scale = 1;
-  for (const byte of bytes) {
-    value += (byte & 0x7f) * scale;
-    scale *= 128;
-    if (byte >= 0x80) continue;
+  for (const reader = new VarintReader(bytes); !reader.isAtEnd; ) {
+    const value = reader.next();
+    if (value === null) throw broken("cut short");
     numbers.push(value);
-    value = 0;
-    scale = 1;
   }
   return numbers;
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { readFields, readRecords } from "./protobuf-fields.ts";
+import { pushVarint } from "../memory-image/varint.ts";
+import { numbersOf, readFields, readRecords } from "./protobuf-fields.ts";
 import { establishedSockets, expectedSequence } from "./tcp-connections.ts";
 
 /** tcp-stream of a connection with one unread request, as CRIU 4.2.1 wrote it. */
@@ -13,7 +14,9 @@ const STREAM = Buffer.from(
 );
 
 function varint(value: number): number[] {
-  return value < 0x80 ? [value] : [(value % 0x80) + 0x80, ...varint(Math.floor(value / 0x80))];
+  const bytes: number[] = [];
+  pushVarint(bytes, value);
+  return bytes;
 }
 
 function message(fields: readonly (readonly [number, number | readonly number[]])[]): number[] {
@@ -102,8 +105,14 @@ test("an image that is cut short is an error, wherever", () => {
 });
 
 test("a repeated field may be packed", () => {
-  expect([...(readFields(Uint8Array.from(message([[11, [1, 0x80, 1]]]))).get(11) ?? [])]).toEqual([
-    Uint8Array.of(1, 0x80, 1),
-  ]);
+  const packed = Uint8Array.from(
+    message([
+      [11, [1, 0x80, 1]],
+      [11, 5],
+    ]),
+  );
+  expect(numbersOf(readFields(packed), 11)).toEqual([1, 128, 5]);
+  const cut = Uint8Array.from(message([[11, [1, 0x80]]]));
+  expect(() => numbersOf(readFields(cut), 11)).toThrow(/cannot be read/);
   expect(readRecords(image([[1], [2, 3]]))).toHaveLength(2);
 });

@@ -11,6 +11,7 @@
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { endOf, type ImageId, PAGE_BYTES, type PageRange, PARENT, PRESENT, rangeFault } from "./page-range.ts";
 import { RangeList } from "./range-list.ts";
+import { pushVarint, VarintReader } from "./varint.ts";
 
 const COMMON_MAGIC = 0x54564319;
 const PAGEMAP_MAGIC = 0x56084025;
@@ -148,41 +149,30 @@ function rangeOf(fields: readonly (number | undefined)[]): PageRange {
 /** The last value of each field, by its number. All fields of these messages are varints. */
 function readFields(image: Buffer, start: number, end: number): (number | undefined)[] {
   const fields: (number | undefined)[] = [];
-  let at = start;
-  const varint = () => {
-    let value = 0;
-    let low = 0;
-    for (let scale = 1; ; scale *= 128) {
-      if (at === end) throw broken("an entry that is cut short");
-      const byte = image[at++] as number;
-      value += (byte & 0x7f) * scale;
-      if (scale < PAGE_BYTES) low = value;
-      if (byte < 0x80) break;
-    }
-    // What is no multiple of a page has no place in a number of this size.
-    if (value > Number.MAX_SAFE_INTEGER && low % PAGE_BYTES !== 0) throw broken("a number that is too large");
-    return value;
-  };
-  while (at < end) {
-    const tag = varint();
+  const reader = new VarintReader(image, start, end);
+  while (!reader.isAtEnd) {
+    const tag = numberOf(reader);
     const number = Math.floor(tag / 8);
     // A field that is not known may change what the others mean.
     if (tag % 8 !== 0 || number < 1 || number > NR_PAGES) throw broken(`an entry with an unknown field, tag ${tag}`);
-    fields[number] = varint();
+    fields[number] = numberOf(reader);
   }
   return fields;
 }
 
+function numberOf(reader: VarintReader): number {
+  const value = reader.next();
+  if (value === null) throw broken("an entry that is cut short, or has no number where one should be");
+  // What is no multiple of a page has no place in a number of this size.
+  if (value > Number.MAX_SAFE_INTEGER && reader.low % PAGE_BYTES !== 0) throw broken("a number that is too large");
+  return value;
+}
+
 function encodeMessage(fields: readonly (readonly [number: number, value: number])[]): Buffer {
   const bytes: number[] = [];
-  const varint = (value: number) => {
-    let rest = value;
-    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
-    bytes.push(rest);
-  };
   for (const [number, value] of fields) {
     bytes.push(number * 8);
-    varint(value);
+    pushVarint(bytes, value);
   }
   const message = Buffer.allocUnsafe(SIZE_BYTES + bytes.length);
   message.writeUInt32LE(bytes.length, 0);
