@@ -143,6 +143,7 @@ void criu_read(void)
 		if (!shared->criu_task && !read_task())
 			return;
 		if (shared->criu_task == RESTORE_FINISHED) {
+			store_settle();
 			restore_finished();
 		} else if (shared->criu_task < 0) {
 			control_send(MSG_TASK, &shared->criu_task, sizeof(shared->criu_task));

@@ -10,6 +10,8 @@
  *   criu.c       CRIU's end
  *   control.c    the agent's end
  *   serve.c      the loop
+ *   descriptor-store.c  what systemd holds for the time when both processes are gone
+ *   after.c      then it is started again
  */
 #ifndef FAULT_SERVER_H
 #define FAULT_SERVER_H
@@ -67,6 +69,8 @@ struct segments {
 };
 
 enum space_state { SPACE_LIVE, SPACE_COMPLETE, SPACE_GONE };
+/* Systemd's, on a userfaultfd: to be told of; told of; asked to end, before a barrier and behind it. */
+enum hold { HOLD_WANTED, HOLD_FIRM, HOLD_ENDS, HOLD_AWAITS_END, HOLD_NONE };
 
 struct space {
 	struct space *next;
@@ -78,6 +82,9 @@ struct space {
 	struct segments *segments;
 	/* The fork that made it; 0 for those that came from CRIU. */
 	uint64_t event;
+	/* Its name with systemd. */
+	uint64_t number;
+	enum hold hold;
 };
 
 /* A thread, or several, of the copy that wait for a page. */
@@ -127,6 +134,7 @@ struct shared {
 	struct uffd_msg events[EVENTS_AT_ONCE];
 
 	struct image *images, *buckets[BUCKETS];
+	uint64_t spaces_made;
 
 	size_t nr_waits;
 	struct wait waits[MAX_WAITS];
@@ -233,10 +241,28 @@ void control_finish(void);
 int listen_at(const char *path, int backlog);
 
 /* serve.c */
-enum watched { WATCH_SPACE, WATCH_CRIU_LISTENER, WATCH_CRIU, WATCH_CONTROL_LISTENER, WATCH_CONTROL, WATCH_KEEPER };
+enum watched { WATCH_SPACE, WATCH_CRIU_LISTENER, WATCH_CRIU, WATCH_CONTROL_LISTENER, WATCH_CONTROL, WATCH_KEEPER, WATCH_STORE };
 void watch(int fd, enum watched what, const void *which, uint32_t events);
 void watch_change(int fd, enum watched what, const void *which, uint32_t events);
 void serve(void) __attribute__((noreturn));
+/* Leaves it beside the control socket. */
+void write_outcome(const char *outcome);
+
+/* descriptor-store.c: without systemd nothing is held, and nothing to be waited for. */
+/* In a process that may have been forked from one that has talked with systemd. */
+void store_begin(void);
+void store_add(struct space *space);
+/* Of a space that is complete or gone: true when systemd has let go of it, and it can be closed without harm. */
+bool store_let_go(struct space *space);
+/* True while systemd has no room for what it is to be told. */
+bool store_go_on(void);
+void store_ready(void);
+/* Waits until systemd has all there are, but not for long. */
+void store_settle(void);
+
+/* after.c */
+/* What is to be done when there was such a program before, which was killed. Returns its exit code. */
+int after_kill(void);
 
 /* keeper.c */
 int run(void);

@@ -11,11 +11,12 @@
  * are absolute paths.
  *
  * Ends when every page is in its place, or all tasks are dead. SIGTERM ends it
- * only when there is nothing to lose.
+ * only when there is nothing to lose. The file CONTROL_SOCKET.begin lets it
+ * begin, once. If CONTROL_SOCKET is there, one before it was killed; it sees to
+ * it that nobody reads what is missing (after.c).
  */
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@
 
 int main(int argc, char *argv[])
 {
-	char outcome[PATH_MAX];
+	char begin[PATH_MAX];
 	struct rlimit files;
 
 	if (argc != 4 || argv[1][0] != '/' || argv[2][0] != '/' || argv[3][0] != '/') {
@@ -33,7 +34,7 @@ int main(int argc, char *argv[])
 	}
 	if (!shared_open()) {
 		perror("drayage-fault-server: no memory");
-		return 1;
+		return 2;
 	}
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
@@ -43,10 +44,14 @@ int main(int argc, char *argv[])
 	shared->control_path = argv[2];
 	shared->cgroup = argv[3];
 	umask(0177);
-	snprintf(outcome, sizeof(outcome), "%s.outcome", argv[2]);
-	unlink(outcome);
+	if (!access(argv[2], F_OK))
+		return after_kill();
+	/* Systemd starts it again also when it has ended well, and only a keeper was killed, at some time. */
+	snprintf(begin, sizeof(begin), "%s.begin", argv[2]);
+	if (unlink(begin))
+		return 0;
 	shared->control_listener = listen_at(argv[2], 8);
 	if (shared->control_listener < 0)
-		return 1;
+		return 2;
 	return run();
 }

@@ -52,7 +52,8 @@
  *
  * When it ends it leaves a file beside its control socket, with ".outcome" at
  * the end of the name: "done", "failed" (the restore failed and its tasks are
- * gone) or "stopped" (by SIGTERM, with nothing to lose).
+ * gone) or "stopped" (by SIGTERM, with nothing to lose). If it was killed, both
+ * processes at once, systemd sees to it that there is "killed" (after.c).
  */
 #ifndef PROTOCOL_H
 #define PROTOCOL_H

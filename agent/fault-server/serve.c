@@ -76,6 +76,7 @@ static void begin(void)
 	if (epoll_fd < 0)
 		give_up("no epoll");
 	control_begin();
+	store_begin();
 	watch_keeper();
 	watch(shared->control_listener, WATCH_CONTROL_LISTENER, NULL, EPOLLIN);
 	if (shared->criu_listener >= 0)
@@ -110,6 +111,8 @@ static void handle(const struct epoll_event *event)
 		return control_accept();
 	case WATCH_CONTROL:
 		return control_ready(event->events);
+	case WATCH_STORE:
+		return store_ready();
 	case WATCH_KEEPER:
 		close(keeper_fd);
 		keeper_fd = replace_keeper();
@@ -133,10 +136,11 @@ static size_t tidy_spaces(bool forget)
 
 	for (struct image *image = shared->images; image; image = image->next) {
 		for (struct space **at = &image->spaces, *space; (space = *at);) {
-			if (space->state == SPACE_LIVE && shared->restored && !space->nr_missing)
+			if (space->state == SPACE_LIVE && shared->restored && !space->nr_missing && store_let_go(space))
 				space_end(space, SPACE_COMPLETE);
-			live += space->state == SPACE_LIVE;
-			if (space->state == SPACE_LIVE || !forget) {
+			bool is_over = space->state != SPACE_LIVE && store_let_go(space);
+			live += !is_over;
+			if (!is_over || !forget) {
 				at = &space->next;
 				continue;
 			}
@@ -147,7 +151,7 @@ static size_t tidy_spaces(bool forget)
 	return live;
 }
 
-static void write_outcome(const char *outcome)
+void write_outcome(const char *outcome)
 {
 	char path[PATH_MAX], draft[PATH_MAX];
 
@@ -195,7 +199,9 @@ void serve(void)
 
 		busy |= settle_doubts();
 		busy |= control_go_on();
-		end_if_over(tidy_spaces(!busy));
+		size_t live = tidy_spaces(!busy);
+		busy |= store_go_on();
+		end_if_over(live);
 		tries = busy ? tries + 1 : 0;
 		if (busy)
 			sched_yield();

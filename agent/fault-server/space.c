@@ -102,6 +102,7 @@ struct space *space_add(struct image *image, int uffd, const struct space *paren
 	space->image = image;
 	space->uffd = uffd;
 	space->event = event;
+	space->number = ++shared->spaces_made;
 	space->missing = shared_take(bitmap_bytes(image->pages));
 	space->segments = shared_take(segments_bytes(room));
 	if (!space->missing || !space->segments)
@@ -122,6 +123,7 @@ struct space *space_add(struct image *image, int uffd, const struct space *paren
 	while (*end)
 		end = &(*end)->next;
 	*end = space;
+	store_add(space);
 	return space;
 }
 

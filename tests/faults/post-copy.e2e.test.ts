@@ -160,6 +160,59 @@ test.runIf(isChosen(false))(
   },
 );
 
+/** What systemd says of the fault server's unit, and how many descriptors it holds for it. */
+async function faultServerUnit(node: string, id: string): Promise<{ state: string; held: number }> {
+  const properties = ["--property=ActiveState", "--property=NFileDescriptorStore"];
+  const shown = await stage.lab.exec(node, ["systemctl", "show", ...properties, `drayage-faults-${id}`]);
+  const of = (name: string) => new RegExp(`^${name}=(.*)$`, "m").exec(shown)?.[1] ?? "";
+  return { state: of("ActiveState"), held: Number(of("NFileDescriptorStore")) };
+}
+
+test.runIf(isChosen(false))(
+  "all of the program that answers the copy's faults is killed at once: the copy stands still, and reads no zeros",
+  async () => {
+    const actors = await stage.set();
+    const { source, destination } = actors;
+    await setFaults(stage, actors, [{ role: RUNS.role, fault: { point: RUNS.point, action: "hang" } }]);
+    const id = await stage.begin(destination, "--mode", "post-copy");
+    await stage.faults.firing(RUNS.point, SETTLE_MS);
+    await stage.partition(source);
+    const isAnswered = await askForColdMemory();
+    const waits = "until cat /proc/[0-9]*/task/*/wchan 2>/dev/null | grep -q userfault; do sleep 0.05; done";
+    await stage.lab.shell(destination, waits);
+    const { held } = await faultServerUnit(destination, id);
+    expect(held).toBeGreaterThan(0);
+    await stage.lab.exec(destination, ["systemctl", "kill", "--signal=KILL", `drayage-faults-${id}`]);
+    await stage.standsStill(destination);
+    expect(await faultServerUnit(destination, id)).toEqual({ state: "active", held });
+    await stage.heal(source);
+    await stage.faults.clear();
+    const { outcome, error, reason } = await stage.state.migrationWhen(
+      id,
+      ({ phase }) => phase === "done",
+      "is done",
+      SETTLE_MS,
+    );
+    expect(outcome, reason).toBe("failed");
+    expect(error?.message).toContain("its fault server was killed; the copy stands still, without all of its memory");
+    await stage.standsStill(destination);
+    await stage.standsStill(source);
+    expect(isAnswered(), "what it waited for never came").toBe(false);
+
+    // As the remedy has it. The answers of the copy are given up, so its clients begin anew.
+    expect(error?.remedy).toContain(`docker rm --force ${NAME}`);
+    await stage.lab.docker(destination, "rm", "--force", NAME);
+    const { exitCode, stderr } = await stage.lab.dray(["migration", "cancel", id, "--allow-progress-loss"]);
+    expect(exitCode, stderr).toBe(0);
+    const end = await stage.settled(id);
+    expect(end.outcome, end.reason).toBe("rolled_back");
+    expect(isAnswered(), "what it waited for never came").toBe(false);
+    expect(await faultServerUnit(destination, id)).toEqual({ state: "inactive", held: 0 });
+    await stage.connectWhenUp();
+    await stage.assertSound(source, { onwards: destination });
+  },
+);
+
 const isFaultServer = ([program = ""]: readonly string[]) => program.endsWith("/drayage-fault-server");
 
 function kill(node: string, accept: (words: readonly string[]) => boolean): Promise<void> {

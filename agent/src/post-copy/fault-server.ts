@@ -116,12 +116,14 @@ export class FaultServer {
 
   /**
    * Attaches to the server that an earlier process has started. One that has ended meanwhile is also found: its
-   * `ended` is settled. Throws DrayError NOT_FOUND if there is none, TIMEOUT, CANCELLED, PROTOCOL_MISMATCH.
+   * `ended` is settled. Throws DrayError NOT_FOUND if there is none, or it was killed; TIMEOUT, CANCELLED,
+   * PROTOCOL_MISMATCH.
    */
   static async attach(options: FaultServerPlace & Reaching): Promise<FaultServer> {
     const { events = {}, deadlineMs = DEADLINE_MS, signal } = options;
     const server = new FaultServer(options, events);
     const outcome = await readOutcome(options);
+    if (outcome === "killed") throw killed("NOT_FOUND");
     if (outcome !== null) server.#end(outcome);
     else if (!(await server.#connect()) && !(await mayRun(options.migrationId))) {
       throw new DrayError("NOT_FOUND", `no fault server of migration ${options.migrationId} runs`);
@@ -140,7 +142,7 @@ export class FaultServer {
     return this.#state;
   }
 
-  /** Resolves when the server has ended. Rejects with DrayError INTERNAL if it has vanished, or CANCELLED by close(). */
+  /** Resolves when the server has ended. Rejects with DrayError INTERNAL if it was killed, or CANCELLED by close(). */
   get ended(): Promise<FaultOutcome> {
     return this.#ended.promise;
   }
@@ -256,11 +258,11 @@ export class FaultServer {
     const beganMs = bootClockMs();
     while (!this.#closed && !(await this.#connect())) {
       const outcome = await readOutcome(this.#place);
-      if (outcome !== null) return this.#end(outcome);
+      if (outcome !== null) return this.#endAs(outcome);
       // The unit is asked about rarely: that takes a program.
       if (bootClockMs() - beganMs > 1000 && !(await mayRun(this.#place.migrationId))) {
         const last = await readOutcome(this.#place);
-        if (last !== null) return this.#end(last);
+        if (last !== null) return this.#endAs(last);
         throw new DrayError("INTERNAL", `the fault server of migration ${this.#place.migrationId} has vanished`);
       }
       await delay(RECONNECT_MS);
@@ -330,6 +332,11 @@ export class FaultServer {
     this.#firstState.resolve();
   }
 
+  #endAs(outcome: FaultOutcome | "killed"): void {
+    if (outcome === "killed") throw killed("INTERNAL");
+    this.#end(outcome);
+  }
+
   #end(outcome: FaultOutcome): void {
     this.#ended.resolve(outcome);
     if (outcome === "done") this.#restored.resolve();
@@ -345,6 +352,10 @@ export class FaultServer {
 /** systemd that cannot be asked now says nothing about the server. */
 async function mayRun(migrationId: string): Promise<boolean> {
   return await serverRuns(migrationId).catch(() => true);
+}
+
+function killed(reason: "INTERNAL" | "NOT_FOUND"): DrayError {
+  return new DrayError(reason, "its fault server was killed; the copy stands still, without all of its memory");
 }
 
 function lost(): DrayError {

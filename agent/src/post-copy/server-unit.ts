@@ -1,5 +1,5 @@
 /** drayage-fault-server as a systemd unit of its own: a container's memory hangs on it, it outlives the agent. */
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type CommandOptions, runCommand } from "../host/run-command.ts";
 import { stopTransientUnit, transientUnitRuns } from "../host/transient-unit.ts";
@@ -9,6 +9,9 @@ const PROGRAM = "/usr/lib/drayage/drayage-fault-server";
 
 /** How a server has ended: every page is in its place; the restore failed; stopped with nothing to lose. */
 export type FaultOutcome = "done" | "failed" | "stopped";
+
+/** Of the copy's processes: each has a userfaultfd. systemd compares every one with all others. */
+const MAX_HELD = 8192;
 
 export interface FaultServerPlace {
   readonly migrationId: string;
@@ -61,9 +64,17 @@ export async function startServerUnit(start: FaultServerStart, options: CommandO
     "--property=OOMScoreAdjust=-1000",
     "--property=LimitNOFILE=1048576",
     "--property=UMask=0077",
+    // Its third holder is systemd: when both processes are killed at once, the next one has the descriptors again.
+    "--property=NotifyAccess=all",
+    `--property=FileDescriptorStoreMax=${MAX_HELD}`,
+    "--property=Restart=on-abnormal",
+    "--property=RestartForceExitStatus=1",
+    "--property=RestartSec=0",
+    "--property=StartLimitIntervalSec=0",
     // Threads of the container stand still until it has been on a processor.
     "--property=CPUWeight=1000",
   ];
+  await writeFile(`${start.controlSocket}.begin`, "");
   const argv = serverArgv(start).map((word) => word.replaceAll("$", "$$$$"));
   await runCommand(["systemd-run", "--quiet", "--collect", ...properties, "--", ...argv], options);
 }
@@ -79,11 +90,14 @@ export async function stopServerUnit(migrationId: string): Promise<void> {
 
 /** Removes what a server has left behind. */
 export async function forgetOutcome({ controlSocket }: FaultServerPlace): Promise<void> {
-  for (const path of [controlSocket, `${controlSocket}.outcome`]) await rm(path, { force: true });
+  for (const end of ["", ".begin", ".outcome"]) await rm(`${controlSocket}${end}`, { force: true });
 }
 
-/** What a server has left behind; null while it runs, or if there was none. */
-export async function readOutcome({ controlSocket }: FaultServerPlace): Promise<FaultOutcome | null> {
+/**
+ * What a server has left behind; null while it runs, or if there was none. "killed": both of its processes at once,
+ * and the copy stands still, without all of its memory.
+ */
+export async function readOutcome({ controlSocket }: FaultServerPlace): Promise<FaultOutcome | "killed" | null> {
   const text = await unlessGone(readFile(`${controlSocket}.outcome`, "utf8"));
-  return text === "done" || text === "failed" || text === "stopped" ? text : null;
+  return text === "done" || text === "failed" || text === "stopped" || text === "killed" ? text : null;
 }

@@ -1,9 +1,9 @@
 /** A fault server and a copy that needs it, as processes of this machine; see lazy-copy.c. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
@@ -18,6 +18,7 @@ export interface Programs {
   readonly directory: string;
   readonly server: string;
   readonly copy: string;
+  readonly store: string;
 }
 
 export async function buildPrograms(): Promise<Programs> {
@@ -26,8 +27,12 @@ export async function buildPrograms(): Promise<Programs> {
   const copy = join(directory, "lazy-copy");
   await runCommand([join(import.meta.dirname, "../../../fault-server/build"), server], { deadlineMs: 60_000 });
   const flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread"];
-  await runCommand(["gcc", ...flags, "-o", copy, join(import.meta.dirname, "lazy-copy.c")], { deadlineMs: 60_000 });
-  return { directory, server, copy };
+  const store = join(directory, "descriptor-store");
+  for (const program of [copy, store]) {
+    const source = join(import.meta.dirname, `${basename(program)}.c`);
+    await runCommand(["gcc", ...flags, "-o", program, source], { deadlineMs: 60_000 });
+  }
+  return { directory, server, copy, store };
 }
 
 /** Content that differs in every page, and is a function of its address alone. */
@@ -105,6 +110,12 @@ class Copy {
     return promise;
   }
 
+  /** Where each of its threads waits in the kernel. */
+  async waits(): Promise<string[]> {
+    const tasks = `/proc/${this.#child.pid}/task`;
+    return await Promise.all((await readdir(tasks)).map((task) => readFile(`${tasks}/${task}/wchan`, "utf8")));
+  }
+
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = once(this.#child, "exit");
@@ -119,10 +130,13 @@ export class Stage implements AsyncDisposable {
   readonly controlSocket: string;
   readonly server: ChildProcessByStdio<null, null, Readable>;
   readonly serverEnded: Promise<number | null>;
+  readonly #start: () => ChildProcessByStdio<null, null, Readable>;
   agent: FaultServer;
   serverSaid = "";
 
-  private constructor(directory: string, programs: Programs, server: ChildProcessByStdio<null, null, Readable>) {
+  private constructor(directory: string, programs: Programs, start: () => ChildProcessByStdio<null, null, Readable>) {
+    const server = start();
+    this.#start = start;
     this.directory = directory;
     this.controlSocket = join(directory, "control");
     this.server = server;
@@ -134,20 +148,35 @@ export class Stage implements AsyncDisposable {
     this.agent = undefined as never;
   }
 
-  static async open(programs: Programs, events: FaultServerEvents = {}): Promise<Stage> {
+  /** With a socket for its notifications it has a service manager. */
+  static async open(programs: Programs, events: FaultServerEvents = {}, notifySocket = ""): Promise<Stage> {
     const directory = await mkdtemp(join(programs.directory, "stage-"));
     await writeFile(join(directory, "cgroup.freeze"), "0");
     await writeFile(join(directory, "cgroup.events"), "populated 1\nfrozen 1\n");
+    await writeFile(join(directory, "control.begin"), "");
     const argv = [join(directory, "lazy-pages.socket"), join(directory, "control"), directory];
-    const server = spawn(programs.server, argv, { stdio: ["ignore", "ignore", "pipe"] });
+    const env = { ...process.env, NOTIFY_SOCKET: notifySocket };
+    const start = () => spawn(programs.server, argv, { stdio: ["ignore", "ignore", "pipe"], env });
+    const stage = new Stage(directory, programs, start);
     await runCommand(["sh", "-c", 'until [ -S "$1" ]; do :; done', "sh", join(directory, "control")]);
-    const stage = new Stage(directory, programs, server);
     stage.agent = await stage.attach(events);
     return stage;
   }
 
   attach(events: FaultServerEvents = {}): Promise<FaultServer> {
     return FaultServer.attach({ migrationId: "0123456789ab", controlSocket: this.controlSocket, events });
+  }
+
+  /** As a service manager does it when it was killed. Resolves with its exit code. */
+  async startAgain(): Promise<number | null> {
+    const [code] = await once(this.#start(), "exit");
+    return code as number | null;
+  }
+
+  /** The processes in its cgroup are dead, as the kernel tells of it. */
+  async empty(): Promise<void> {
+    await this.copy.kill();
+    await writeFile(join(this.directory, "cgroup.events"), "populated 0\nfrozen 1\n");
   }
 
   /** Memory of the copy, all of it missing, and the restore finished. */
@@ -184,7 +213,7 @@ export class Stage implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.agent.close();
-    await this.copy.kill();
+    await this.empty();
     // Without anything to lose it ends by itself, whichever of its processes are left.
     while ((await this.serverPids()).length > 0) {
       await runCommand(["pkill", "-TERM", "-f", this.controlSocket], { okCodes: [0, 1] });
