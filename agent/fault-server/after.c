@@ -6,8 +6,9 @@
  * thread that waits within a call of the kernel is not stopped by the freezer,
  * and would get zeros when the last descriptor is closed.
  *
- * (Not ExecStopPost=: in a cgroup that was killed by cgroup.kill, as `systemctl
- * kill` does it, kernels from 6.14 on let nothing begin that systemd 256 starts.)
+ * (Not ExecStopPost=: `systemctl kill` kills by cgroup.kill, and in a cgroup
+ * that was killed so Linux 6.18 kills at once what systemd 262 starts in it
+ * next. Before a restart systemd makes the cgroup anew.)
  */
 #include <limits.h>
 #include <signal.h>

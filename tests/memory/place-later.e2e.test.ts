@@ -7,7 +7,7 @@ import { eventually } from "../harness/eventually.ts";
 import { HeldConnection } from "../harness/held-connection.ts";
 import { importProver, PROVER_PORT } from "../harness/memory-prover.ts";
 import { migrate } from "../harness/migrate.ts";
-import { assertOneCopy, runningCopies } from "../harness/one-copy.ts";
+import { assertOneCopy, markedTasks, runningCopies } from "../harness/one-copy.ts";
 import { Stage } from "../e2e/stage.ts";
 
 const MEGABYTES = 192;
@@ -19,6 +19,7 @@ until tail -qn 1 /var/lib/drayage/journal/*.journal | grep '"state":"running"' |
 done
 `;
 const KILL_WHEN_RUNNING = `${UNTIL_RUNNING} systemctl kill --signal=SIGKILL drayage-agent`;
+const KILL_SERVER_WHEN_RUNNING = `${UNTIL_RUNNING} systemctl kill --signal=SIGKILL 'drayage-faults-*'`;
 /** Longer than memory of this size takes to be brought: what is asked for meanwhile comes in time. */
 const MUCH_MEGABYTES = 768;
 /** Of these three quarters are private, and fetched: four seconds at this rate. */
@@ -72,6 +73,30 @@ test("the destination's agent is killed while it brings the memory: its successo
   expect(document.downtime_ms).toBeGreaterThan(0);
   expect(await prover.check()).toBeGreaterThan(MEGABYTES * 0.9 * 2 ** 20);
   await assertOneCopy(lab, container, stage.destination);
+  prover.close();
+  await stage.nothingElseLeft();
+});
+
+test.runIf(runsAll)("all of the fault server is killed while it brings the memory: the copy stands still", async () => {
+  const { lab, destination } = stage;
+  const { container, prover } = await startProver("lost", MUCH_MEGABYTES);
+  const order = ["migrate", container.name, "--to", destination, "--mode", "pre-copy"];
+  const migration = lab.dray<MigrationDocument>(order);
+  await lab.shell(destination, KILL_SERVER_WHEN_RUNNING, container.name);
+  // It would tell of a page of zeros as well.
+  let told: unknown;
+  prover.check().then(
+    (bytes) => (told = bytes),
+    (thrown: unknown) => (told ??= thrown),
+  );
+  const { exitCode, document } = await migration;
+  expect({ exitCode, document }).toMatchObject({ exitCode: 0, document: { outcome: "completed" } });
+  expect(document.reason).toContain("it stands frozen, start it anew");
+  const tasks = await markedTasks(lab, destination, container.mark);
+  expect(tasks.length).toBeGreaterThan(0);
+  expect(tasks.filter(({ frozen }) => !frozen)).toEqual([]);
+  expect(told).toBeUndefined();
+  await lab.docker(destination, "kill", container.name);
   prover.close();
   await stage.nothingElseLeft();
 });
