@@ -34,6 +34,8 @@ export interface Accepted {
 }
 
 const DEFAULT_TIMEOUT_MS = 600_000;
+/** With less, what every switch has to send (some hundred kilobytes) would keep the container standing still for long. */
+const LEAST_BANDWIDTH_BYTES = 100_000;
 /** Of `criu check --feature`. */
 const POST_COPY_FEATURES = ["uffd-noncoop"];
 
@@ -48,10 +50,23 @@ export async function findRequest(etcd: EtcdPort, requestId: string): Promise<Mi
 /** PREFLIGHT, NO_PLACEMENT, ALREADY_MIGRATING, NOT_OWNER, NOT_FOUND, AMBIGUOUS, BAD_REQUEST, NOT_LEADER. */
 export async function accept(deps: AcceptDeps, request: StartMigrationRequest, signal: AbortSignal): Promise<Accepted> {
   const constraints = request.constraints.map(parseConstraint);
+  demandUsableBandwidth(request.bandwidthBytesPerSecond);
   const earlier = await findRequest(deps.etcd, request.requestId);
   if (earlier !== null) return { record: earlier, description: null };
   return await withContainer(deps.view, request.container, signal, (container) =>
     acceptContainer(deps, request, { container, constraints }, signal),
+  );
+}
+
+/** 0 is none. */
+function demandUsableBandwidth(bytesPerSecond: number): void {
+  if (bytesPerSecond === 0 || bytesPerSecond >= LEAST_BANDWIDTH_BYTES) return;
+  throw new DrayError(
+    "BAD_REQUEST",
+    `a bandwidth of ${bytesPerSecond} bytes per second is too little for any migration`,
+    {
+      remedy: `Give at least ${LEAST_BANDWIDTH_BYTES / 1000}K; a number without a unit is bytes per second, 20M are 20 megabytes.`,
+    },
   );
 }
 
