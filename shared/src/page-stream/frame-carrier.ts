@@ -23,6 +23,8 @@ export interface FrameCarrier {
   readonly spaces: number;
   /** Sends the `bytes` that lie behind the header's place; resolves when the memory may be used again. */
   sendContent(streamId: number, space: Buffer, bytes: number): Promise<SentContent>;
+  /** Content of this stream that has not been handed to a socket yet fails: what waits for a bandwidth cap may wait for long. */
+  withdraw(streamId: number, error: Error): void;
   /** Never overtakes content that was sent and is settled. Nothing happens once the connection has ended. */
   sendMessage<T extends FileMessageType>(type: T, streamId: number, message: Message<T>): void;
 }
@@ -42,6 +44,10 @@ export class SocketCarrier implements FrameCarrier {
     const { frame, crc } = sealSpace(this.#compressor, { streamId, space, bytes, cost: this.#socket.sendingCost });
     await this.#socket.writeData(frame);
     return { space, crc };
+  }
+
+  withdraw(streamId: number, error: Error): void {
+    this.#socket.withdraw(streamId, error);
   }
 
   sendMessage<T extends FileMessageType>(type: T, streamId: number, message: Message<T>): void {

@@ -108,6 +108,11 @@ function writeHeader(space: Buffer, type: FrameType, streamId: number, payloadBy
   return crc32(space.subarray(0, CHECKED_HEADER_BYTES), 0);
 }
 
+/** Of a frame whose header was written. */
+export function streamOf(frame: Buffer): number {
+  return frame.readUInt32BE(4);
+}
+
 /** Encodes one frame, copying the payload; for small messages. */
 export function encodeFrame(type: FrameType, streamId: number, payload: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.length);

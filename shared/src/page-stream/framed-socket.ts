@@ -15,7 +15,7 @@ import { tlsFailure } from "../identity/tls-failure.ts";
 import type { BandwidthLimit } from "./bandwidth-limit.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { freeMemory } from "./free-memory.ts";
-import { DATA_BYTES, type Frame, FrameDecoder } from "./frame.ts";
+import { DATA_BYTES, type Frame, FrameDecoder, streamOf } from "./frame.ts";
 import { encodeMessage, type Message, type MessageType } from "./messages.ts";
 import { type SendingCost, SendingMeter } from "./sending-cost.ts";
 
@@ -114,6 +114,20 @@ export class FramedSocket {
       this.#waiting.push({ frame, written, failed });
       this.#pump();
     });
+  }
+
+  /** Data frames of this stream that wait their turn, or for the bandwidth limit, fail: nobody wants them any more. */
+  withdraw(streamId: number, error: Error): void {
+    const isUnwanted = ({ frame }: Waiting) => streamOf(frame) === streamId;
+    const unwanted = this.#waiting.filter(isUnwanted);
+    if (this.#held !== undefined && isUnwanted(this.#held.next)) {
+      this.#limit?.refund(this.#held.next.frame.length);
+      unwanted.unshift(this.#release() as Waiting);
+    }
+    for (const { failed } of unwanted) failed(error);
+    const wanted = this.#waiting.filter((waiting) => !isUnwanted(waiting));
+    this.#waiting.splice(0, this.#waiting.length, ...wanted);
+    this.#pump();
   }
 
   /** The limit may be shared with others, which then have it together. */

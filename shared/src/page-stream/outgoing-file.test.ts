@@ -8,7 +8,12 @@ test("a connection that breaks while the source is slow is told to who sends, an
   const write = Promise.withResolvers<SentContent>();
   const slow = Promise.withResolvers<number>();
   let reads = 0;
-  const carrier: FrameCarrier = { spaces: 3, sendMessage: () => undefined, sendContent: () => write.promise };
+  const carrier: FrameCarrier = {
+    spaces: 3,
+    sendMessage: () => undefined,
+    withdraw: () => undefined,
+    sendContent: () => write.promise,
+  };
   const file = new OutgoingFile(carrier, 1, 1024, { kind: "layer", name: "layer" }, {});
   const sent = file.run({
     fill: () => (reads++ === 0 ? Promise.resolve(10) : slow.promise),

@@ -82,6 +82,7 @@ export class OutgoingFile {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#settled.reject(error);
+    this.#carrier.withdraw(this.#streamId, error);
     this.#wake();
     // A source may have nothing to give for a long time; closing it ends the wait.
     this.#source?.close().catch(() => undefined);

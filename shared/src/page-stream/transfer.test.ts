@@ -219,6 +219,27 @@ describe("content", () => {
     expect((await slow).bytes).toBe(32 * 1024 * 1024);
   });
 
+  test("a cancelled file does not wait for the bandwidth cap, and what others send goes on", async () => {
+    const opened = Promise.withResolvers<void>();
+    authorise(async ({ name, content }) => {
+      if (name !== "first") return await sha(content);
+      opened.resolve();
+      return await reasonOf(sha(content));
+    });
+    // A frame of 256 KiB would wait for two minutes.
+    const connection = await dial({ bandwidthLimitBytesPerSecond: 2000 });
+    const cancel = new AbortController();
+    const first = connection.send({ kind: "k", name: "first" }, Readable.from([randomBytes(2_000_000)]), {
+      signal: cancel.signal,
+    });
+    const second = connection.send({ kind: "k", name: "second" }, Readable.from([Buffer.from("waits behind it")]));
+    await opened.promise;
+    cancel.abort();
+    expect(await reasonOf(first)).toBe("CANCELLED");
+    connection.setBandwidthLimit(10_000_000);
+    expect((await second).reply).toBe(shaOf(Buffer.from("waits behind it")));
+  });
+
   test("content of which little can be saved takes less of a slow link, and is left as it is on a fast one", async () => {
     authorise(async ({ content }) => sha(content));
     const bytes = toughContent(5_000_000);

@@ -88,6 +88,16 @@ export class OutgoingLanes implements FrameCarrier {
     });
   }
 
+  withdraw(streamId: number, error: Error): void {
+    const waiting = this.#waiting.splice(0);
+    this.#heldSinceMs = undefined;
+    for (const each of waiting) {
+      if (each.streamId === streamId) each.failed(error);
+      else this.#waiting.push(each);
+    }
+    this.#pump();
+  }
+
   sendMessage<T extends FileMessageType>(type: T, streamId: number, message: Message<T>): void {
     if (this.#ended !== undefined) return;
     const frame = encodeMessage(type, streamId, message);
