@@ -27,16 +27,17 @@ interface Holder {
   readonly process: ChildProcess;
   readonly pid: number;
   readonly mapping: { readonly start: number; readonly end: number };
+  readonly lines: AsyncIterator<string>;
 }
 
 /** A process with an object in which a child of it has written these ranges; it has touched none of it. */
 async function holder(...ranges: string[]): Promise<Holder> {
   const process = spawn(program, ranges, { stdio: ["pipe", "pipe", "inherit"] });
-  for await (const line of createInterface({ input: process.stdout })) {
-    const [start = 0, end = 0] = line.split(" ").map((word) => Number.parseInt(word, 16));
-    return { process, pid: process.pid as number, mapping: { start, end } };
-  }
-  throw new Error("it has not said where its memory is");
+  const lines = createInterface({ input: process.stdout })[Symbol.asyncIterator]();
+  const said = String((await lines.next()).value);
+  const [start = 0, end = 0] = said.split(" ").map((word) => Number.parseInt(word, 16));
+  if (!(end > start)) throw new Error(`it has not said where its memory is: ${said}`);
+  return { process, pid: process.pid as number, mapping: { start, end }, lines };
 }
 
 /** Ends it. */
@@ -75,6 +76,22 @@ test("what others have written is found and read, and the process is none the ri
     expect(object.read((PAGES - 1) * PAGE_BYTES, Buffer.alloc(2 * PAGE_BYTES))).toBe(PAGE_BYTES);
     object.close();
     expect(await residentSharedKb(it.pid)).toBe(before);
+  } finally {
+    await end(it);
+  }
+});
+
+test("one that ends within a page, and grows while it is looked at, has whole pages only", async () => {
+  const it = await holder("5000+20000");
+  try {
+    const object = SharedObject.open(it.pid, it.mapping);
+    if (object === null) throw new Error("there is none");
+    const spans = object.spans();
+    expect(spans.next().value).toEqual({ vaddr: 0, pages: 1 });
+    it.process.stdin?.write("x");
+    expect((await it.lines.next()).value).toBe("appended");
+    expect([...spans]).toEqual([{ vaddr: 2 * PAGE_BYTES, pages: 4 }]);
+    object.close();
   } finally {
     await end(it);
   }

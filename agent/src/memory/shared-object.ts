@@ -45,11 +45,12 @@ export class SharedObject {
       const start = this.#seek(at, false);
       if (start === null) return;
       const end = this.#seek(start, true) ?? start;
-      // A last page that is cut short by the end of the object is read by nobody.
+      // A last page that is cut short by the end of the object is left to the final dump.
       const pages = Math.floor((end - start) / PAGE_BYTES);
       if (pages > 0) yield { vaddr: start, pages };
       if (end <= at) return;
-      at = end;
+      // An object that has grown meanwhile has data from just there on; what was cut short is left to the next round.
+      at = Math.ceil(end / PAGE_BYTES) * PAGE_BYTES;
     }
   }
 
