@@ -34,7 +34,8 @@ int main(int argc, char *argv[])
 	}
 	if (!shared_open()) {
 		perror("drayage-fault-server: no memory");
-		return 2;
+		/* As the successor of one that was killed it is started again: what systemd holds is not let go of. */
+		return access(argv[2], F_OK) ? 2 : 1;
 	}
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
@@ -48,8 +49,10 @@ int main(int argc, char *argv[])
 		return after_kill();
 	/* Systemd starts it again also when it has ended well, and only a keeper was killed, at some time. */
 	snprintf(begin, sizeof(begin), "%s.begin", argv[2]);
-	if (unlink(begin))
+	if (unlink(begin)) {
+		say("%s: it has ended well, or is of another version than the agent that has started it", begin);
 		return 0;
+	}
 	shared->control_listener = listen_at(argv[2], 8);
 	if (shared->control_listener < 0)
 		return 2;

@@ -69,7 +69,7 @@ export async function startServerUnit(start: FaultServerStart, options: CommandO
     `--property=FileDescriptorStoreMax=${MAX_HELD}`,
     "--property=Restart=on-abnormal",
     "--property=RestartForceExitStatus=1",
-    "--property=RestartSec=0",
+    "--property=RestartSec=100ms",
     "--property=StartLimitIntervalSec=0",
     // Threads of the container stand still until it has been on a processor.
     "--property=CPUWeight=1000",
