@@ -23,7 +23,7 @@ import { finishSource } from "./source-finish.ts";
 import { SourceRecord } from "./source-record.ts";
 import { endPreCopy, ensureFrozen, reviveSource } from "./source-revive.ts";
 import { servePages } from "./source-post-copy.ts";
-import { followStarts } from "./source-starts.ts";
+import { followStarts, setGoing } from "./source-starts.ts";
 import { switchSource } from "./source-switch.ts";
 import { syncSource } from "./source-sync.ts";
 import { SourceWatch } from "./source-watch.ts";
@@ -162,7 +162,7 @@ export class SourceMigration {
   }
 
   private followStarts(): void {
-    const actions = { hasRunOn: (event: string) => this.hasRunOn(event), freeze: () => this.freezeAgain() };
+    const actions = { hasRunOn: () => this.hasRunOn(), freeze: () => this.freezeAgain() };
     void followStarts(this.context, actions, this.untilEnded());
   }
 
@@ -170,25 +170,17 @@ export class SourceMigration {
     return AbortSignal.any([this.context.host.stopping, this.settled.signal]);
   }
 
-  private async hasRunOn(event: string): Promise<void> {
+  private async hasRunOn(): Promise<void> {
     const { host, record, persistence } = this.context;
     this.ranOn.abort();
-    const spoilt = new DrayError(
-      "FREEZE_FAILED",
-      `${this.entry.containerName} was set going while it was dumped (${event})`,
-      {
-        node: host.node,
-        remedy: "Do not start or unpause a container that is being moved; it runs on, migrate again.",
-      },
-    );
     // A switch that has come to its end all the same leaves it `sent`.
-    await this.switchRun?.cancel(spoilt);
+    await this.switchRun?.cancel(setGoing(this.entry.containerName, host.node));
     if (this.entry.state !== "sent") return;
-    await this.freezeAgain();
     // For the next process of the agent: whoever pauses it now makes it look as it was.
-    await persist(async () => {
+    const keep = async () => {
       if (this.entry.state === "sent") await record.transition("sent", { ranOn: true });
-    }, persistence);
+    };
+    await Promise.all([this.freezeAgain(), persist(keep, persistence)]);
   }
 
   /** Rejects only when the agent stops. */

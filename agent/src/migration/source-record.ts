@@ -14,6 +14,8 @@ type Facts = Partial<Pick<SourceEntry, "frozen" | "postCopy" | "ranOn" | "frozen
 export class SourceRecord {
   readonly #host: AgentHost;
   #entry: SourceEntry;
+  /** One transition after the other: each is judged by what the one before has made of it. */
+  #writing: Promise<unknown> = Promise.resolve();
 
   /** `entry` is what the journal holds. */
   constructor(host: AgentHost, entry: SourceEntry) {
@@ -58,6 +60,13 @@ export class SourceRecord {
 
   /** Makes the next state durable. Refused (CANCELLED) if it may not follow the one that is. */
   async transition(state: SourceState, facts: Facts = {}): Promise<void> {
+    const written = this.#writing.then(() => this.#write(state, facts));
+    this.#writing = written.catch(() => undefined);
+    await written;
+    await faultPoint(`source.after-journal-${state}`);
+  }
+
+  async #write(state: SourceState, facts: Facts): Promise<void> {
     const { state: now, migrationId } = this.#entry;
     if (!mayFollow(SOURCE_TRANSITIONS, now, state)) {
       throw new DrayError("CANCELLED", `${state} does not fit state ${now} of migration ${migrationId}`, {
@@ -70,6 +79,5 @@ export class SourceRecord {
     await this.#host.journal.write(next);
     if (isEnded(next)) this.#host.metrics.migrationsInProgress.dec({ role: "source" });
     this.#entry = next;
-    await faultPoint(`source.after-journal-${state}`);
   }
 }

@@ -5,16 +5,24 @@
  *   switching, after the freeze   the switch ends, the container runs on: what was sent is of no one moment
  *   sent                          frozen again, its memory is not served any more
  */
-import { toDrayError } from "@drayage/shared/errors/dray-error.ts";
+import { DrayError, toDrayError } from "@drayage/shared/errors/dray-error.ts";
 import type { SourceContext } from "./source-context.ts";
 
 const EVENTS = { type: ["container"], event: ["start", "unpause"] };
 
 export interface StartActions {
   /** What the processes are now is not what they were when they were dumped. Rejects only when the agent stops. */
-  hasRunOn(event: string): Promise<void>;
+  hasRunOn(): Promise<void>;
   /** In `sent`. Idempotent; rejects only when the agent stops. */
   freeze(): Promise<void>;
+}
+
+/** What ends a switch in which the container did not stand still. */
+export function setGoing(container: string, node: string): DrayError {
+  return new DrayError("FREEZE_FAILED", `${container} was set going while it was dumped`, {
+    node,
+    remedy: "Do not start or unpause a container that is being moved; it runs on, migrate again.",
+  });
 }
 
 /** From before the freeze until the signal fires: the way back and the end set it going, or stop it, themselves. Never rejects. */
@@ -29,7 +37,7 @@ export async function followStarts(
       if (notice.kind === "event" && (state === "sent" || (state === "switching" && standstill.hasBegun))) {
         const { Action: event } = notice.event;
         logger.warn({ event }, "somebody has set the container going that stands still for its copy");
-        await actions.hasRunOn(event);
+        await actions.hasRunOn();
       } else if (state === "sent") await actions.freeze();
     }
   } catch (thrown) {

@@ -22,7 +22,7 @@ import type { Round } from "@drayage/shared/gen/drayage/common/v1/progress.ts";
 import type { TransferConnection } from "@drayage/shared/page-stream/transfer-types.ts";
 import type { PreparedDump } from "../criu/dump-container.ts";
 import { restartPolicyOf } from "../docker/restart-policy.ts";
-import { freezeCgroup } from "../host/cgroup.ts";
+import { freezeCgroup, isFrozen } from "../host/cgroup.ts";
 import { goFirst } from "../host/go-first.ts";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import type { SwitchedMemory } from "../memory/dumped-memory.ts";
@@ -39,6 +39,7 @@ import { sendImages } from "./send-images.ts";
 import { FREEZE_DEADLINE_MS } from "./source-container.ts";
 import type { SourceContext } from "./source-context.ts";
 import { TRANSFER_KINDS } from "./transfer-kinds.ts";
+import { setGoing } from "./source-starts.ts";
 import { makeReady } from "./switch-ready.ts";
 import { demandSameTmpfs, findTarget, type SwitchOrder, type SwitchTarget } from "./switch-target.ts";
 import { sendLayerRest, sendTmpfsRest } from "./send-rest.ts";
@@ -167,6 +168,7 @@ async function runSwitchSteps(
     await allSettled([dump, sendMemory, images, layerRest, tmpfsRest, account], ending);
     const durationMs = performance.now() - startedMs;
     await faultPoint("source.after-dump");
+    await demandStandsStill(context, target.cgroup);
     const wireBytes = connection.wireBytes - wireBytesBefore;
     const { seenPages, leftPages, sentPages, changedPages, dirtyPages, changeBytes } = memory;
     const bytes = sentPages * PAGE_BYTES + changeBytes;
@@ -180,6 +182,11 @@ async function runSwitchSteps(
   } finally {
     ready.discard();
   }
+}
+
+/** After the last of it was read: Docker's word of an unpause may come later than the memory that was written to. */
+async function demandStandsStill({ host, record }: SourceContext, cgroup: string): Promise<void> {
+  if (!(await isFrozen(cgroup))) throw setGoing(record.entry.containerName, host.node);
 }
 
 async function runDump(host: AgentHost, target: SwitchTarget, dump: PreparedDump): Promise<void> {
