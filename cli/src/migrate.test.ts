@@ -67,6 +67,30 @@ function showing(...states: Migration[]) {
 }
 
 describe("an attached migration", () => {
+  it("whose outcome is not known ends with 7, says what to do, and does not ask again", async () => {
+    let asked = 0;
+    const unknown = migration({
+      phase: "abort",
+      outcome: Outcome.OUTCOME_UNKNOWN,
+      reason: "node n1 does not answer. Bring n1 back.",
+      error: { reason: "CANCELLED", message: "the migration was cancelled", remedy: "Nothing to do.", phase: "switch" },
+    });
+    const { watchMigration, ...rest } = showing(migration({}), unknown);
+    const counted = async function* () {
+      asked += 1;
+      yield* watchMigration();
+    };
+    await cluster.coordinator("c1", { migrations: { ...rest, watchMigration: counted } });
+    const { code, stderr } = await cluster.dray(["migrate", "web", "--to", "n2"]);
+    expect([code, asked]).toEqual([7, 1]);
+    expect(stderr).toContain("it is not known yet whether web belongs to n1 or n2; it may be frozen");
+    expect(stderr).toContain("Bring n1 back.");
+    expect(stderr).toContain(
+      `remedy: It goes on without this command. Ask again with \`dray migration inspect ${ID}\`.`,
+    );
+    expect(stderr).not.toContain("Nothing to do.");
+  });
+
   it("tells its phases and its end", async () => {
     await cluster.coordinator("c1", { migrations: showing(migration({}), completed) });
     const { code, stdout, stderr } = await cluster.dray(["migrate", "web", "--to", "n2"]);

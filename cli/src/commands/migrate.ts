@@ -54,7 +54,11 @@ export function addMigrateCommand(program: Command, context: CommandContext): vo
     )
     .option("--max-downtime <duration>", "downtime to aim for, for example 300ms", parseDurationMs)
     .option("--auto-converge", "slows the container down where its memory changes faster than it can be sent")
-    .option("--bandwidth <rate>", "cap on what is sent, in the downtime too, for example 500M", parseBytesPerSecond)
+    .option(
+      "--bandwidth <rate>",
+      "cap on what goes over the wire, in the downtime too, for example 500M",
+      parseBytesPerSecond,
+    )
     .option("--constraint <constraint>", "for example node.labels.zone==b; may be given again", collectConstraint)
     .option("--timeout <duration>", "rolls back after this long, for example 10m", parseDurationMs)
     .option("--dry-run", "checks only; nothing is touched")

@@ -4,7 +4,7 @@ import { type Migration, WatchMigrationRequest } from "@drayage/shared/gen/draya
 import { serverStream } from "@drayage/shared/rpc/client.ts";
 import type { ClusterSession } from "../cluster-session.ts";
 import { type CommandContext, isJson, isTemplate, type OutputOptions } from "../context.ts";
-import { hasEnded, migrationDocument } from "../documents/migration-document.ts";
+import { hasOutcome, migrationDocument } from "../documents/migration-document.ts";
 import { EXIT, exitCodeOfMigration } from "../exit-code.ts";
 import { type LiveView, liveView, SILENT_VIEW } from "../output/live-view.ts";
 import { endLine } from "../output/migration-view.ts";
@@ -42,7 +42,7 @@ export async function watchToEnd(
   return ended(last, id);
 }
 
-/** The migration at every change, ending with its end. */
+/** The migration at every change, ending with its outcome. */
 export async function* migrationChanges(
   session: ClusterSession,
   id: string,
@@ -52,14 +52,14 @@ export async function* migrationChanges(
     WATCH_PATIENCE_MS,
     ({ migrations }, settings) =>
       serverStream(migrations, migrations.watchMigration, WatchMigrationRequest.fromPartial({ id }), settings),
-    (answer) => answer?.migration !== undefined && hasEnded(answer.migration),
+    (answer) => answer?.migration !== undefined && hasOutcome(answer.migration),
   );
   try {
     for await (const { migration } of stream) {
       if (!migration) continue;
       last = migration;
       yield migration;
-      if (hasEnded(migration)) return;
+      if (hasOutcome(migration)) return;
     }
   } catch (thrown) {
     if (last === undefined || !(thrown instanceof DrayError) || thrown.mapping.exitCode !== EXIT.unavailable)
@@ -96,7 +96,13 @@ export function report(
   }
   if (document.outcome === "completed" || isJson(options)) return;
   terminal.note(terminal.paint("red", `dray: ${endLine(migration)}`));
-  if (document.error) {
+  if (document.outcome === "unknown") {
+    // What went wrong at first is not what is to be done now.
+    if (document.reason !== "") terminal.note(`  ${document.reason}`);
+    terminal.note(
+      `  remedy: It goes on without this command. Ask again with \`dray migration inspect ${document.id}\`.`,
+    );
+  } else if (document.error) {
     const where =
       document.error.node === "" ? document.error.phase : `${document.error.phase} on ${document.error.node}`;
     terminal.note(`  ${where}: ${document.error.message}`);

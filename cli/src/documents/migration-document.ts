@@ -81,10 +81,9 @@ export function outcomeName(outcome: Outcome): OutcomeName | null {
   }
 }
 
-/** Whether the migration will not change any more. An unknown outcome may still become known. */
-export function hasEnded(migration: Migration): boolean {
-  const outcome = outcomeName(migration.outcome);
-  return outcome !== null && outcome !== "unknown";
+/** Whether there is an outcome to tell of, be it that it is not known: the coordinator's stream ends there. */
+export function hasOutcome(migration: Migration): boolean {
+  return outcomeName(migration.outcome) !== null;
 }
 
 export function migrationDocument(migration: Migration): MigrationDocument {
