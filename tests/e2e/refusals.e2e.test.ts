@@ -191,10 +191,15 @@ describe("preflight refuses with exit code 4, a reason and a remedy, and touches
     await knownToCluster(stage.lab, "stays");
     expect((await lab.dray(["migrate", "stays", "--to", "no-such-node"])).exitCode).toBe(3);
     expect((await lab.dray(["migrate", "stays", "--mode", "sideways"])).exitCode).toBe(2);
-    const { exitCode, stderr } = await lab.dray(["migrate", "stays", "--bandwidth", "20"]);
-    expect(exitCode).toBe(2);
-    expect(stderr).toContain("20 bytes per second");
-    expect(stderr).toContain("20M are 20 megabytes");
+    const slow = await lab.dray<{ error: { message: string; remedy: string } }>([
+      "migrate",
+      "stays",
+      "--bandwidth",
+      "20",
+    ]);
+    expect(slow.exitCode).toBe(2);
+    expect(slow.document.error.message).toContain("20 bytes per second");
+    expect(slow.document.error.remedy).toContain("20M are 20 megabytes");
   });
 });
 
