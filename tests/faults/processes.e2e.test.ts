@@ -19,8 +19,8 @@ afterAll(async () => {
 
 interface Victim {
   readonly title: string;
-  /** Point from which it is waited for. */
-  readonly from: { readonly role: Role; readonly point: string };
+  /** Point from which it is waited for: at which it is there and waits itself, or before it begins. */
+  readonly from: { readonly role: Role; readonly point: string; readonly waitsThere?: boolean };
   readonly on: "source" | "destination";
   /** What must have appeared, too, before the victim is killed. */
   readonly when?: (words: readonly string[]) => boolean;
@@ -47,6 +47,8 @@ const criuAt =
 /** Beginning before CRIU's work, so that the hang is over before it appears. */
 const DUMP = { role: "source", point: "source.after-freeze" } as const;
 const RESTORE = { role: "destination", point: "destination.before-restore" } as const;
+/** CRIU waits for the word of the agent, which hangs here. */
+const IN_RESTORE = { role: "destination", point: "destination.before-pages-complete", waitsThere: true } as const;
 
 const VICTIMS: readonly Victim[] = [
   {
@@ -73,7 +75,7 @@ const VICTIMS: readonly Victim[] = [
   },
   {
     title: "CRIU in the restore",
-    from: RESTORE,
+    from: IN_RESTORE,
     on: "destination",
     is: criuAt("restore"),
     outcomes: ["rolled_back"],
@@ -82,12 +84,11 @@ const VICTIMS: readonly Victim[] = [
   },
   {
     title: "runc in the restore",
-    from: RESTORE,
+    from: IN_RESTORE,
     on: "destination",
     when: criuAt("restore"),
     is: program("runc", "restore"),
-    // It may have done its part already.
-    outcomes: ["rolled_back", "completed"],
+    outcomes: ["rolled_back"],
   },
   {
     title: "runc that waits for the images to restore",
@@ -115,6 +116,7 @@ describe("killed", () => {
             process.kill(victim.pid, "SIGKILL");
           });
           death.catch(() => undefined);
+          if (from.waitsThere) await death;
         },
         afterwards: async () => await death,
         outcomes,
