@@ -27,7 +27,7 @@ static bool was_over(void)
 {
 	char path[PATH_MAX], outcome[16];
 
-	snprintf(path, sizeof(path), "%s.outcome", shared->control_path);
+	outcome_path(path);
 	FILE *file = fopen(path, "re");
 	if (!file)
 		return false;
@@ -57,6 +57,20 @@ static bool container_lives(void)
 	return number_in("cgroup.events", "populated ") || number_in("cgroup.procs", "");
 }
 
+/*
+ * Nobody else takes these away before: they tell the next one, if this one is
+ * killed too, that there is something to guard. The socket last, without which
+ * the outcome would stay.
+ */
+static void forget(void)
+{
+	char path[PATH_MAX];
+
+	outcome_path(path);
+	unlink(path);
+	unlink(shared->control_path);
+}
+
 int after_kill(void)
 {
 	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
@@ -71,5 +85,6 @@ int after_kill(void)
 	write_outcome("killed");
 	while (container_lives())
 		nanosleep(&pause, NULL);
+	forget();
 	return 0;
 }

@@ -16,6 +16,7 @@
 #ifndef FAULT_SERVER_H
 #define FAULT_SERVER_H
 
+#include <limits.h>
 #include <linux/userfaultfd.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -245,7 +246,8 @@ enum watched { WATCH_SPACE, WATCH_CRIU_LISTENER, WATCH_CRIU, WATCH_CONTROL_LISTE
 void watch(int fd, enum watched what, const void *which, uint32_t events);
 void watch_change(int fd, enum watched what, const void *which, uint32_t events);
 void serve(void) __attribute__((noreturn));
-/* Leaves it beside the control socket. */
+/* Where it is left, beside the control socket. */
+void outcome_path(char path[PATH_MAX]);
 void write_outcome(const char *outcome);
 
 /* descriptor-store.c: without systemd nothing is held, and nothing to be waited for. */

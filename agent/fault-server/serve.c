@@ -151,11 +151,16 @@ static size_t tidy_spaces(bool forget)
 	return live;
 }
 
+void outcome_path(char path[PATH_MAX])
+{
+	snprintf(path, PATH_MAX, "%s.outcome", shared->control_path);
+}
+
 void write_outcome(const char *outcome)
 {
 	char path[PATH_MAX], draft[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s.outcome", shared->control_path);
+	outcome_path(path);
 	snprintf(draft, sizeof(draft), "%s.outcome.draft", shared->control_path);
 	int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, outcome, strlen(outcome)) < 0 || close(fd) || rename(draft, path))

@@ -1,7 +1,8 @@
 /** What drayage-fault-server gives systemd to hold, and what comes of it when nothing else is left. */
-import { readFile, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { forgetOutcome, readOutcome } from "./server-unit.ts";
 import { DescriptorStore } from "./testing/descriptor-store.ts";
 import { buildPrograms, content, crcOf, type Programs, Stage } from "./testing/lazy-copy.ts";
 
@@ -15,11 +16,15 @@ afterAll(() => rm(programs.directory, { recursive: true }));
 
 const pageAt = (start: number, index: number) => start + index * PAGE_BYTES;
 
-/** All of its processes, none of which has a moment to do something about it. */
+/**
+ * Both of its processes, neither of which has a moment to do something about it: the keeper is stopped, so that it does
+ * not see the worker's end, and the worker, which would see the keeper's, goes first.
+ */
 async function killAtOnce(stage: Stage): Promise<void> {
   await expect.poll(() => stage.serverPids()).toHaveLength(2);
-  const pids = await stage.serverPids();
-  for (const signal of ["SIGSTOP", "SIGKILL"] as const) for (const pid of pids) process.kill(pid, signal);
+  const [keeper = 0, worker = 0] = await stage.serverPids();
+  process.kill(keeper, "SIGSTOP");
+  for (const pid of [worker, keeper]) process.kill(pid, "SIGKILL");
   await expect.poll(() => stage.serverPids()).toEqual([]);
 }
 
@@ -142,13 +147,15 @@ describe("both processes killed at once", () => {
     await killAtOnce(stage);
     const killed = stage.startAgain();
     await expect(stage.agent.ended).rejects.toThrow("killed");
+    await forgetOutcome(stage);
     for (const pid of await stage.serverPids()) process.kill(pid, "SIGKILL");
     expect(await killed).toBeNull();
     const again = stage.startAgain();
     await expect.poll(() => stage.serverPids()).toHaveLength(1);
+    expect(await readOutcome(stage)).toBe("killed");
     await stage.empty();
     expect(await again).toBe(0);
-    expect(await readFile(`${stage.controlSocket}.outcome`, "utf8")).toBe("killed");
+    expect((await readdir(stage.directory)).filter((name) => name.startsWith("control"))).toEqual([]);
   });
 
   test("when all was over: it leaves the copy alone", async () => {

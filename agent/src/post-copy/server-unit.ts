@@ -88,16 +88,19 @@ export async function stopServerUnit(migrationId: string): Promise<void> {
   await stopTransientUnit(faultServerUnit(migrationId));
 }
 
-/** Removes what a server has left behind. */
-export async function forgetOutcome({ controlSocket }: FaultServerPlace): Promise<void> {
+/** Removes what a server has left behind, unless it was killed: the next one knows by that what to guard. */
+export async function forgetOutcome({ controlSocket }: Pick<FaultServerPlace, "controlSocket">): Promise<void> {
+  if ((await readOutcome({ controlSocket })) === "killed") return;
   for (const end of ["", ".begin", ".outcome"]) await rm(`${controlSocket}${end}`, { force: true });
 }
 
 /**
  * What a server has left behind; null while it runs, or if there was none. "killed": both of its processes at once,
- * and the copy stands still, without all of its memory.
+ * and the copy stands still, without all of its memory. That is removed by the one that guards the copy, at its death.
  */
-export async function readOutcome({ controlSocket }: FaultServerPlace): Promise<FaultOutcome | "killed" | null> {
+export async function readOutcome({
+  controlSocket,
+}: Pick<FaultServerPlace, "controlSocket">): Promise<FaultOutcome | "killed" | null> {
   const text = await unlessGone(readFile(`${controlSocket}.outcome`, "utf8"));
   return text === "done" || text === "failed" || text === "stopped" || text === "killed" ? text : null;
 }
