@@ -8,7 +8,7 @@ import {
   Node,
   NodeVerdict,
 } from "@drayage/shared/gen/drayage/coordinator/v1/cluster.ts";
-import { Migration, Outcome } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
+import { type DeepPartial, Migration, Outcome } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TestCluster } from "./test-support/cluster.ts";
 
@@ -249,22 +249,31 @@ describe("dray migration", () => {
   });
 
   it("inspect shows the phase that runs now; and of one that was rolled back, how long it stood still", async () => {
-    const running = { outcome: Outcome.OUTCOME_UNSPECIFIED, phase: "sync", phaseStartedAtMs: 1.7e12 };
-    const rolledBack = { outcome: Outcome.OUTCOME_ROLLED_BACK, frozenMs: 412.34 };
+    const progress = { step: "layer", doneBytes: 12e6, totalBytes: 80e6 };
+    const running = { outcome: Outcome.OUTCOME_UNSPECIFIED, phase: "sync", phaseStartedAtMs: 1.7e12, progress };
+    const error = { reason: "CANCELLED", message: "called off", remedy: "Start it again" };
+    const of: Record<string, DeepPartial<Migration>> = {
+      running,
+      back: { outcome: Outcome.OUTCOME_ROLLED_BACK, frozenMs: 412.34 },
+      unknown: { outcome: Outcome.OUTCOME_UNKNOWN, error },
+    };
     await cluster.coordinator("c1", {
       migrations: {
         getMigration: async ({ id }) => ({
-          migration: Migration.fromPartial({ ...migration, ...(id === "running" ? running : rolledBack) }),
+          migration: Migration.fromPartial({ ...migration, ...of[id] }),
         }),
       },
     });
     const inspect = async (...args: string[]) => (await cluster.dray(["migration", "inspect", ...args])).stdout;
     expect(await inspect("running")).toMatch(/^sync +\+.+ runs$/m);
+    expect(await inspect("running")).toMatch(/^progress: +layer 12.0 MB of 80.0 MB$/m);
     expect(JSON.parse(await inspect("running", "--json"))).toMatchObject({
       phase: "sync",
       phase_started_at: "2023-11-14T22:13:20.000Z",
       frozen_ms: null,
     });
+    expect(await inspect("unknown")).toMatch(/^remedy: +It goes on without this command/m);
+    expect(await inspect("unknown")).not.toContain("Start it again");
     expect(await inspect("back")).toMatch(/^stood still: +412 ms$/m);
     expect(JSON.parse(await inspect("back", "--json"))).toMatchObject({ phase_started_at: "", frozen_ms: 412.3 });
   });

@@ -7,7 +7,7 @@ import { type CommandContext, isJson, isTemplate, type OutputOptions } from "../
 import { hasOutcome, migrationDocument } from "../documents/migration-document.ts";
 import { EXIT, exitCodeOfMigration } from "../exit-code.ts";
 import { type LiveView, liveView, SILENT_VIEW } from "../output/live-view.ts";
-import { endLine } from "../output/migration-view.ts";
+import { endLine, remedyOf } from "../output/migration-view.ts";
 import { fillTemplate } from "../output/template.ts";
 
 /** Longer than a change of leader with a lease of a minute takes. */
@@ -99,14 +99,12 @@ export function report(
   if (document.outcome === "unknown") {
     // What went wrong at first is not what is to be done now.
     if (document.reason !== "") terminal.note(`  ${document.reason}`);
-    terminal.note(
-      `  remedy: It goes on without this command. Ask again with \`dray migration inspect ${document.id}\`.`,
-    );
+    terminal.note(`  remedy: ${remedyOf(document)}`);
   } else if (document.error) {
     const where =
       document.error.node === "" ? document.error.phase : `${document.error.phase} on ${document.error.node}`;
     terminal.note(`  ${where}: ${document.error.message}`);
-    terminal.note(`  remedy: ${document.error.remedy}`);
+    terminal.note(`  remedy: ${remedyOf(document)}`);
   } else if (document.reason !== "") {
     terminal.note(`  ${document.reason}`);
   }

@@ -12,7 +12,7 @@ import type { CommandContext, OutputOptions } from "../context.ts";
 import { EXAMPLES } from "../documents/examples.ts";
 import { migrationDocument, type MigrationDocument } from "../documents/migration-document.ts";
 import { findingLines } from "../output/finding-lines.ts";
-import { endLine, phaseRows } from "../output/migration-view.ts";
+import { endLine, phaseRows, progressText, remedyOf } from "../output/migration-view.ts";
 import { layOutPairs, layOutTable } from "../output/table.ts";
 import { showBytes, showDuration, showTime } from "../output/units.ts";
 import { usageError } from "../parse/usage-error.ts";
@@ -147,6 +147,7 @@ function migrationLines(migration: Migration): string[] {
       ["destination", document.destination],
       ["mode", document.mode],
       ["phase", document.phase],
+      ["progress", progressText(migration)],
       ["outcome", document.outcome ?? "under way"],
       ["reason", document.reason],
       ["started", showTime(migration.startedAtMs)],
@@ -158,11 +159,11 @@ function migrationLines(migration: Migration): string[] {
       ...(error
         ? ([
             ["error", error.message],
-            ["remedy", error.remedy],
             ["in phase", error.phase],
             ["on node", error.node],
           ] as const)
         : []),
+      ["remedy", remedyOf(document)],
     ]),
     ...(phases.length > 0 ? ["", ...layOutTable(["PHASE", "ON", "STARTED", "DURATION"], phases)] : []),
     ...(migration.rounds.length > 0 ? ["", ...rounds] : []),

@@ -108,7 +108,7 @@ function nodeLines(node: NodeDocument): string[] {
           ["criu", host.criu_version === "" ? "missing" : `${host.criu_version} (${host.criu_features.join(", ")})`],
           ["drayage", host.drayage_version],
           ["cgroup", `${host.cgroup_version}, ${host.cgroup_driver}`],
-          ["profiles", host.security_profiles.join(", ")],
+          ["profiles", host.security_profiles.join(", ") || "none"],
         ] as const)
       : []),
   ]);

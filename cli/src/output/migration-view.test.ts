@@ -24,20 +24,16 @@ test("phases stand by their beginning, and below each what the agents did in it"
   ]);
 });
 
-test("the phase that runs now stands last, with where it is", () => {
+test("the phase that runs now stands last", () => {
   const running = {
     phase: "switch",
     startedAtMs: 1000,
     phaseStartedAtMs: 1300,
     phases: [time("sync", 1010, 200)],
-    progress: { step: "send-memory", doneBytes: 12e6, totalBytes: 80e6 },
   };
-  expect(phaseRows(Migration.fromPartial(running)).slice(1)).toEqual([
-    ["switch", "", "+300 ms", "runs"],
-    ["  send-memory 12.0 MB of 80.0 MB", "", "", ""],
-  ]);
+  expect(phaseRows(Migration.fromPartial(running)).slice(1)).toEqual([["switch", "", "+300 ms", "runs"]]);
   // Between two phases, and after the last.
-  const ended = { ...running, phases: [...running.phases, time("switch", 1300, 90)], progress: undefined };
+  const ended = { ...running, phases: [...running.phases, time("switch", 1300, 90)] };
   expect(phaseRows(Migration.fromPartial(ended))).toHaveLength(2);
   expect(phaseRows(Migration.fromPartial({ ...running, phase: "done" }))).toHaveLength(1);
 });

@@ -1,7 +1,7 @@
 /** A migration in words: its phases as lines, and how it ended. Pure. */
 import type { Reason } from "@drayage/shared/errors/reason.ts";
 import type { Migration } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
-import { outcomeName } from "../documents/migration-document.ts";
+import { type MigrationDocument, outcomeName } from "../documents/migration-document.ts";
 import { modeName } from "../parse/mode.ts";
 import { printable } from "./table.ts";
 import { showBytes, showDuration } from "./units.ts";
@@ -56,14 +56,12 @@ export function phaseRows(migration: Migration): string[][] {
   return [...ended, ...presentRows(migration)];
 }
 
-/** The phase that runs now, and where it is. */
+/** The phase that runs now. */
 function presentRows(migration: Migration): string[][] {
-  const { phase, phases, startedAtMs, phaseStartedAtMs, progress } = migration;
+  const { phase, phases, startedAtMs, phaseStartedAtMs } = migration;
   const hasEnded = phases.some(({ name, startedAtMs: beganAtMs }) => name === phase && beganAtMs === phaseStartedAtMs);
   if (phase === "done" || phaseStartedAtMs === 0 || hasEnded) return [];
-  const where = progressText(migration);
-  const row = [phase, "", since(startedAtMs, phaseStartedAtMs), "runs"];
-  return progress === undefined || where === "" ? [row] : [row, [`  ${where}`, "", "", ""]];
+  return [[phase, "", since(startedAtMs, phaseStartedAtMs), "runs"]];
 }
 
 function since(startedAtMs: number, beganAtMs: number): string {
@@ -96,6 +94,12 @@ export function titleLine(migration: Migration): string {
 /** For a container that runs where it was: what its clients may have seen of the attempt. */
 function standstillText({ frozenMs }: Migration): string {
   return frozenMs === undefined || frozenMs === 0 ? "" : `, after it had stood still for ${showDuration(frozenMs)}`;
+}
+
+/** What is to be done now; empty if nothing is. What went wrong at first is not it as long as the outcome is not known. */
+export function remedyOf({ id, outcome, error }: MigrationDocument): string {
+  if (outcome === "unknown") return `It goes on without this command. Ask again with \`dray migration inspect ${id}\`.`;
+  return error?.remedy ?? "";
 }
 
 /** How it ended, in one sentence. */

@@ -10,9 +10,9 @@ export function parseDurationMs(text: string): number {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
   const isWhole = parts.length > 0 && parts.map(([part]) => part).join("") === text;
   const milliseconds = Math.round(parts.reduce((sum, [, number, unit]) => sum + Number(number) * unitMs(unit), 0));
-  if (!isWhole || milliseconds < 1 || milliseconds > MAX_MS) {
-    throw usageError(`"${text}" is not a duration`, "Write it with units: 300ms, 1.5s, 10m, 1h30m.");
-  }
+  if (!isWhole) throw usageError(`"${text}" is not a duration`, "Write it with units: 300ms, 1.5s, 10m, 1h30m.");
+  if (milliseconds < 1) throw usageError(`a duration of "${text}" is too short`, "It must be 1ms at least.");
+  if (milliseconds > MAX_MS) throw usageError(`a duration of "${text}" is too long`, "It must be 1193h at most.");
   return milliseconds;
 }
 

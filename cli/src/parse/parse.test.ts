@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
 import { Mode } from "@drayage/shared/gen/drayage/coordinator/v1/migration.ts";
 import { parseConstraint } from "./constraint.ts";
 import { parseDurationMs } from "./duration.ts";
@@ -21,6 +21,13 @@ describe("parseDurationMs", () => {
   it.each(["", "5", "0s", "-1s", "1 s", "s", "1d", "1s!", "0.1ms", "2000h", "1s 2s", "١s"])("refuses %j", (text) =>
     expect(() => parseDurationMs(text)).toThrow(refused),
   );
+
+  it.each([
+    ["0s", "too short"],
+    ["0.1ms", "too short"],
+    ["2000h", "too long"],
+    ["5", "not a duration"],
+  ])("says of %s that it is %s", (text, what) => expect(() => parseDurationMs(text)).toThrow(what));
 
   it("takes every sum of units", () => {
     fc.assert(
@@ -48,6 +55,8 @@ describe("parseBytesPerSecond", () => {
     expect(() => parseBytesPerSecond(text)).toThrow(refused),
   );
 });
+
+test("a rate of nothing has its own words", () => expect(() => parseBytesPerSecond("0")).toThrow("moves nothing"));
 
 describe("parseMode", () => {
   it("knows its own names", () => {

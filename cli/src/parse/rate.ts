@@ -24,7 +24,8 @@ export function parseBytesPerSecond(text: string): number {
   const factor = unit === undefined ? undefined : BYTES[unit];
   if (!match || factor === undefined) throw refused(text);
   const rate = Math.floor((Number(match[1]) * factor) / (match[3] ? 8 : 1));
-  if (rate < 1 || !Number.isSafeInteger(rate)) throw refused(text);
+  if (rate < 1) throw usageError(`a rate of "${text}" moves nothing`, "It must be 1 byte per second at least.");
+  if (!Number.isSafeInteger(rate)) throw refused(text);
   return rate;
 }
 

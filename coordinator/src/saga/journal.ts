@@ -38,8 +38,12 @@ export class Journal {
     return this.#record;
   }
 
-  /** Changes the record in memory and tells those who follow; the next write makes it durable. */
+  /**
+   * Changes the record in memory and tells those who follow; the next write makes it durable. With a phase begins
+   * its own progress.
+   */
   note(change: Partial<MigrationRecord>): void {
+    if (change.phase !== undefined) this.#progress = undefined;
     this.#record = { ...this.#record, ...change };
     this.#feed.publish(this.#record, this.#progress);
   }

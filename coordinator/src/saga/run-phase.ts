@@ -23,7 +23,6 @@ export async function runPhase<T>(
   const logger = migrationLogger(context.logger, journal.record.id, { phase: name });
   const startedAtMs = Date.now();
   const startedAt = performance.now();
-  journal.progress(undefined);
   const begun = { phase: name, phaseStartedAtMs: startedAtMs };
   if (options.journal === "within" || journal.record.phase === name) journal.note(begun);
   else await journal.write(`phase-${name}`, begun);
