@@ -24,10 +24,14 @@ export interface ImageId {
   readonly id: number;
 }
 
-export interface PageRange {
+/** A run of pages of one image. */
+export interface PageSpan {
   /** Address in the process, or offset in the shared memory. */
   readonly vaddr: number;
   readonly pages: number;
+}
+
+export interface PageRange extends PageSpan {
   readonly flags: number;
 }
 
@@ -40,11 +44,11 @@ const MOST_PAGES = 2 ** 40 / PAGE_BYTES;
  */
 const SOUND_FLAGS: ReadonlySet<number> = new Set([PRESENT, PRESENT | LAZY, LAZY, PARENT, PARENT | LAZY]);
 
-export function endOf({ vaddr, pages }: Pick<PageRange, "vaddr" | "pages">): number {
+export function endOf({ vaddr, pages }: PageSpan): number {
   return vaddr + pages * PAGE_BYTES;
 }
 
-export function describeRange(range: Pick<PageRange, "vaddr" | "pages">): string {
+export function describeRange(range: PageSpan): string {
   return `${range.vaddr.toString(16)}-${endOf(range).toString(16)}`;
 }
 

@@ -1,7 +1,7 @@
 /** Where pages are, run by run, ascending, 22 bytes each: of a process that writes here and there there are millions. Pure. */
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
 import { letGo } from "./let-go.ts";
-import { endOf, PAGE_BYTES, type PageRange } from "./page-range.ts";
+import { endOf, PAGE_BYTES, type PageSpan } from "./page-range.ts";
 
 /** A run of pages that lie together. */
 export interface Segment {
@@ -89,7 +89,7 @@ export class SegmentList implements Iterable<Segment> {
   }
 
   /** Whether all of the range is in pages images. */
-  hasContent(range: Pick<PageRange, "vaddr" | "pages">): boolean {
+  hasContent(range: PageSpan): boolean {
     const end = endOf(range);
     let { vaddr } = range;
     for (let index = this.indexOf(vaddr); vaddr < end; index++) {
@@ -101,7 +101,7 @@ export class SegmentList implements Iterable<Segment> {
   }
 
   /** All of a range, piece by piece: what is in pages images, and in between, of level null, what is not. */
-  *piecesOf(range: Pick<PageRange, "vaddr" | "pages">): Generator<Segment, void, undefined> {
+  *piecesOf(range: PageSpan): Generator<Segment, void, undefined> {
     const end = endOf(range);
     let { vaddr } = range;
     for (let index = this.indexOf(vaddr); vaddr < end; index++) {

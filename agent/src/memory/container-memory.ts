@@ -3,12 +3,13 @@ import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { cgroupOfPid, cgroupPids } from "../host/cgroup.ts";
 import { unlessGone } from "../host/unless-gone.ts";
-import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
+import { type ImageId, PAGE_BYTES, type PageSpan } from "../memory-image/page-range.ts";
 import { type Mapping, readMappings } from "./mappings.ts";
-import { isGone, isUnreadable } from "./memory-errors.ts";
+import { isGone } from "./memory-errors.ts";
 import { PageSet } from "./page-set.ts";
+import { readPages } from "./read-pages.ts";
 import { residentRanges, writtenRanges } from "./resident-ranges.ts";
-import { type PageSpan, SharedObject } from "./shared-object.ts";
+import { SharedObject } from "./shared-object.ts";
 
 export interface ContainerTask {
   /** On the host. */
@@ -190,18 +191,7 @@ export class TaskMemory {
 
   /** Fills `space`, whole pages, from this address on. Returns the bytes that could be read, whole pages. */
   read(address: number, space: Buffer): number {
-    let filled = 0;
-    while (filled < space.length) {
-      try {
-        const bytes = readSync(this.#fds.memory, space, filled, space.length - filled, address + filled);
-        if (bytes === 0) break;
-        filled += bytes;
-      } catch (error) {
-        if (!isUnreadable(error)) throw error;
-        break;
-      }
-    }
-    return filled - (filled % PAGE_BYTES);
+    return readPages(this.#fds.memory, address, space);
   }
 
   close(): void {

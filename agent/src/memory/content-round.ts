@@ -6,14 +6,13 @@
  * is sent then: what is read here needs to be nothing in particular. So this works with any kernel, and costs the
  * application the processor time and memory bandwidth that reading takes, which is bounded.
  */
-import { type ImageId, PAGE_BYTES } from "../memory-image/page-range.ts";
+import { type ImageId, PAGE_BYTES, type PageSpan } from "../memory-image/page-range.ts";
 import { MemoryStreamEncoder } from "../memory-stream/encoder.ts";
 import { containerTasks, TaskMemory } from "./container-memory.ts";
 import { addPages, type MemorySource } from "./add-pages.ts";
 import { PageBatch } from "./page-batch.ts";
 import { Pace } from "./pace.ts";
 import type { Known } from "./page-judge.ts";
-import type { PageSpan } from "./shared-object.ts";
 import type { WrittenSince } from "./write-tracking.ts";
 
 /** Share of one processor that reading and judging take at most while the container runs. */

@@ -5,9 +5,3 @@ export function isGone(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ESRCH";
 }
-
-/** The page went after it was looked for, or nobody may read it: a guard page, memory of a device. */
-export function isUnreadable(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "EIO" || code === "EFAULT" || code === "ESRCH";
-}

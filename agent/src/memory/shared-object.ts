@@ -4,21 +4,16 @@
  * only what that process has touched, which of what its children or the process before a restore have written is nothing;
  * and to read it there would enter it in them.
  */
-import { closeSync, openSync, readSync, statfsSync } from "node:fs";
+import { closeSync, openSync, statfsSync } from "node:fs";
 import { constants } from "node:os";
 import { DrayError } from "@drayage/shared/errors/dray-error.ts";
-import { PAGE_BYTES } from "../memory-image/page-range.ts";
+import { PAGE_BYTES, type PageSpan } from "../memory-image/page-range.ts";
 import { addon } from "../native/addon.ts";
-import { isGone, isUnreadable } from "./memory-errors.ts";
+import { isGone } from "./memory-errors.ts";
+import { readPages } from "./read-pages.ts";
 
 /** TMPFS_MAGIC of linux/magic.h. Huge pages have another: to read their holes would fill them. */
 const TMPFS_MAGIC = 0x01021994;
-
-export interface PageSpan {
-  /** Where in the object, bytes. */
-  readonly vaddr: number;
-  readonly pages: number;
-}
 
 export class SharedObject {
   readonly #fd: number;
@@ -56,18 +51,7 @@ export class SharedObject {
 
   /** Fills `space`, whole pages, from this place on. Returns the bytes that could be read, whole pages. */
   read(vaddr: number, space: Buffer): number {
-    let filled = 0;
-    while (filled < space.length) {
-      try {
-        const bytes = readSync(this.#fd, space, filled, space.length - filled, vaddr + filled);
-        if (bytes === 0) break;
-        filled += bytes;
-      } catch (error) {
-        if (!isUnreadable(error)) throw error;
-        break;
-      }
-    }
-    return filled - (filled % PAGE_BYTES);
+    return readPages(this.#fd, vaddr, space);
   }
 
   close(): void {
