@@ -7,7 +7,7 @@ import { FETCHING, type Place } from "./case-terms.ts";
 import { isChosen, stageOfThisRun } from "./choice.ts";
 import { isAgent, killOnAppearance } from "./node-processes.ts";
 import { assertEnd, leadElsewhere, play, type Scene, setFaults } from "./scenario.ts";
-import { NAME, SETTLE_MS, type Stage } from "./stage.ts";
+import { type Actors, NAME, SETTLE_MS, type Stage } from "./stage.ts";
 
 let stage: Stage;
 beforeAll(async () => {
@@ -70,6 +70,15 @@ describe.each(FETCHING)("%s, while memory is on its way", (mode) => {
     });
   });
 });
+
+/** A post-copy that hangs where the copy runs, without most of its memory. */
+async function beginHeldPostCopy(): Promise<Actors & { readonly id: string }> {
+  const actors = await stage.set();
+  await setFaults(stage, actors, [{ role: RUNS.role, fault: { point: RUNS.point, action: "hang" } }]);
+  const id = await stage.begin(actors.destination, "--mode", "post-copy");
+  await stage.faults.firing(RUNS.point, SETTLE_MS);
+  return { ...actors, id };
+}
 
 /** Asks for what has not been fetched. Whether there is an answer is asked afterwards: the connection may never end. */
 async function askForColdMemory(): Promise<() => boolean> {
@@ -143,11 +152,7 @@ describe.each(LOSSES)("$mode, power cut of the source at $hold.point", ({ mode, 
 test.runIf(isChosen(false))(
   "the source is unpaused: it stands still again, and the copy gets nothing of what has run on",
   async () => {
-    const actors = await stage.set();
-    const { source, destination } = actors;
-    await setFaults(stage, actors, [{ role: RUNS.role, fault: { point: RUNS.point, action: "hang" } }]);
-    const id = await stage.begin(destination, "--mode", "post-copy");
-    await stage.faults.firing(RUNS.point, SETTLE_MS);
+    const { id, source, destination } = await beginHeldPostCopy();
     await stage.lab.docker(source, "unpause", NAME);
     await stage.standsStill(source);
     await stage.faults.clear();
@@ -171,11 +176,7 @@ async function faultServerUnit(node: string, id: string): Promise<{ state: strin
 test.runIf(isChosen(false))(
   "all of the program that answers the copy's faults is killed at once: the copy stands still, and reads no zeros",
   async () => {
-    const actors = await stage.set();
-    const { source, destination } = actors;
-    await setFaults(stage, actors, [{ role: RUNS.role, fault: { point: RUNS.point, action: "hang" } }]);
-    const id = await stage.begin(destination, "--mode", "post-copy");
-    await stage.faults.firing(RUNS.point, SETTLE_MS);
+    const { id, source, destination } = await beginHeldPostCopy();
     await stage.partition(source);
     const isAnswered = await askForColdMemory();
     const waits = "until cat /proc/[0-9]*/task/*/wchan 2>/dev/null | grep -q userfault; do sleep 0.05; done";
