@@ -10,6 +10,8 @@
  * that was killed so Linux 6.18 kills at once what systemd 262 starts in it
  * next. Before a restart systemd makes the cgroup anew.)
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../runc/freeze-cgroup.h"
 #include "fault-server.h"
 
 #define LOOK_MS 100
@@ -36,25 +39,37 @@ static bool was_over(void)
 	return strcmp(outcome, "killed");
 }
 
-/* The number that a file of the cgroup has behind a word, or at its beginning; 0 if there is none. */
-static long number_in(const char *name, const char *word)
+/*
+ * Tells as long as there is the container's cgroup, and not of one that is made
+ * in its place: of version 2 cgroup.events, which counts those below it too.
+ */
+static int open_census(void)
 {
-	char path[PATH_MAX], text[4096];
+	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/%s", shared->cgroup, name);
-	FILE *file = fopen(path, "re");
-	if (!file)
-		return 0;
-	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-	fclose(file);
-	const char *found = strstr(text, word);
-	return found ? strtol(found + strlen(word), NULL, 10) : 0;
+	snprintf(path, sizeof(path), "%s/cgroup.events", shared->cgroup);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	snprintf(path, sizeof(path), "%s/cgroup.procs", shared->cgroup);
+	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* In a cgroup of version 2, which tells of those below it too, or of version 1. */
-static bool container_lives(void)
+/* Also when that cannot be told now: nothing may be let go of then. */
+static bool container_lives(int *census)
 {
-	return number_in("cgroup.events", "populated ") || number_in("cgroup.procs", "");
+	char text[4096];
+
+	if (*census < 0)
+		*census = open_census();
+	if (*census < 0)
+		return errno != ENOENT;
+	ssize_t length = pread(*census, text, sizeof(text) - 1, 0);
+	if (length < 0)
+		return errno != ENODEV;
+	text[length] = '\0';
+	const char *populated = strstr(text, "populated ");
+	return strtol(populated ? populated + strlen("populated ") : text, NULL, 10);
 }
 
 /*
@@ -74,17 +89,21 @@ static void forget(void)
 int after_kill(void)
 {
 	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
+	int census = -1;
 
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	if (was_over())
 		return 0;
-	if (container_lives())
+	if (container_lives(&census))
 		freeze_container("both processes were killed");
 	write_outcome("killed");
-	while (container_lives())
+	while (container_lives(&census)) {
+		/* It may have been about to be thawed. */
+		freeze_cgroup(shared->cgroup);
 		nanosleep(&pause, NULL);
+	}
 	forget();
 	return 0;
 }

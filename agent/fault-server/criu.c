@@ -68,12 +68,13 @@ static void task_complete(int uffd)
 		return hang_up();
 	}
 	fcntl(uffd, F_SETFL, fcntl(uffd, F_GETFL) | O_NONBLOCK);
+	/* First of all: a successor that finds the descriptor once more must not make a second space of it. */
+	image->handed_over = true;
 	struct space *space = space_add(image, uffd, NULL, 0);
 	if (!space) {
 		close(uffd);
 		return hang_up();
 	}
-	image->handed_over = true;
 	watch(uffd, WATCH_SPACE, space, EPOLLIN);
 	control_send(MSG_TASK, &shared->criu_task, sizeof(shared->criu_task));
 	memset(&shared->criu_rights, 0, sizeof(shared->criu_rights));

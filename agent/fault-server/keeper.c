@@ -194,13 +194,13 @@ int run(void)
 int replace_keeper(void)
 {
 	int seized[2];
+	/* Not getppid() in the child: this process may be dead by then, and its parent then the first of all. */
+	pid_t worker = getpid();
 
 	if (pipe2(seized, O_CLOEXEC))
 		return -1;
 	pid_t keeper = fork();
 	if (keeper == 0) {
-		pid_t worker = getppid();
-
 		setsid();
 		close_range(STDERR_FILENO + 1, seized[1] - 1, 0);
 		close_range(seized[1] + 1, ~0u, 0);

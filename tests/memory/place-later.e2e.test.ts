@@ -91,7 +91,7 @@ test.runIf(runsAll)("all of the fault server is killed while it brings the memor
   );
   const { exitCode, document } = await migration;
   expect({ exitCode, document }).toMatchObject({ exitCode: 0, document: { outcome: "completed" } });
-  expect(document.reason).toContain("it stands frozen, start it anew");
+  expect(document.reason).toContain("it stands frozen; start it anew");
   const tasks = await markedTasks(lab, destination, container.mark);
   expect(tasks.length).toBeGreaterThan(0);
   expect(tasks.filter(({ frozen }) => !frozen)).toEqual([]);

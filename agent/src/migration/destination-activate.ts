@@ -36,7 +36,7 @@ export interface ActivationParts {
   readonly start: Pick<HeldStart, "hasEnded" | "wasCalled">;
   readonly thaw: Pick<ThawInReserve, "take">;
   readonly ending: Pick<DestinationEnding, "abort">;
-  readonly fetch: Pick<PageFetch, "begin" | "complete" | "progress" | "standing">;
+  readonly fetch: Pick<PageFetch, "begin" | "complete" | "loss" | "progress" | "standing">;
 }
 
 export class Activation {
@@ -100,6 +100,8 @@ export class Activation {
         },
       );
     }
+    // An earlier attempt may have thawed it already, so that it cannot be given back; but it must not run on.
+    if (session.state.name === "committing" && !this.#memoryIsInReach()) throw this.#parts.fetch.loss;
     const before = phases.times.length;
     await record.transition("activating");
     let thawed = 0;

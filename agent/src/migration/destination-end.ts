@@ -86,7 +86,9 @@ export class DestinationEnding {
         const error = toDrayError(thrown);
         if (error.reason === "CANCELLED") throw error;
         phases.logger.error({ err: error }, "the copy has lost its memory");
-        this.#warnings.push("its memory was lost while it was brought into its place: it stands frozen, start it anew");
+        this.#warnings.push(
+          "its memory was lost while it was brought into its place: if it has not ended since, it stands frozen; start it anew",
+        );
       }
     });
   }

@@ -187,9 +187,10 @@ export class Preparation {
     await session.pagesComplete();
     const deadlineMs = restoreDeadlineMs(this.#parts.transfer.imageBytes);
     const limit = { deadlineMs, what: "CRIU has not restored" };
-    await this.#orFailedRestore(session, session.prepared, signal, limit);
-    if (postCopy !== null || placesLater)
-      await this.#orFailedRestore(session, this.#parts.fetch.restored(), signal, limit);
+    const isLazy = postCopy !== null || placesLater;
+    // Together: a restore whose fault server was killed stands frozen, and would never end.
+    const restored = Promise.all([session.prepared, ...(isLazy ? [this.#parts.fetch.restored()] : [])]);
+    await this.#orFailedRestore(session, restored, signal, limit);
   }
 
   /** All images are here. What is taken from them CRIU may want itself, before the copy runs. */

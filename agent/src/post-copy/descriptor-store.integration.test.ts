@@ -1,5 +1,6 @@
 /** What drayage-fault-server gives systemd to hold, and what comes of it when nothing else is left. */
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PAGE_BYTES } from "../memory-image/page-range.ts";
 import { forgetOutcome, readOutcome } from "./server-unit.ts";
@@ -132,6 +133,9 @@ describe("both processes killed at once", () => {
     expect(store.held).toBe(1);
     await threadsWait(stage, 2);
     await expect(stage.attach()).rejects.toMatchObject({ reason: "NOT_FOUND" });
+    // It stays so, whoever was about to thaw it.
+    await writeFile(join(stage.directory, "cgroup.freeze"), "0");
+    await expect.poll(() => stage.frozen()).toBe(true);
     // Nor does it end when it is asked to.
     for (const pid of await stage.serverPids()) process.kill(pid, "SIGTERM");
     await threadsWait(stage, 2);

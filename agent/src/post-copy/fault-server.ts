@@ -123,17 +123,23 @@ export class FaultServer {
     const { events = {}, deadlineMs = DEADLINE_MS, signal } = options;
     const server = new FaultServer(options, events);
     const outcome = await readOutcome(options);
-    if (outcome === "killed") throw killed("NOT_FOUND");
-    if (outcome !== null) server.#end(outcome);
-    else if (!(await server.#connect()) && !(await mayRun(options.migrationId))) {
-      throw new DrayError("NOT_FOUND", `no fault server of migration ${options.migrationId} runs`);
-    }
+    const isThere = outcome !== null || (await server.#connect()) || (await mayRun(options.migrationId));
+    // It may just have ended.
+    const last = isThere ? outcome : await readOutcome(options);
+    if (last === "killed") throw killed("NOT_FOUND");
+    if (last !== null) server.#end(last);
+    else if (!isThere) throw new DrayError("NOT_FOUND", `no fault server of migration ${options.migrationId} runs`);
     return await FaultServer.#reach(server, { deadlineMs, signal });
   }
 
   /** As `state`; null if there is none yet, or the server had ended before it was attached to. */
   get latest(): FaultServerState | null {
     return this.#state;
+  }
+
+  /** Its latest word is not older than a look at a socket. */
+  get isReached(): boolean {
+    return this.#connection !== null;
   }
 
   /** What the latest onState was called with. */

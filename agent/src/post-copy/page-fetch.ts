@@ -19,7 +19,13 @@ import { FaultServer, type FaultServerEvents, type FaultServerState } from "./fa
 import { lazyRanges } from "./lazy-ranges.ts";
 import { PageSource } from "./page-source.ts";
 import type { FaultProgress, PageRange } from "./protocol.ts";
-import { type FaultServerPlace, type FaultServerStart, forgetOutcome, stopServerUnit } from "./server-unit.ts";
+import {
+  type FaultServerPlace,
+  type FaultServerStart,
+  forgetOutcome,
+  removeTraces,
+  stopServerUnit,
+} from "./server-unit.ts";
 import { takePages } from "./take-pages.ts";
 import { type PageTriple, TRIPLES_AT_A_TIME, type Word } from "./words.ts";
 
@@ -76,6 +82,8 @@ export class PageFetch {
   #earlierWireBytes = 0;
   #images: Promise<OpenImages | null> | undefined;
   #isRestored = false;
+  /** Nothing is missing any more: no fault server is needed. */
+  #isWhole = false;
   /** Why the memory that is missing can never come. */
   #loss: DrayError | undefined;
 
@@ -103,7 +111,8 @@ export class PageFetch {
   /** Of a copy that is to be thawed. */
   get standing(): FetchStanding {
     if (this.#loss !== undefined) return "lost";
-    return this.#server !== undefined && this.#isRestored ? "ready" : "unknown";
+    // One that is not reached may have been killed.
+    return this.#isRestored && (this.#isWhole || this.#server?.isReached === true) ? "ready" : "unknown";
   }
 
   /** Resolves when CRIU has handed all processes over. */
@@ -164,9 +173,14 @@ export class PageFetch {
     this.#askForAll();
   }
 
+  /** Of a copy whose standing is "lost", CRIU_RESTORE_FAILED; null of others. */
+  get loss(): DrayError | null {
+    return this.#loss === undefined ? null : lost(this.#loss);
+  }
+
   /** Resolves when all memory is here. CRIU_RESTORE_FAILED if the fault server has gone before: the copy is lost then. */
   get complete(): Promise<void> {
-    if (this.#loss !== undefined) return Promise.reject(lost(this.#loss));
+    if (this.loss !== null) return Promise.reject(this.loss);
     return this.#demandServer().ended.then(
       (outcome) => {
         if (outcome !== "done") throw lost(new DrayError("INTERNAL", `the fault server has ended: ${outcome}`));
@@ -217,11 +231,11 @@ export class PageFetch {
     });
   }
 
-  /** Ends the fault server of a copy that never ran; nothing happens to one that a copy needs. */
+  /** Ends the fault server of a copy that is dead, or was never there. */
   async discard(): Promise<void> {
     await this.close();
     await stopServerUnit(this.#options.place.migrationId);
-    await forgetOutcome(this.#options.place);
+    await removeTraces(this.#options.place);
   }
 
   /** All is over. */
@@ -297,7 +311,7 @@ export class PageFetch {
     this.#server = server;
     server.ended.then(
       (outcome) => {
-        if (outcome === "done") this.#isRestored = true;
+        if (outcome === "done") this.#isRestored = this.#isWhole = true;
         else this.#loss ??= new DrayError("INTERNAL", `the fault server has ended: ${outcome}`);
       },
       (thrown: unknown) => {

@@ -89,9 +89,13 @@ export async function stopServerUnit(migrationId: string): Promise<void> {
 }
 
 /** Removes what a server has left behind, unless it was killed: the next one knows by that what to guard. */
-export async function forgetOutcome({ controlSocket }: Pick<FaultServerPlace, "controlSocket">): Promise<void> {
-  if ((await readOutcome({ controlSocket })) === "killed") return;
-  for (const end of ["", ".begin", ".outcome"]) await rm(`${controlSocket}${end}`, { force: true });
+export async function forgetOutcome(place: Pick<FaultServerPlace, "controlSocket">): Promise<void> {
+  if ((await readOutcome(place)) !== "killed") await removeTraces(place);
+}
+
+/** Of one whose copy is dead. */
+export async function removeTraces({ controlSocket }: Pick<FaultServerPlace, "controlSocket">): Promise<void> {
+  for (const end of ["", ".begin", ".outcome", ".outcome.draft"]) await rm(`${controlSocket}${end}`, { force: true });
 }
 
 /**

@@ -105,16 +105,18 @@ async function untilItRuns<T>(context: SagaContext, name: string, settled: T, or
 
 async function endAsLost(context: SagaContext, error: DrayError): Promise<void> {
   const { reason, message, node } = error;
-  noteError(context, new DrayError(reason, message, { node, remedy: remedyOfLoss(context), cause: error }));
+  noteError(context, new DrayError(reason, message, { node, remedy: remedyOfLoss(context, reason), cause: error }));
   await endMigration(context, "failed", lostText(context, message));
 }
 
 /** What an operator can do, and no program may: whether the copy has run is not known, or it has. */
-function remedyOfLoss({ journal }: SagaContext): string {
+function remedyOfLoss({ journal }: SagaContext, reason: Reason): string {
   const { id, container, source, destination, phase } = journal.record;
   // Without its memory it stands frozen there, unless its host was restarted.
   const first =
-    phase === "fetch" ? `Remove what is left of it on ${destination}: docker rm --force ${container}. ` : "";
+    phase === "fetch" || reason === "CRIU_RESTORE_FAILED"
+      ? `Remove what is left of it on ${destination}: docker rm --force ${container}. `
+      : "";
   return (
     `${first}Bring it back on ${source} from where it was frozen with \`dray migration cancel ${id} --allow-progress-loss\`: ` +
     `what the copy may have done on ${destination} is given up. To start it anew instead, end it first: ` +
