@@ -125,6 +125,26 @@ describe("killed", () => {
     });
   }
 
+  for (const mode of FETCHING) {
+    test.runIf(isChosen(false))(`all of the fault server in the restore, ${mode}`, async () => {
+      const { error } = await play(stage, {
+        mode,
+        hold: IN_RESTORE,
+        during: async ({ id, actors }) =>
+          void (await stage.lab.exec(actors.destination, [
+            "systemctl",
+            "kill",
+            "--signal=KILL",
+            `drayage-faults-${id}`,
+          ])),
+        outcomes: ["rolled_back"],
+      });
+      // What is left of it freezes the copy, and CRIU in it: that is not waited for.
+      expect(error?.reason).not.toBe("TIMEOUT");
+      expect(error?.message).toContain("fault server was killed");
+    });
+  }
+
   // In one mode: nothing of the memory has begun to be restored, and no fault server is there.
   test.runIf(isChosen(false))("drayage-runc while it holds create", async () => {
     await play(stage, held("gate.before-record-released", "create", "stop-copy"));
